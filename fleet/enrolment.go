@@ -1,0 +1,84 @@
+package fleet
+
+import "net/netip"
+
+// Camera is one schedulable video source as the centre knows it.
+type Camera struct {
+	ID          CameraID
+	Site        SiteID
+	Name        string
+	State       Enrollment
+	Device      string // Device.Key of the device it is a source of
+	Source      string // Source.Token
+	DeviceState DeviceState
+	Reason      string // why DeviceState is not ok, and the fix
+	Endpoints   []Endpoint
+	Addresses   []netip.Addr
+	Via         []Via
+	Vendor      string
+	Model       string
+	Firmware    string
+	Serial      string
+	Labels      map[string]string
+	Version     uint64  // grows with each change; the API's ETag
+	Created     Instant // first report
+	Enabled     Instant // approval; 0 while it is not approved
+}
+
+// LabelSet returns what selectors see: the camera's labels, and over them the
+// fields that a label cannot replace: id, site, name, vendor, model.
+func (c *Camera) LabelSet() map[string]string {
+	m := make(map[string]string, len(c.Labels)+5)
+	for k, v := range c.Labels {
+		m[k] = v
+	}
+	m["id"] = c.ID.String()
+	m["site"] = string(c.Site)
+	m["name"] = c.Name
+	m["vendor"] = c.Vendor
+	m["model"] = c.Model
+	return m
+}
+
+// Site is one place with one or more agents that reach the same cameras.
+type Site struct {
+	ID      SiteID
+	TZ      string   // IANA name; "" = UTC
+	Lat     *float64 // degrees north; nil when nobody said
+	Lon     *float64 // degrees east
+	Created Instant
+}
+
+// Agent is one enrolled edge box.
+type Agent struct {
+	ID        AgentID
+	Site      SiteID
+	Hostname  string
+	Version   string
+	State     Enrollment // approved, pending or retired (revoked)
+	Enrolled  Instant
+	Seen      Instant // last message
+	Connected bool
+	Held      uint64 // orders in its store
+	Pending   uint64 // outcomes it has not delivered
+}
+
+// Books are the counts behind the promise Accounted:
+//
+//	Issued = Captured + Failed + Missed + Skipped + InFlight
+type Books struct {
+	Issued   uint64 `json:"issued"`
+	Captured uint64 `json:"captured"`
+	Failed   uint64 `json:"failed"`
+	Missed   uint64 `json:"missed"`
+	Skipped  uint64 `json:"skipped"`
+	InFlight uint64 `json:"in_flight"`
+	// Duplicates were reported again after an outcome was stored, and changed
+	// nothing.
+	Duplicates uint64 `json:"duplicates"`
+}
+
+// Balanced reports whether the promise holds.
+func (b Books) Balanced() bool {
+	return b.Issued == b.Captured+b.Failed+b.Missed+b.Skipped+b.InFlight
+}

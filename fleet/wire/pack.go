@@ -1,0 +1,274 @@
+// Package wire is what agents and the centre say to each other: the gRPC
+// service in wire.proto with its generated code, and two hand-packed records,
+// because a protobuf message per record costs more than storing it.
+//
+//	order    = camera schedule nominal deadline fence retries
+//	capture  = occurrence outcome times cause detail reading
+//
+// Integers are big-endian when fixed and LEB128 (encoding/binary's varints)
+// otherwise. A record begins with its length as a varint and its layout's
+// version as a byte, so that an older reader can say what it met.
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+// Version is the protocol's version, sent in Hello and Welcome. docs/wire.md
+// holds its history.
+const Version = 1
+
+// SigningContext precedes an instruction's bytes under its signature.
+const SigningContext = "shutterfleet instruction v1\n"
+
+// ServerName is the fixed name in the centre's certificate: agents pin the CA,
+// not a host name.
+const ServerName = "scheduler.shutterfleet"
+
+const (
+	orderLayout   = 1
+	captureLayout = 1
+
+	// maxRecordBytes bounds one record: a capture is about 170 bytes with a
+	// frame and at most 2 strings of fleet.MaxDetail without one.
+	maxRecordBytes = 1024
+)
+
+// ErrMalformed says that packed records could not be read.
+var ErrMalformed = errors.New("malformed record")
+
+// AppendOrder appends o's record to b.
+func AppendOrder(b []byte, o fleet.Order) []byte {
+	return appendRecord(b, func(b []byte) []byte {
+		b = append(b, orderLayout)
+		b = appendOccurrence(b, o.Occurrence)
+		b = binary.AppendVarint(b, int64(o.Deadline-o.Nominal))
+		b = binary.AppendUvarint(b, o.Fence)
+		return append(b, o.Retries)
+	})
+}
+
+// ParseOrders reads all order records in b.
+func ParseOrders(b []byte) ([]fleet.Order, error) {
+	return records(b, func(r *reader) (o fleet.Order) {
+		r.layout(orderLayout)
+		o.Occurrence = r.occurrence()
+		o.Deadline = o.Nominal + fleet.Instant(r.varint())
+		o.Fence = r.uvarint()
+		o.Retries = r.byte()
+		return o
+	})
+}
+
+// AppendCapture appends c's record to b, without its thumbnail and agent: the
+// one travels apart, the other is the stream's.
+func AppendCapture(b []byte, c fleet.Capture) []byte {
+	return appendRecord(b, func(b []byte) []byte {
+		b = append(b, captureLayout, byte(c.Outcome), c.Attempts)
+		b = appendOccurrence(b, c.Occurrence)
+		b = binary.AppendVarint(b, int64(c.At-c.Nominal))
+		b = binary.AppendVarint(b, c.Bound.Microseconds())
+		b = binary.AppendVarint(b, c.Delay.Microseconds())
+		b = binary.AppendVarint(b, c.Took.Microseconds())
+		b = appendText(b, string(c.Protocol))
+		if c.Outcome != fleet.Captured {
+			b = appendText(b, string(c.Cause))
+			return appendText(b, c.Detail)
+		}
+		r := c.Reading
+		b = appendText(b, string(r.Codec))
+		b = binary.AppendUvarint(b, uint64(r.Width))
+		b = binary.AppendUvarint(b, uint64(r.Height))
+		b = binary.AppendUvarint(b, uint64(r.Bytes))
+		b = append(b, r.SHA256[:]...)
+		b = append(b, r.Fingerprint.PDQ[:]...)
+		b = append(b, r.Fingerprint.PDQQuality)
+		b = binary.BigEndian.AppendUint64(b, uint64(r.Fingerprint.PHash))
+		for _, q := range scores(&r.Quality) {
+			b = binary.BigEndian.AppendUint32(b, math.Float32bits(*q))
+		}
+		return b
+	})
+}
+
+// ParseCaptures reads all capture records in b.
+func ParseCaptures(b []byte) ([]fleet.Capture, error) {
+	return records(b, func(r *reader) (c fleet.Capture) {
+		r.layout(captureLayout)
+		c.Outcome = fleet.Outcome(r.byte())
+		c.Attempts = r.byte()
+		c.Occurrence = r.occurrence()
+		c.At = c.Nominal + fleet.Instant(r.varint())
+		c.Bound = r.micros()
+		c.Delay = r.micros()
+		c.Took = r.micros()
+		c.Protocol = fleet.Protocol(r.text())
+		switch c.Outcome {
+		case fleet.Captured:
+		case fleet.Failed, fleet.Missed, fleet.Skipped:
+			c.Cause = fleet.Cause(r.text())
+			c.Detail = r.text()
+			return c
+		default:
+			r.fail("outcome %d", c.Outcome)
+			return c
+		}
+		d := &c.Reading
+		d.Codec = fleet.Codec(r.text())
+		d.Width = uint16(r.upTo(math.MaxUint16))
+		d.Height = uint16(r.upTo(math.MaxUint16))
+		d.Bytes = uint32(r.upTo(math.MaxUint32))
+		copy(d.SHA256[:], r.bytes(len(d.SHA256)))
+		copy(d.Fingerprint.PDQ[:], r.bytes(len(d.Fingerprint.PDQ)))
+		d.Fingerprint.PDQQuality = r.byte()
+		if b := r.bytes(8); b != nil {
+			d.Fingerprint.PHash = fleet.PHash(binary.BigEndian.Uint64(b))
+		}
+		for _, q := range scores(&d.Quality) {
+			if b := r.bytes(4); b != nil {
+				*q = math.Float32frombits(binary.BigEndian.Uint32(b))
+			}
+		}
+		return c
+	})
+}
+
+// scores lists a Quality's fields in the record's order.
+func scores(q *fleet.Quality) [6]*float32 {
+	return [6]*float32{&q.Mean, &q.Contrast, &q.Sharpness, &q.Dark, &q.Bright, &q.Entropy}
+}
+
+func appendOccurrence(b []byte, o fleet.Occurrence) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(o.Camera))
+	b = binary.BigEndian.AppendUint64(b, uint64(o.Schedule))
+	return binary.AppendVarint(b, int64(o.Nominal))
+}
+
+func appendText(b []byte, s string) []byte {
+	s = s[:min(len(s), fleet.MaxDetail)]
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// appendRecord appends what fill appends, preceded by its length. A record is
+// nearly always under 16 kB, so two bytes are kept for the length: a padded
+// varint, which every varint reader takes.
+func appendRecord(b []byte, fill func([]byte) []byte) []byte {
+	at := len(b)
+	b = fill(append(b, 0, 0))
+	n := len(b) - at - 2
+	b[at], b[at+1] = byte(n)|0x80, byte(n>>7)
+	return b
+}
+
+// records reads records until b ends.
+func records[T any](b []byte, read func(*reader) T) ([]T, error) {
+	var out []T
+	for len(b) > 0 {
+		n, used := binary.Uvarint(b)
+		if used <= 0 || n == 0 || n > maxRecordBytes || uint64(len(b)-used) < n {
+			return nil, fmt.Errorf("record %d: %w: length", len(out), ErrMalformed)
+		}
+		r := &reader{b: b[used : used+int(n)]}
+		v := read(r)
+		if r.err == nil && len(r.b) > 0 {
+			r.fail("%d bytes left over", len(r.b))
+		}
+		if r.err != nil {
+			return nil, fmt.Errorf("record %d: %w", len(out), r.err)
+		}
+		out = append(out, v)
+		b = b[used+int(n):]
+	}
+	return out, nil
+}
+
+// reader reads one record and keeps its first error.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
+	}
+	r.b = nil
+}
+
+func (r *reader) layout(want byte) {
+	if got := r.byte(); got != want {
+		r.fail("layout %d, this build reads %d", got, want)
+	}
+}
+
+func (r *reader) bytes(n int) []byte {
+	if len(r.b) < n {
+		r.fail("cut short")
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *reader) byte() byte {
+	if b := r.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail("number")
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail("number")
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) upTo(limit uint64) uint64 {
+	v := r.uvarint()
+	if v > limit {
+		r.fail("number %d over %d", v, limit)
+	}
+	return v
+}
+
+func (r *reader) micros() time.Duration {
+	v := r.varint()
+	if v > math.MaxInt64/1000 || v < math.MinInt64/1000 {
+		r.fail("duration %d µs", v)
+	}
+	return time.Duration(v) * time.Microsecond
+}
+
+func (r *reader) text() string {
+	return string(r.bytes(int(r.upTo(fleet.MaxDetail))))
+}
+
+func (r *reader) occurrence() (o fleet.Occurrence) {
+	if b := r.bytes(16); b != nil {
+		o.Camera = fleet.CameraID(binary.BigEndian.Uint64(b))
+		o.Schedule = fleet.ScheduleID(binary.BigEndian.Uint64(b[8:]))
+	}
+	o.Nominal = fleet.Instant(r.varint())
+	return o
+}
