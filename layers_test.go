@@ -44,7 +44,7 @@ var layers = map[string][]string{
 	"agent/store":     {"fleet"},
 	"agent/uplink":    {"fleet", "fleet/wire"},
 	"agent/runner":    {"fleet", "protocols", "capture"},
-	"agent/inventory": {"fleet", "protocols", "capture"},
+	"agent/inventory": {"fleet", "protocols"},
 	"agent":           {"fleet", "fleet/calendar", "agent/...", "firmware", "firmware/install"},
 
 	"scheduler/wheel":   {"fleet"},

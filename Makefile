@@ -1,0 +1,103 @@
+# Shutterfleet's targets. `make` alone prints them.
+GO      ?= go
+BIN     := bin
+TOOLS   := .tools
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+MEDIAMTX      := v1.14.0
+GO2RTC        := v1.9.13
+GOLANGCI_LINT := v2.12.2
+GOVULNCHECK   := v1.1.4
+
+# What the tests need beside Go, as program:Debian package.
+TEST_PROGRAMS := ffmpeg:ffmpeg lighttpd:lighttpd avahi-daemon:avahi-daemon ip:iproute2 unshare:util-linux mkfs.ext4:e2fsprogs chromium:chromium gcc:gcc
+
+.PHONY: help
+help: ## print this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## watch a fleet of virtual cameras being found, enrolled and photographed (Ctrl-C ends it)
+	@$(BIN)/shutterfleet dev
+
+.PHONY: build
+build: ## build the programs into bin/
+	@mkdir -p $(BIN)
+	@[ -d "$$($(GO) env GOCACHE)/00" ] || echo "building (the first time takes a few minutes)..."
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+
+.PHONY: test
+test: test-deps test-unit test-peers ## all tests but the long ones; installs what they need (Debian, root or sudo)
+
+.PHONY: test-unit
+test-unit: ## vet, then every package's tests under the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 12m ./...
+
+.PHONY: test-peers
+test-peers: test-deps build $(TOOLS)/mediamtx $(TOOLS)/go2rtc ## capture from servers that this project did not write
+	SHUTTERFLEET_BIN=$(CURDIR)/$(BIN) SHUTTERFLEET_PEERS=$(CURDIR)/$(TOOLS) $(GO) test -tags peers -count=1 -timeout 10m ./test/peers/
+
+.PHONY: test-long
+test-long: test-deps build ## sweeps, kill runs and heavy peers (under 40 minutes)
+	$(GO) test -tags long -count=1 -timeout 38m -run Long ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (default 20s) each
+	@set -e; for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $$p/*_test.go | awk '{print $$2}'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-20s} $$p; done; done
+
+.PHONY: bench
+bench: ## run the benchmarks, ten times each, for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./...
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## golangci-lint with the list of .golangci.yml
+	$(TOOLS)/golangci-lint run ./...
+
+.PHONY: vuln
+vuln: ## govulncheck, where its database can be reached
+	@$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./... || \
+	  { echo "govulncheck did not finish: either it found something (above), or its database cannot be reached from here"; exit 1; }
+
+.PHONY: generate
+generate: ## write the generated code again (needs protoc, protoc-gen-go, protoc-gen-go-grpc)
+	$(GO) generate ./fleet/wire
+
+.PHONY: clean
+clean: ## remove what the targets made
+	rm -rf $(BIN) $(TOOLS)
+
+# Installs the missing programs, and only those.
+.PHONY: test-deps
+test-deps:
+	@missing=""; for p in $(TEST_PROGRAMS); do \
+	  command -v $${p%%:*} >/dev/null 2>&1 || [ -x /usr/sbin/$${p%%:*} ] || missing="$$missing $${p##*:}"; done; \
+	if [ -n "$$missing" ]; then \
+	  command -v apt-get >/dev/null || { echo "please install:$$missing"; exit 1; }; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  echo "installing$$missing"; \
+	  { $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $$missing; } >/tmp/shutterfleet-apt.log 2>&1 \
+	    || { cat /tmp/shutterfleet-apt.log; exit 1; }; \
+	fi
+
+$(TOOLS)/golangci-lint:
+	@mkdir -p $(TOOLS)
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+
+$(TOOLS)/go2rtc:
+	@mkdir -p $(TOOLS)
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/AlexxIT/go2rtc@$(GO2RTC)
+
+# The module of mediamtx lacks two files that its own build generates.
+$(TOOLS)/mediamtx:
+	@mkdir -p $(TOOLS)
+	@rm -rf $(TOOLS)/mediamtx-src
+	@cp -r "$$($(GO) mod download -json github.com/bluenviron/mediamtx@$(MEDIAMTX) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')" $(TOOLS)/mediamtx-src
+	@chmod -R u+w $(TOOLS)/mediamtx-src
+	@echo $(MEDIAMTX) >$(TOOLS)/mediamtx-src/internal/core/VERSION
+	@: >$(TOOLS)/mediamtx-src/internal/servers/hls/hls.min.js
+	cd $(TOOLS)/mediamtx-src && CGO_ENABLED=0 $(GO) build -o ../mediamtx .
+	@rm -rf $(TOOLS)/mediamtx-src
