@@ -87,16 +87,22 @@ $(TOOLS)/golangci-lint:
 	@mkdir -p $(TOOLS)
 	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
 
+# The peers are built from their modules at exact versions, each in a copy of
+# its source: installing them by path would ask for version lists.
+define unpack
+@mkdir -p $(TOOLS) && rm -rf $(TOOLS)/$(1)-src
+@cp -r "$$(cd / && $(GO) mod download -json $(2) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')" $(TOOLS)/$(1)-src
+@chmod -R u+w $(TOOLS)/$(1)-src
+endef
+
 $(TOOLS)/go2rtc:
-	@mkdir -p $(TOOLS)
-	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/AlexxIT/go2rtc@$(GO2RTC)
+	$(call unpack,go2rtc,github.com/AlexxIT/go2rtc@$(GO2RTC))
+	cd $(TOOLS)/go2rtc-src && CGO_ENABLED=0 $(GO) build -o ../go2rtc .
+	@rm -rf $(TOOLS)/go2rtc-src
 
 # The module of mediamtx lacks two files that its own build generates.
 $(TOOLS)/mediamtx:
-	@mkdir -p $(TOOLS)
-	@rm -rf $(TOOLS)/mediamtx-src
-	@cp -r "$$($(GO) mod download -json github.com/bluenviron/mediamtx@$(MEDIAMTX) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')" $(TOOLS)/mediamtx-src
-	@chmod -R u+w $(TOOLS)/mediamtx-src
+	$(call unpack,mediamtx,github.com/bluenviron/mediamtx@$(MEDIAMTX))
 	@echo $(MEDIAMTX) >$(TOOLS)/mediamtx-src/internal/core/VERSION
 	@: >$(TOOLS)/mediamtx-src/internal/servers/hls/hls.min.js
 	cd $(TOOLS)/mediamtx-src && CGO_ENABLED=0 $(GO) build -o ../mediamtx .
