@@ -1,0 +1,224 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/calendar"
+)
+
+// Errors that callers branch on; doors turn them into status codes.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrConflict     = errors.New("changed by somebody else meanwhile: read it again and repeat")
+	ErrUnauthorized = errors.New("unknown or revoked token")
+)
+
+// InvalidError says that an argument cannot be, which one, and what to do.
+type InvalidError struct {
+	Field   string // as the API names it
+	Problem string
+}
+
+// Error returns "field: problem".
+func (e *InvalidError) Error() string { return e.Field + ": " + e.Problem }
+
+func invalid(field, format string, args ...any) error {
+	return &InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
+}
+
+// The words of CameraView.Status, worst news first.
+const (
+	StatusRetired          = "retired"
+	StatusIgnored          = "ignored"
+	StatusPending          = "pending"           // waits for an operator's approval
+	StatusNeedsCredentials = "needs-credentials" // approved, and no login is known
+	StatusOffline          = "offline"           // no agent of its site is connected
+	StatusMissed           = "missed"
+	StatusFailed           = "failed"
+	StatusLate             = "late" // captured, but later than lateAfter
+	StatusOK               = "ok"
+	StatusIdle             = "idle" // approved, and nothing was asked of it yet
+)
+
+// lateAfter is the delay from which a capture is shown as late: a person does
+// not notice less.
+const lateAfter = time.Second
+
+// CameraView is a camera with what operators ask about first.
+type CameraView struct {
+	fleet.Camera
+	Last      *fleet.Capture // nil before the first outcome
+	Status    string
+	LastFrame fleet.Instant // when its thumbnail was taken; 0 = none
+}
+
+// CameraQuery selects cameras; its zero value means all. Answers are ordered
+// by id.
+type CameraQuery struct {
+	Site     fleet.SiteID
+	Selector fleet.Selector
+	State    fleet.Enrollment
+	After    fleet.CameraID // only ids above it: paging
+	Limit    int            // 0 = all
+}
+
+// NewCamera is a camera taken by hand.
+type NewCamera struct {
+	Site     fleet.SiteID
+	URL      string // http(s), rtsp(s); may hold no credentials
+	Name     string
+	Labels   map[string]string
+	User     string
+	Password fleet.Secret
+}
+
+// CameraChange changes the fields that are not nil. A nil label removes it.
+type CameraChange struct {
+	Name      *string
+	Labels    map[string]*string
+	IfVersion uint64 // 0 = whatever it is
+}
+
+// SiteView is a site with its counts.
+type SiteView struct {
+	fleet.Site
+	Cameras, Pending, Agents int
+}
+
+// SiteChange changes the fields that are not nil.
+type SiteChange struct {
+	TZ       *string
+	Lat, Lon *float64
+}
+
+// ScheduleView is a schedule as it is applied now.
+type ScheduleView struct {
+	calendar.Spec
+	ID       fleet.ScheduleID
+	Revision uint64
+	Cameras  int           // that it selects
+	Next     fleet.Instant // earliest coming occurrence; 0 = none
+}
+
+// ApplyOptions say how far ApplySchedules goes.
+type ApplyOptions struct {
+	Prune  bool // remove schedules that are not listed
+	DryRun bool // only plan
+}
+
+// Change is one line of a Plan.
+type Change struct {
+	Name    string
+	Action  string // create, change, keep, remove
+	Diff    string // for people; empty unless Action is change
+	Cameras int    // selected by it
+}
+
+// Plan is what an apply did, or would do.
+type Plan struct{ Changes []Change }
+
+// CaptureQuery selects captures, newest first; its zero value means all that
+// the hot window holds.
+type CaptureQuery struct {
+	Camera   fleet.CameraID
+	Site     fleet.SiteID
+	Schedule string // name
+	Outcome  fleet.Outcome
+	From     fleet.Instant // nominal times, [From, Until)
+	Until    fleet.Instant // 0 = no end
+	After    string        // cursor of the page before
+	Limit    int           // default 100, at most 1000
+}
+
+// NewKey asks for a site key.
+type NewKey struct {
+	Site    fleet.SiteID
+	Count   int // agents that may enrol with it; default 1
+	Approve bool
+	Expires time.Duration // 0 = 30 days
+}
+
+// KeyView is a site key without its secret.
+type KeyView struct {
+	ID               string
+	Site             fleet.SiteID
+	Count, Used      int
+	Approve, Revoked bool
+	Created, Expires fleet.Instant
+}
+
+// NewCredentials log in to one camera, or to all of a site.
+type NewCredentials struct {
+	Site     fleet.SiteID
+	Camera   fleet.CameraID // 0 = the whole site
+	User     string
+	Password fleet.Secret
+}
+
+// CredentialsView is credentials without their password.
+type CredentialsView struct {
+	ID      string
+	Site    fleet.SiteID
+	Camera  fleet.CameraID
+	User    string
+	Version uint64
+	Created fleet.Instant
+}
+
+// BooksReport holds the books in total and by site.
+type BooksReport struct {
+	Total fleet.Books
+	Sites map[fleet.SiteID]fleet.Books
+}
+
+// MatchOptions bound a search.
+type MatchOptions struct {
+	Radius int // PDQ bits that may differ; default 31, at most 128
+	Limit  int // default 100
+}
+
+// Match is a stored frame that looks like the one asked for.
+type Match struct {
+	Occurrence fleet.Occurrence
+	Camera     fleet.CameraID
+	At         fleet.Instant
+	Distance   int
+}
+
+// AuditReport compares what the calendar says should exist with the rows that
+// do. All is well when MissingOutcome and Unexpected are 0.
+type AuditReport struct {
+	Expected       int // occurrences that the spans and calendar.Next yield
+	Stored         int // outcome rows found
+	InFlight       int // expected, with an order and no outcome yet
+	MissingOutcome int // expected, and neither an outcome nor an order
+	Unexpected     int // outcomes nobody asked for
+	Examples       []string
+}
+
+// Unaccounted is the number that must be 0 once nothing is in flight.
+func (r AuditReport) Unaccounted() int { return r.MissingOutcome + r.InFlight + r.Unexpected }
+
+// Event tells that something changed; who wants to know more asks.
+type Event struct {
+	Kind   string // camera, capture, thumbnail, agent, schedule, books, resync
+	Camera fleet.CameraID
+	Agent  fleet.AgentID
+	Site   fleet.SiteID
+}
+
+// Roles, weakest first. Each may do what those before it may.
+const (
+	RoleViewer   = "viewer"
+	RoleOperator = "operator"
+	RoleAdmin    = "admin"
+)
+
+// Principal is who a token belongs to.
+type Principal struct {
+	Name string
+	Role string
+}
