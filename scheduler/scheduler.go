@@ -54,7 +54,7 @@ type Scheduler struct {
 	free      []uint32 // keys to use again
 	taskKeys  map[taskKey]uint32
 	closed    map[taskKey]fleet.Instant // end of the last span, if it ended since New
-	held      []store.Flight // issued by the wheel, waiting to be stored
+	held      []store.Flight            // issued by the wheel, waiting to be stored
 	late      []fleet.Capture
 	flights   map[fleet.Occurrence]*flight
 	withdrawn map[fleet.Occurrence]fleet.Instant // taken back; a report of one is not a duplicate

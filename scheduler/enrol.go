@@ -1,0 +1,534 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/calendar"
+	"github.com/shutterfleet/shutterfleet/scheduler/store"
+)
+
+const (
+	maxName   = 120
+	maxLabels = 64
+
+	// maxSiteCameras bounds what agents may report for one site: what is on a
+	// LAN is not ours to trust.
+	maxSiteCameras = 20_000
+)
+
+func checkSite(id fleet.SiteID) error {
+	if id == "" || len(id) > 64 || strings.ContainsFunc(string(id), func(r rune) bool { return r <= ' ' || r == '/' || r == ',' || r == 0x7f }) {
+		return invalid("site", "want 1 to 64 characters without spaces, commas and slashes, for example store-12")
+	}
+	return nil
+}
+
+// mention makes the site exist.
+func (s *Scheduler) mention(ch *change, id fleet.SiteID) {
+	if _, ok := s.sites[id]; ok || slices.ContainsFunc(ch.Sites, func(v fleet.Site) bool { return v.ID == id }) {
+		return
+	}
+	v := fleet.Site{ID: id, Created: fleet.At(time.Now())}
+	ch.Sites = append(ch.Sites, v)
+	ch.then(func() { s.sites[id] = v })
+}
+
+// remember puts a camera into the maps. s.mu is held, or nobody else is there.
+func (s *Scheduler) remember(c *fleet.Camera) {
+	v := *c
+	if old := s.cameras[c.ID]; old != nil {
+		delete(s.devices[deviceKey{old.Site, old.Device}], old.Source)
+	}
+	s.cameras[c.ID] = &v
+	k := deviceKey{c.Site, c.Device}
+	if s.devices[k] == nil {
+		s.devices[k] = map[string]fleet.CameraID{}
+	}
+	s.devices[k][c.Source] = c.ID
+	if kind, value, ok := strings.Cut(c.Device, ":"); ok {
+		s.claims[claimKey{c.Site, fleet.Claim{Kind: fleet.ClaimKind(kind), Value: value}}] = c.Device
+	}
+}
+
+// put makes a camera's new version durable and visible, with its tasks.
+func (s *Scheduler) put(ch *change, c fleet.Camera, now fleet.Instant) {
+	c.Version++
+	ch.Cameras = append(ch.Cameras, c)
+	old := s.cameras[c.ID]
+	s.retask(ch, &c, now)
+	if old == nil || old.State == fleet.Approved || c.State == fleet.Approved {
+		ch.then(func() { s.camerasChanged(c.Site) })
+	}
+	ch.then(func() { s.remember(&c) })
+	ch.tell(Event{Kind: "camera", Camera: c.ID, Site: c.Site})
+}
+
+// AddCamera takes a camera by hand: it is approved at once. Taking the same
+// URL again changes what was given with it.
+func (s *Scheduler) AddCamera(ctx context.Context, n NewCamera) (CameraView, error) {
+	if err := checkSite(n.Site); err != nil {
+		return CameraView{}, err
+	}
+	e, addr, err := endpointOf(n.URL)
+	if err != nil {
+		return CameraView{}, err
+	}
+	if err := checkLabels(n.Labels); err != nil {
+		return CameraView{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.tick(ctx)
+	if err != nil {
+		return CameraView{}, err
+	}
+	var ch change
+	s.mention(&ch, n.Site)
+	device := string(fleet.ClaimURL) + ":" + e.URL
+	c := fleet.Camera{ID: newCameraID(), Site: n.Site, Device: device, Created: now, Via: []fleet.Via{fleet.ViaManual}, Endpoints: []fleet.Endpoint{e}}
+	if known := s.devices[deviceKey{n.Site, device}]; len(known) > 0 {
+		c = *s.cameras[known[slices.Min(slices.Collect(maps.Keys(known)))]]
+	}
+	c.Name = clip(cmp.Or(n.Name, c.Name, hostOf(e.URL)), maxName)
+	c.Labels = maps.Clone(c.Labels)
+	for k, v := range n.Labels {
+		if c.Labels == nil {
+			c.Labels = map[string]string{}
+		}
+		c.Labels[k] = v
+	}
+	if addr.IsValid() {
+		c.Addresses = []netip.Addr{addr}
+	}
+	if c.State != fleet.Approved {
+		c.State, c.Enabled = fleet.Approved, now
+	}
+	if n.User != "" || n.Password != "" {
+		s.putCredentials(&ch, NewCredentials{Site: n.Site, Camera: c.ID, User: n.User, Password: n.Password})
+	}
+	s.put(&ch, c, now)
+	if err := s.apply(ctx, &ch); err != nil {
+		return CameraView{}, err
+	}
+	return s.view(ctx, s.cameras[c.ID])
+}
+
+// endpointOf reads a camera's URL as people write it.
+func endpointOf(text string) (fleet.Endpoint, netip.Addr, error) {
+	u, err := url.Parse(strings.TrimSpace(text))
+	if err != nil || u.Host == "" {
+		return fleet.Endpoint{}, netip.Addr{}, invalid("url", "want a whole URL, for example rtsp://192.0.2.7/stream1 or http://192.0.2.7/snapshot.jpg")
+	}
+	if u.User != nil {
+		return fleet.Endpoint{}, netip.Addr{}, invalid("url", "holds a login: give the user and the password apart, so that they stay secret")
+	}
+	u.Fragment = ""
+	p := fleet.Snapshot
+	path := strings.ToLower(u.Path)
+	switch u.Scheme {
+	case "rtsp", "rtsps":
+		p = fleet.RTSP
+	case "http", "https":
+		switch {
+		case strings.Trim(path, "/") == "" && u.RawQuery == "":
+			p, u.Path = fleet.ONVIF, "/onvif/device_service"
+		case strings.Contains(path, "onvif/") && strings.Contains(path, "service"):
+			p = fleet.ONVIF
+		case strings.Contains(path, "mjpg"), strings.Contains(path, "mjpeg"), strings.Contains(path, "video.cgi"), strings.Contains(u.RawQuery, "action=stream"):
+			p = fleet.MJPEG
+		}
+	default:
+		return fleet.Endpoint{}, netip.Addr{}, invalid("url", "%s is no camera's scheme: want http, https, rtsp or rtsps", u.Scheme)
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	if err != nil {
+		addr = netip.Addr{} // a host name
+	}
+	return fleet.Endpoint{Protocol: p, URL: u.String()}, addr.Unmap(), nil
+}
+
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+func checkLabels(labels map[string]string) error {
+	if len(labels) > maxLabels {
+		return invalid("labels", "at most %d", maxLabels)
+	}
+	for k, v := range labels {
+		if k == "" || len(k) > 64 || strings.ContainsAny(k, " \t\r\n,=!()*") || len(v) > 256 || strings.ContainsAny(v, ",\r\n") {
+			return invalid("labels", "%q=%q: a key has 1 to 64 characters without space , = ! ( ) *, a value at most 256 without commas", k, v)
+		}
+		if slices.Contains([]string{"id", "site", "name", "vendor", "model"}, k) {
+			return invalid("labels", "%s is a camera's own field and cannot be a label", k)
+		}
+	}
+	return nil
+}
+
+// SetCamera changes a camera's name and labels.
+func (s *Scheduler) SetCamera(ctx context.Context, id fleet.CameraID, n CameraChange) (CameraView, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.tick(ctx)
+	if err != nil {
+		return CameraView{}, err
+	}
+	old := s.cameras[id]
+	if old == nil {
+		return CameraView{}, fmt.Errorf("camera %s: %w", id, ErrNotFound)
+	}
+	if n.IfVersion != 0 && n.IfVersion != old.Version {
+		return CameraView{}, fmt.Errorf("camera %s: %w", id, ErrConflict)
+	}
+	c := *old
+	if n.Name != nil {
+		c.Name = clip(*n.Name, maxName)
+	}
+	c.Labels = maps.Clone(c.Labels)
+	for k, v := range n.Labels {
+		if c.Labels == nil {
+			c.Labels = map[string]string{}
+		}
+		if v == nil {
+			delete(c.Labels, k)
+		} else {
+			c.Labels[k] = *v
+		}
+	}
+	if err := checkLabels(c.Labels); err != nil {
+		return CameraView{}, err
+	}
+	var ch change
+	s.put(&ch, c, now)
+	if err := s.apply(ctx, &ch); err != nil {
+		return CameraView{}, err
+	}
+	return s.view(ctx, s.cameras[id])
+}
+
+// Enrol moves cameras to approved, ignored, pending or retired. All of them, or
+// none when one is unknown.
+func (s *Scheduler) EnrolCameras(ctx context.Context, ids []fleet.CameraID, to fleet.Enrollment) ([]CameraView, error) {
+	if !slices.Contains([]fleet.Enrollment{fleet.Approved, fleet.Ignored, fleet.Pending, fleet.Retired}, to) {
+		return nil, invalid("state", "want approved, ignored, pending or retired")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.tick(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ch change
+	for _, id := range ids {
+		c := s.cameras[id]
+		if c == nil {
+			return nil, fmt.Errorf("camera %s: %w", id, ErrNotFound)
+		}
+		if c.State != to {
+			s.put(&ch, enrolled(*c, to, now), now)
+		}
+	}
+	if err := s.apply(ctx, &ch); err != nil {
+		return nil, err
+	}
+	var out []CameraView
+	for _, id := range ids {
+		v, err := s.view(ctx, s.cameras[id])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func enrolled(c fleet.Camera, to fleet.Enrollment, now fleet.Instant) fleet.Camera {
+	c.State, c.Enabled = to, 0
+	if to == fleet.Approved {
+		c.Enabled = now
+	}
+	return c
+}
+
+// SetRules replaces the rules by which found cameras are approved, and applies
+// them to those that are pending.
+func (s *Scheduler) SetRules(ctx context.Context, rules map[string]string) error {
+	parsed := make([]rule, 0, len(rules))
+	rows := make([]store.Rule, 0, len(rules))
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		sel, err := fleet.ParseSelector(rules[name])
+		if err != nil {
+			return invalid("rules."+name, "%v", err)
+		}
+		r := store.Rule{Name: name, Select: rules[name]}
+		parsed = append(parsed, rule{Rule: r, selector: sel})
+		rows = append(rows, r)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.tick(ctx)
+	if err != nil {
+		return err
+	}
+	before := s.rules
+	s.rules = parsed
+	ch := change{Batch: store.Batch{Rules: &rows}}
+	for _, c := range s.cameras {
+		if c.State == fleet.Pending && s.ruled(c) {
+			s.put(&ch, enrolled(*c, fleet.Approved, now), now)
+		}
+	}
+	if err := s.apply(ctx, &ch); err != nil {
+		s.rules = before
+		return err
+	}
+	return nil
+}
+
+// Rules returns the rules by name.
+func (s *Scheduler) Rules(context.Context) (map[string]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]string{}
+	for _, r := range s.rules {
+		out[r.Name] = r.Select
+	}
+	return out, nil
+}
+
+func (s *Scheduler) ruled(c *fleet.Camera) bool {
+	return slices.ContainsFunc(s.rules, func(r rule) bool { return r.selector.Match(c.LabelSet()) })
+}
+
+// Inventory takes in what an agent knows of its LAN. New devices become pending
+// cameras, or approved ones where a rule says so; known ones are updated. A
+// device that is no longer reported stays as it is.
+func (s *Scheduler) Inventory(ctx context.Context, agent fleet.AgentID, devices []fleet.Device) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.agents[agent]
+	if a == nil || a.State != fleet.Approved {
+		return fmt.Errorf("agent %s: %w", agent, ErrUnauthorized)
+	}
+	now, err := s.tick(ctx)
+	if err != nil {
+		return err
+	}
+	count := 0
+	for _, c := range s.cameras {
+		if c.Site == a.Site {
+			count++
+		}
+	}
+	var ch change
+	for i := range devices {
+		s.takeDevice(&ch, a.Site, &devices[i], now, &count)
+	}
+	return s.apply(ctx, &ch)
+}
+
+func (s *Scheduler) takeDevice(ch *change, site fleet.SiteID, d *fleet.Device, now fleet.Instant, count *int) {
+	if d.Key == "" || len(d.Key) > 512 {
+		return
+	}
+	key := d.Key
+	if s.devices[deviceKey{site, key}] == nil {
+		// Another agent of the site may know it by other evidence.
+		for _, c := range d.Claims {
+			if k, ok := s.claims[claimKey{site, c}]; ok && slices.Contains([]fleet.ClaimKind{fleet.ClaimEPR, fleet.ClaimUDN, fleet.ClaimMAC}, c.Kind) {
+				key = k
+				break
+			}
+		}
+	}
+	known := s.devices[deviceKey{site, key}]
+	sources := d.Sources
+	if len(sources) == 0 {
+		sources = []fleet.Source{{}}
+	}
+	for i, src := range sources[:min(len(sources), 256)] {
+		id, ok := known[src.Token]
+		if !ok && i == 0 && len(known) == 1 {
+			// It was enrolled before it could be described: the nameless
+			// source is the first of those it turned out to have.
+			id, ok = known[""]
+		}
+		var c fleet.Camera
+		switch {
+		case ok:
+			c = *s.cameras[id]
+		case *count >= maxSiteCameras:
+			continue
+		default:
+			c = fleet.Camera{ID: newCameraID(), Site: site, State: fleet.Pending, Device: key, Created: now}
+			*count++
+		}
+		before := c
+		describe(&c, d, src, len(sources) > 1)
+		if !ok {
+			s.mention(ch, site)
+			if s.ruled(&c) {
+				c = enrolled(c, fleet.Approved, now)
+			}
+		} else if same(&before, &c) {
+			continue
+		}
+		s.put(ch, c, now)
+	}
+	for _, c := range d.Claims {
+		if len(c.Value) <= 256 {
+			ch.then(func() { s.claims[claimKey{site, c}] = key })
+		}
+	}
+}
+
+// describe writes what was found out about the device into its camera. What a
+// person set (name, labels) stays.
+func describe(c *fleet.Camera, d *fleet.Device, src fleet.Source, many bool) {
+	c.Source = clip(src.Token, 128)
+	c.DeviceState, c.Reason = d.State, clip(d.Reason, 400)
+	c.Vendor, c.Model, c.Firmware, c.Serial = clip(cmp.Or(d.Vendor, c.Vendor), maxName), clip(cmp.Or(d.Model, c.Model), maxName), clip(cmp.Or(d.Firmware, c.Firmware), maxName), clip(cmp.Or(d.Serial, c.Serial), maxName)
+	if c.Name == "" || c.Name == hostOf(endpointURL(c)) {
+		name := cmp.Or(d.Name, d.Model, d.Vendor, "camera")
+		if many && src.Name != "" {
+			name += " " + src.Name
+		}
+		c.Name = clip(name, maxName)
+	}
+	if len(d.Addresses) > 0 {
+		c.Addresses = d.Addresses[:min(len(d.Addresses), 16)]
+	}
+	for _, v := range d.Via {
+		if !slices.Contains(c.Via, v) {
+			c.Via = append(slices.Clone(c.Via), v)
+			slices.Sort(c.Via)
+		}
+	}
+	var es []fleet.Endpoint
+	add := func(e fleet.Endpoint) {
+		if len(es) < 32 && len(e.URL) <= 2048 && !slices.Contains(es, e) {
+			es = append(es, e)
+		}
+	}
+	described := false
+	for _, p := range src.Profiles {
+		for _, e := range p.Endpoints {
+			described = true
+			add(e)
+		}
+	}
+	for _, e := range d.Endpoints {
+		// A device's plain addresses belong to all of its sources: once it is
+		// described, the sources' own are right and those may be another's.
+		if !described || e.Protocol == fleet.ONVIF {
+			add(e)
+		}
+	}
+	if len(es) > 0 {
+		c.Endpoints = es
+	}
+}
+
+func endpointURL(c *fleet.Camera) string {
+	if len(c.Endpoints) == 0 {
+		return ""
+	}
+	return c.Endpoints[0].URL
+}
+
+// same reports whether two versions of a camera need not be told apart.
+func same(a, b *fleet.Camera) bool {
+	return a.Source == b.Source && a.Name == b.Name && a.DeviceState == b.DeviceState && a.Reason == b.Reason &&
+		a.Vendor == b.Vendor && a.Model == b.Model && a.Firmware == b.Firmware && a.Serial == b.Serial &&
+		slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Via, b.Via) && slices.Equal(a.Endpoints, b.Endpoints)
+}
+
+// SetSite changes a site's zone and coordinates; the site exists from then on.
+func (s *Scheduler) SetSite(ctx context.Context, id fleet.SiteID, n SiteChange) (SiteView, error) {
+	if err := checkSite(id); err != nil {
+		return SiteView{}, err
+	}
+	if n.TZ != nil && *n.TZ != "" {
+		if err := calendar.CheckZone(*n.TZ); err != nil {
+			return SiteView{}, invalid("tz", "%v", err)
+		}
+	}
+	if n.Lat != nil && !(*n.Lat >= -90 && *n.Lat <= 90) {
+		return SiteView{}, invalid("lat", "want degrees north, -90 to 90")
+	}
+	if n.Lon != nil && !(*n.Lon >= -180 && *n.Lon <= 180) {
+		return SiteView{}, invalid("lon", "want degrees east, -180 to 180")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.tick(ctx)
+	if err != nil {
+		return SiteView{}, err
+	}
+	v, known := s.sites[id]
+	if !known {
+		v = fleet.Site{ID: id, Created: now}
+	}
+	old := v
+	if n.TZ != nil {
+		v.TZ = *n.TZ
+	}
+	v.Lat, v.Lon = cmp.Or(n.Lat, v.Lat), cmp.Or(n.Lon, v.Lon)
+	ch := change{Batch: store.Batch{Sites: []fleet.Site{v}}}
+	s.sites[id] = v // retask looks there
+	for _, c := range s.cameras {
+		if c.Site == id {
+			s.retask(&ch, c, now)
+		}
+	}
+	if err := s.apply(ctx, &ch); err != nil {
+		if s.sites[id] = old; !known {
+			delete(s.sites, id)
+		}
+		return SiteView{}, err
+	}
+	return s.siteView(id), nil
+}
+
+// Sites lists the sites with their counts.
+func (s *Scheduler) Sites(context.Context) ([]SiteView, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []SiteView
+	for _, id := range slices.Sorted(maps.Keys(s.sites)) {
+		out = append(out, s.siteView(id))
+	}
+	return out, nil
+}
+
+func (s *Scheduler) siteView(id fleet.SiteID) SiteView {
+	v := SiteView{Site: s.sites[id]}
+	for _, c := range s.cameras {
+		if c.Site == id {
+			v.Cameras++
+			if c.State == fleet.Pending {
+				v.Pending++
+			}
+		}
+	}
+	for _, a := range s.agents {
+		if a.Site == id && a.State != fleet.Retired {
+			v.Agents++
+		}
+	}
+	return v
+}
