@@ -41,7 +41,7 @@ var layers = map[string][]string{
 	"protocols/camtest":     {"fleet", "protocols/guard"},
 	"protocols":             {"fleet", "protocols/..."},
 
-	"agent/store":     {"fleet"},
+	"agent/store":     {"fleet", "fleet/wire"},
 	"agent/uplink":    {"fleet", "fleet/wire"},
 	"agent/runner":    {"fleet", "protocols", "capture"},
 	"agent/inventory": {"fleet", "protocols"},
