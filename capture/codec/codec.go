@@ -51,6 +51,10 @@ type Image struct {
 	Y      Plane
 	Cb, Cr Plane // empty for a gray picture, or smaller than Y
 	Studio bool  // luma is 16..235 and not 0..255
+
+	// Exact is luma that was computed from colours, before rounding; nil where
+	// luma was coded.
+	Exact []float32
 }
 
 // CheckSize refuses sizes that no camera has, before anything is allocated.
@@ -86,13 +90,16 @@ func PNG(data []byte) (*Image, error) {
 	}
 	// Thumbnails want colour; a quarter of it is enough.
 	img.Cb, img.Cr = NewPlane((conf.Width+1)/2, (conf.Height+1)/2, nil), NewPlane((conf.Width+1)/2, (conf.Height+1)/2, nil)
+	img.Exact = make([]float32, 0, conf.Width*conf.Height)
 	b := src.Bounds()
 	for y := range conf.Height {
 		row := img.Y.Row(y)
 		for x := range row {
 			r16, g16, b16, _ := src.At(b.Min.X+x, b.Min.Y+y).RGBA()
 			r, g, bl := uint8(r16>>8), uint8(g16>>8), uint8(b16>>8)
-			row[x] = uint8(0.299*float64(r) + 0.587*float64(g) + 0.114*float64(bl) + 0.5)
+			v := 0.299*float32(r) + 0.587*float32(g) + 0.114*float32(bl)
+			img.Exact = append(img.Exact, v)
+			row[x] = uint8(v + 0.5)
 			if x&1 == 0 && y&1 == 0 {
 				_, cb, cr := color.RGBToYCbCr(r, g, bl)
 				img.Cb.Row(y / 2)[x/2], img.Cr.Row(y / 2)[x/2] = cb, cr
