@@ -1,11 +1,11 @@
-// Package protocols reaches cameras: three verbs, and a Mux that speaks them
-// over every protocol there is.
+// Package protocols is how an agent meets cameras: it finds them on the LAN,
+// asks each what it offers, and takes single frames from it.
 //
-//	Finder     listens and asks on the LAN          ──► sightings
-//	Describer  asks one device what it is           ──► fleet.Device
-//	Grabber    takes one frame from one camera      ──► fleet.Frame
+//	Finder ──Sighting──► (inventory merges) ──Target──► Describer ──► Device
+//	                                             └────► Grabber   ──► Frame
 //
-// Vendor discovery protocols are Finders to come.
+// The folders below speak one protocol each; this package holds the three
+// interfaces they meet behind, and the Mux that is all of them at once.
 package protocols
 
 import (
@@ -14,18 +14,26 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// Finder hears devices. Find blocks until ctx is done; it calls heard for each
-// answer, from one goroutine at a time.
+// A Finder listens for cameras on the LAN.
 type Finder interface {
+	// Find blocks until ctx is done and calls heard for each answer, from one
+	// goroutine at a time. The same device is heard again and again; whoever
+	// listens merges. A network that is not there yet is no error: Find waits
+	// for it. Heard must return soon, or datagrams are lost.
 	Find(ctx context.Context, heard func(fleet.Sighting)) error
 }
 
-// Describer asks a device what it is. Errors are *fleet.CameraError.
+// A Describer asks a device who it is and which sources it has.
 type Describer interface {
+	// Describe tries the target's endpoints in their order. A device that does
+	// not let us in is still returned, as far as it is known, with its State
+	// and Reason; every error is a *fleet.CameraError.
 	Describe(ctx context.Context, t fleet.Target) (fleet.Device, error)
 }
 
-// Grabber takes one frame. Errors are *fleet.CameraError.
+// A Grabber takes one frame.
 type Grabber interface {
+	// Grab takes one frame from the target before ctx's deadline. Every error
+	// is a *fleet.CameraError whose cause becomes the capture's.
 	Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error)
 }

@@ -1,0 +1,305 @@
+// Package upnp finds cameras by UPnP's simple service discovery: it searches
+// every interface, listens to NOTIFY, fetches each device's description from
+// the device itself, and tells of those that are cameras.
+//
+//	M-SEARCH ──► 239.255.255.250:1900, [ff02::c]
+//	   answers, NOTIFY ──► Parse ──► one per device (UDN) ──GET LOCATION──► ParseDescription
+//	                                                                         │ camera?
+//	                                                              Sighting ◄─┘
+//
+// LOCATION is fetched only from the host that sent it, with limits on size,
+// time and number; printers, routers and media servers end there.
+package upnp
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+var (
+	group4 = netip.MustParseAddrPort("239.255.255.250:1900")
+	group6 = netip.MustParseAddrPort("[ff02::c]:1900")
+)
+
+const (
+	hops         = 2                // UPnP Device Architecture 2.0, section 1.3.2
+	maxDevices   = 4096             // remembered at a time, cameras or not
+	maxFetches   = 8                // descriptions fetched at a time
+	maxPerSource = 64               // devices that one address may be
+	fetchTimeout = 3 * time.Second  // for one description
+	fetchAgain   = time.Hour        // after a good one
+	retryFetch   = 30 * time.Second // after a failed one, doubled up to fetchAgain
+	forgetAfter  = 30 * time.Minute // for a device that does not say how long it lives
+)
+
+// Options configure a Finder.
+type Options struct {
+	// Interfaces lists where to search; it is asked again every two seconds.
+	// Default: all that are up and multicast-capable, and loopback.
+	Interfaces func() ([]net.Interface, error)
+	Every      time.Duration // between searches once the first burst is over, ±10 %; default 60s
+	Log        *slog.Logger  // default: none
+}
+
+// Finder finds UPnP devices that are cameras. It is a protocols.Finder.
+type Finder struct{ opts Options }
+
+// New returns a Finder. It opens nothing before Find.
+func New(o Options) *Finder {
+	o.Every = cmp.Or(o.Every, time.Minute)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Finder{opts: o}
+}
+
+// place tells devices apart: one UDN at two addresses is fetched from both, so
+// a forged answer cannot take the place of the true one.
+type place struct {
+	udn  string
+	from netip.Addr
+}
+
+// device is what is known of one place.
+type device struct {
+	location string
+	ifname   string
+	fetched  time.Time // zero while no description came
+	next     time.Time // when to fetch again
+	wait     time.Duration
+	busy     bool
+	camera   bool
+	about    Description
+	expires  time.Time
+}
+
+// described is a fetch that ended.
+type described struct {
+	at  place
+	doc Description
+	err error
+}
+
+// Find searches at once and until ctx is done. It calls heard for each answer
+// of a device whose description shows a camera, from one goroutine at a time,
+// and with Gone set when it leaves. Such a sighting has no endpoints: UPnP
+// tells where a camera's web page is, not where its pictures are.
+func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
+	var (
+		fetches sync.WaitGroup
+		mu      sync.Mutex // guards known and heard: fetches end when they end
+		known   = newDevices()
+		slots   = make(chan struct{}, maxFetches)
+	)
+	defer fetches.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	start := func(p place, location string) {
+		fetches.Go(func() {
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			case <-ctx.Done():
+				return
+			}
+			d, err := f.describe(ctx, location)
+			if ctx.Err() != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				f.opts.Log.Debug("description not read", "finder", "upnp", "from", p.from, "location", location, "err", err)
+			}
+			if s, ok := known.described(described{p, d, err}, time.Now()); ok {
+				heard(s)
+			}
+		})
+	}
+	return runLinks(ctx, linkOptions{
+		interfaces: f.opts.Interfaces,
+		every:      f.opts.Every,
+		log:        f.opts.Log.With("finder", "upnp"),
+		group4:     group4,
+		group6:     group6,
+		hops:       hops,
+		maxBytes:   maxMessageBytes,
+		probe: func(l *link, round int) {
+			for _, b := range searches(l.group, round) {
+				l.send(b)
+			}
+		},
+		heard: func(p packet) {
+			m, err := Parse(p.data)
+			if err != nil {
+				f.opts.Log.Debug("datagram ignored", "finder", "upnp", "interface", p.link.name, "from", p.from, "err", err)
+				return
+			}
+			if m.UDN == "" {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			s, ok, fetch := known.message(m, p.from, p.link.name, p.at)
+			if ok {
+				heard(s)
+			}
+			if fetch != "" {
+				start(place{m.UDN, p.from}, fetch)
+			}
+		},
+		tick: func(now time.Time) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, s := range known.expire(now) {
+				heard(s)
+			}
+		},
+	})
+}
+
+// searches returns the datagrams of one round: root devices first, and the
+// camera type for devices that answer to their own type alone. MX is how long
+// devices may spread their answers: short at first, to have a picture soon.
+func searches(group *net.UDPAddr, round int) [][]byte {
+	mx := "1"
+	if round >= len(burst) {
+		mx = "3"
+	}
+	host := (&net.UDPAddr{IP: group.IP, Port: group.Port}).String()
+	var out [][]byte
+	for _, st := range []string{"upnp:rootdevice", "urn:schemas-upnp-org:device:DigitalSecurityCamera:1", "ssdp:all"} {
+		if st == "ssdp:all" && round != 1 {
+			continue // every device answers it many times: once is enough for those that know nothing else
+		}
+		out = append(out, []byte("M-SEARCH * HTTP/1.1\r\nHOST: "+host+"\r\nMAN: \"ssdp:discover\"\r\nMX: "+mx+"\r\nST: "+st+"\r\nUSER-AGENT: Shutterfleet UPnP/1.1\r\n\r\n"))
+	}
+	return out
+}
+
+// devices is what has been heard. It is pure: time comes in.
+type devices struct {
+	at      map[place]*device
+	sources map[netip.Addr]int
+}
+
+func newDevices() *devices {
+	return &devices{at: map[place]*device{}, sources: map[netip.Addr]int{}}
+}
+
+// message takes one message. It returns a sighting if the device is known to
+// be a camera, and the location to fetch if its description is wanted now.
+func (k *devices) message(m Message, from netip.Addr, ifname string, now time.Time) (s fleet.Sighting, ok bool, fetch string) {
+	p := place{m.UDN, from}
+	d := k.at[p]
+	if m.Gone {
+		if d == nil {
+			return s, false, ""
+		}
+		k.forget(p)
+		return d.sighting(p, now, true), d.camera, ""
+	}
+	location, valid := checkLocation(m.Location, from)
+	if d == nil {
+		if !valid || len(k.at) >= maxDevices || k.sources[from] >= maxPerSource {
+			return s, false, ""
+		}
+		d = &device{wait: retryFetch}
+		k.at[p] = d
+		k.sources[from]++
+	}
+	d.ifname = ifname
+	d.expires = now.Add(max(cmp.Or(m.MaxAge, forgetAfter), 5*time.Minute))
+	if valid && location != d.location {
+		d.location = location
+		if d.fetched.IsZero() || now.Sub(d.fetched) >= retryFetch { // answers that take turns must not make us fetch each time
+			d.next = now
+		}
+	}
+	if !d.busy && !now.Before(d.next) {
+		d.busy = true
+		fetch = d.location
+	}
+	return d.sighting(p, now, false), d.camera, fetch
+}
+
+// described takes the end of a fetch.
+func (k *devices) described(e described, now time.Time) (fleet.Sighting, bool) {
+	d := k.at[e.at]
+	if d == nil { // it left meanwhile
+		return fleet.Sighting{}, false
+	}
+	d.busy = false
+	if e.err != nil {
+		d.next = now.Add(d.wait)
+		d.wait = min(2*d.wait, fetchAgain)
+		return fleet.Sighting{}, false
+	}
+	d.wait, d.fetched, d.next = retryFetch, now, now.Add(fetchAgain)
+	d.about, d.camera = e.doc, e.doc.Camera()
+	return d.sighting(e.at, now, false), d.camera
+}
+
+func (k *devices) forget(p place) {
+	delete(k.at, p)
+	if k.sources[p.from]--; k.sources[p.from] <= 0 {
+		delete(k.sources, p.from)
+	}
+}
+
+// expire forgets devices that were silent for their lifetime.
+func (k *devices) expire(now time.Time) (gone []fleet.Sighting) {
+	for p, d := range k.at {
+		if now.Before(d.expires) || d.busy {
+			continue
+		}
+		k.forget(p)
+		if d.camera {
+			gone = append(gone, d.sighting(p, now, true))
+		}
+	}
+	return gone
+}
+
+func (d *device) sighting(p place, now time.Time, gone bool) fleet.Sighting {
+	s := fleet.Sighting{
+		Via: fleet.ViaUPnP, Source: p.from, Interface: d.ifname, At: now, Gone: gone,
+		Claims: []fleet.Claim{{Kind: fleet.ClaimUDN, Value: p.udn}},
+		Name:   d.about.FriendlyName, Vendor: d.about.Manufacturer, Model: d.about.ModelName,
+	}
+	if d.about.SerialNumber != "" {
+		s.Claims = append(s.Claims, fleet.Claim{Kind: fleet.ClaimSerial, Value: d.about.SerialNumber})
+	}
+	return s
+}
+
+// checkLocation returns the address of a description if it may be fetched:
+// plain or secure HTTP, from the sender itself.
+func checkLocation(location string, from netip.Addr) (string, bool) {
+	u, err := url.Parse(location)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || u.User != nil {
+		return "", false
+	}
+	host, err := netip.ParseAddr(u.Hostname())
+	if err != nil || host.Unmap().WithZone("") != from.WithZone("") {
+		return "", false
+	}
+	port := u.Port()
+	u.Fragment, u.RawFragment = "", ""
+	u.Host = from.String()
+	if from.Is6() {
+		u.Host = "[" + u.Host + "]"
+	}
+	if port != "" {
+		u.Host += ":" + port
+	}
+	return u.String(), true
+}
