@@ -1,5 +1,4 @@
 // Package store is the agent's memory across power cuts: one SQLite file with
-<<<<<<< HEAD
 // the orders it holds and the outbox of outcomes.
 //
 //	Begin ──► order ──TakeDue──► running ──Finish──► outbox row ──Ack──► gone
@@ -12,26 +11,6 @@
 //
 // At 64 outcomes a commit, taking an order, finishing it and acknowledging it
 // write about 1.0 kB to the disk in all (BenchmarkDiskBytes).
-=======
-// the orders it holds, the outcomes it has not delivered, its cameras and its
-// identity.
-//
-//	Begin ──► order(waiting) ──Due──► order(running) ──Finish──► outbox ──Ack──► gone
-//	              │
-//	              └──Recall──► gone
-//
-// Memory leads and the disk follows: each change is made in memory first, and
-// what changed since the last commit is written in one transaction, shared by
-// all who wait for it (group commit). Begin, Recall, SetCameras and Finish return once
-// their change is durable. Acknowledgements are written along with the next
-// commit: one that is lost in a power cut only makes the agent report again,
-// which changes nothing at the centre. An outcome that is acknowledged before
-// its commit never touches the outbox at all; that is the usual case online.
-//
-// When the disk refuses (full, read-only, failing), everything goes on in
-// memory up to Options.MemoryLimit outcomes; beyond that an outcome becomes
-// failed(storage). The first commit that succeeds writes all of it.
->>>>>>> 560e5e065a222c9c9a898327e695217c75853c97
 package store
 
 import (
@@ -39,10 +18,7 @@ import (
 	"container/heap"
 	"context"
 	"database/sql"
-<<<<<<< HEAD
 	"encoding/json"
-=======
->>>>>>> 560e5e065a222c9c9a898327e695217c75853c97
 	"errors"
 	"fmt"
 	"os"
@@ -54,7 +30,6 @@ import (
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
-<<<<<<< HEAD
 	"github.com/shutterfleet/shutterfleet/fleet/wire"
 )
 
@@ -85,80 +60,11 @@ type Store struct {
 	queue  []*op
 	leader bool
 	broken error // why the last commit failed
-=======
-)
-
-var (
-	// ErrStale says that an instruction's nonce was taken before, or that its
-	// fence is below one already seen.
-	ErrStale = errors.New("instruction is stale")
-	// ErrFull says that the disk refuses and memory holds all that it may.
-	ErrFull = errors.New("the disk refuses, and memory holds as many orders as it may")
-	// ErrClosed says that the store was closed.
-	ErrClosed = errors.New("store is closed")
-)
-
-// Codec writes and reads one outcome's record, without its agent and its
-// thumbnail. The programs pass fleet/wire's, so that there is one layout.
-type Codec struct {
-	Append func(b []byte, c fleet.Capture) []byte
-	Parse  func(b []byte) ([]fleet.Capture, error)
-}
-
-// Options configure a Store.
-type Options struct {
-	Codec       Codec         // required
-	Batch       int           // rows that make a commit start at once; default 64
-	Linger      time.Duration // how long a commit waits for more rows; default 50ms, negative = not at all
-	MemoryLimit int           // outcomes (and orders) kept in memory while the disk refuses; default 4096
-}
-
-// Row is an undelivered outcome under the number that Ack takes.
-type Row struct {
-	ID      int64
-	Capture fleet.Capture
-}
-
-// Store is the agent's memory. All methods may be called at once.
-type Store struct {
-	opts Options
-
-	// io serialises all use of the file. It is taken before mu, never after.
-	io sync.Mutex
-	db *sql.DB
-
-	mu        sync.Mutex
-	held      map[fleet.Occurrence]*held
-	waiting   queue
-	running   int
-	recent    recent                  // finished not long ago: a repeated order is not taken again
-	fresh     map[int64]fleet.Capture // finished and not on disk
-	writing   map[int64]bool          // those of fresh that a commit is writing now
-	taken     map[int64]bool          // given out by Take, neither acknowledged nor returned
-	acked     []int64                 // rows on disk to delete
-	gone      []fleet.Occurrence
-	nextID    int64
-	onDisk    int // outbox rows on disk that are not acknowledged
-	nonce     uint64
-	fence     uint64
-	cameras   map[fleet.CameraID]fleet.Target
-	version   uint64
-	site      []fleet.Credentials
-	dirty     dirty
-	gathering *batch
-	fault     error // why the last commit failed; nil when it worked
-	closed    bool
-
-	ordersChanged chan struct{} // capacity 1: a signal, not a queue
-	outboxChanged chan struct{}
-	settled       chan struct{}
->>>>>>> 560e5e065a222c9c9a898327e695217c75853c97
 }
 
 // held is an order in memory.
 type held struct {
 	fleet.Order
-<<<<<<< HEAD
 	running bool
 }
 
@@ -180,33 +86,10 @@ type op struct {
 	rows  int
 	done  chan error    // cap 1
 	lead  chan struct{} // cap 1: the op's caller must commit for all
-=======
-	at      int  // index in waiting, -1 while running
-	durable bool // on disk
-}
-
-// dirty is what changed since the last commit, beside the maps above.
-type dirty struct {
-	orders  []*held
-	stamp   bool
-	cameras map[fleet.CameraID]bool
-	full    bool // the camera list was replaced
-	list    bool // version or site credentials
-	values  map[string][]byte
-}
-
-// batch is a group of callers who share one commit.
-type batch struct {
-	rows int
-	full chan struct{} // closed when rows reach Options.Batch
-	done chan struct{}
-	err  error
->>>>>>> 560e5e065a222c9c9a898327e695217c75853c97
 }
 
 const schema = `
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID;
-<<<<<<< HEAD
 CREATE TABLE IF NOT EXISTS orders (nominal INTEGER, camera INTEGER, schedule INTEGER, deadline INTEGER, retries INTEGER, fence INTEGER, PRIMARY KEY (nominal, camera, schedule)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (row INTEGER PRIMARY KEY, body BLOB NOT NULL);
 `
@@ -326,341 +209,10 @@ func (s *Store) put(row int64, key fleet.Occurrence, packed []byte) {
 func (s *Store) signal() {
 	select {
 	case s.changed <- struct{}{}:
-=======
-CREATE TABLE IF NOT EXISTS orders (
-  nominal INTEGER, camera INTEGER, schedule INTEGER, deadline INTEGER, retries INTEGER, fence INTEGER,
-  PRIMARY KEY (nominal, camera, schedule)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, record BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS cameras (id INTEGER PRIMARY KEY, target BLOB NOT NULL);
-`
-
-// pragmas are measured choices: WAL with FULL loses nothing acknowledged in a
-// power cut while NORMAL does; 4000 pages between checkpoints write each
-// overwritten page once where 100 write it forty times; no mmap, and a small
-// cache, because the box is small.
-const pragmas = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)" +
-	"&_pragma=journal_size_limit(16777216)&_pragma=temp_store(MEMORY)&_pragma=mmap_size(0)&_pragma=cache_size(-1024)&_pragma=foreign_keys(OFF)&_txlock=immediate"
-
-// Open opens or creates the store at path; the file and its folder are for
-// this user alone. Orders that were running when it closed are waiting again.
-func Open(path string, o Options) (*Store, error) {
-	if o.Codec.Append == nil || o.Codec.Parse == nil {
-		return nil, errors.New("open agent store: no codec given")
-	}
-	o.Batch = cmp.Or(o.Batch, 64)
-	o.Linger = cmp.Or(o.Linger, 50*time.Millisecond)
-	o.MemoryLimit = cmp.Or(o.MemoryLimit, 4096)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("open agent store: %w", err)
-	}
-	// SQLite gives its -wal the mode of the database, so that is made first.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open agent store: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("open agent store: %w", err)
-	}
-	db, err := sql.Open("sqlite", path+pragmas)
-	if err != nil {
-		return nil, fmt.Errorf("open agent store %s: %w", path, err)
-	}
-	db.SetMaxOpenConns(1) // one connection: its cache and its statements are all there is
-	s := &Store{
-		opts:          o,
-		db:            db,
-		held:          make(map[fleet.Occurrence]*held),
-		fresh:         make(map[int64]fleet.Capture),
-		taken:         make(map[int64]bool),
-		cameras:       make(map[fleet.CameraID]fleet.Target),
-		ordersChanged: make(chan struct{}, 1),
-		outboxChanged: make(chan struct{}, 1),
-		settled:       make(chan struct{}, 1),
-	}
-	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open agent store %s: %w", path, err), db.Close())
-	}
-	return s, nil
-}
-
-// Close writes what is left and closes the file.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil
-	}
-	s.closed = true
-	s.mu.Unlock()
-	s.io.Lock()
-	defer s.io.Unlock()
-	return errors.Join(s.commit(), s.db.Close())
-}
-
-// Last returns the highest nonce and fence taken.
-func (s *Store) Last() (nonce, fence uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.nonce, s.fence
-}
-
-// Begin takes orders, with the nonce and fence of the instruction that brought
-// them, and returns once they are durable. An order that is held or was
-// finished not long ago is not taken twice. On an error other than ErrStale
-// and ErrFull the orders are held in memory and will be captured; they become
-// durable with the next commit that succeeds, which Sync tells.
-func (s *Store) Begin(ctx context.Context, orders []fleet.Order, nonce, fence uint64) error {
-	s.mu.Lock()
-	if err := s.stamp(nonce, fence); err != nil {
-		s.mu.Unlock()
-		return err
-	}
-	if s.fault != nil && len(s.dirty.orders)+len(orders) > s.opts.MemoryLimit {
-		s.mu.Unlock()
-		return fmt.Errorf("begin %d orders: %w: %w", len(orders), ErrFull, s.fault)
-	}
-	s.accept(nonce, fence)
-	for _, o := range orders {
-		if s.held[o.Occurrence] != nil || s.recent.has(o.Occurrence) {
-			continue
-		}
-		h := &held{Order: o}
-		s.held[o.Occurrence] = h
-		heap.Push(&s.waiting, h)
-		s.dirty.orders = append(s.dirty.orders, h)
-	}
-	s.mu.Unlock()
-	signal(s.ordersChanged)
-	return s.sync(ctx, len(orders))
-}
-
-// Recall takes orders back that have not begun, and returns those, once that
-// is durable.
-func (s *Store) Recall(ctx context.Context, recalled []fleet.Occurrence, nonce, fence uint64) ([]fleet.Occurrence, error) {
-	s.mu.Lock()
-	if err := s.stamp(nonce, fence); err != nil {
-		s.mu.Unlock()
-		return nil, err
-	}
-	s.accept(nonce, fence)
-	var back []fleet.Occurrence
-	for _, o := range recalled {
-		h := s.held[o]
-		if h == nil || h.at < 0 {
-			continue
-		}
-		heap.Remove(&s.waiting, h.at)
-		s.drop(h)
-		back = append(back, o)
-	}
-	s.mu.Unlock()
-	signal(s.ordersChanged)
-	signal(s.settled)
-	return back, s.sync(ctx, len(back))
-}
-
-// Due returns up to limit orders whose nominal time has come, oldest first,
-// and marks them running. Next is the nominal time of the first order left, or
-// 0 when there is none.
-func (s *Store) Due(now fleet.Instant, limit int) (due []fleet.Order, next fleet.Instant) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.waiting) > 0 && len(due) < limit && s.waiting[0].Nominal <= now {
-		h := heap.Pop(&s.waiting).(*held)
-		s.running++
-		due = append(due, h.Order)
-	}
-	if len(s.waiting) > 0 {
-		next = s.waiting[0].Nominal
-	}
-	return due, next
-}
-
-// Release puts a running order back among the waiting, for a runner that was
-// stopped before it could decide an outcome.
-func (s *Store) Release(o fleet.Occurrence) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if h := s.held[o]; h != nil && h.at < 0 {
-		s.running--
-		heap.Push(&s.waiting, h)
-	}
-}
-
-// Finish records c as the outcome of its order: the order's row becomes an
-// outbox row in one transaction, and Finish returns once that is durable.
-// Finishing an occurrence again, or one that is not held, changes nothing, so
-// callers may retry freely. On an error the outcome is kept in memory, reported
-// like all others, and written by the next commit that succeeds.
-func (s *Store) Finish(ctx context.Context, c fleet.Capture) error {
-	s.mu.Lock()
-	h := s.held[c.Occurrence]
-	if h == nil {
-		s.mu.Unlock()
-		return nil
-	}
-	if h.at >= 0 {
-		heap.Remove(&s.waiting, h.at)
-	} else {
-		s.running--
-	}
-	s.drop(h)
-	s.recent.add(c.Occurrence)
-	c.Reading.Thumbnail = nil
-	if s.fault != nil && len(s.fresh) >= s.opts.MemoryLimit {
-		// A bare verdict instead of the picture: bounded by the orders held,
-		// of which Begin takes no more.
-		c = fleet.Capture{Occurrence: c.Occurrence, Outcome: fleet.Failed, Cause: fleet.CauseStorage, At: c.At, Bound: c.Bound,
-			Delay: c.Delay, Took: c.Took, Attempts: c.Attempts, Detail: "the agent's disk refuses and its memory is full: free the disk; captures resume by themselves"}
-	}
-	s.nextID++
-	s.fresh[s.nextID] = c
-	s.mu.Unlock()
-	signal(s.outboxChanged)
-	signal(s.settled)
-	return s.sync(ctx, 1)
-}
-
-// Take gives out up to limit undelivered outcomes, newest first. They are not
-// given out again until Return; Ack ends them.
-func (s *Store) Take(ctx context.Context, limit int) ([]Row, error) {
-	var rows []Row
-	s.mu.Lock()
-	for id, c := range s.fresh {
-		if !s.taken[id] {
-			rows = append(rows, Row{ID: id, Capture: c})
-		}
-	}
-	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(b.ID, a.ID) })
-	rows = rows[:min(len(rows), limit)]
-	for _, r := range rows {
-		s.taken[r.ID] = true
-	}
-	disk := s.onDisk
-	s.mu.Unlock()
-	if len(rows) == limit || disk == 0 {
-		return rows, nil
-	}
-	more, err := s.takeFromDisk(ctx, limit-len(rows))
-	if err != nil && len(rows) > 0 {
-		return rows, nil // what memory holds goes out even when the disk fails
-	}
-	return append(rows, more...), err
-}
-
-// Return makes taken outcomes available again, for a stream that ended before
-// they were acknowledged.
-func (s *Store) Return(ids []int64) {
-	s.mu.Lock()
-	for _, id := range ids {
-		delete(s.taken, id)
-	}
-	s.mu.Unlock()
-	signal(s.outboxChanged)
-}
-
-// Ack forgets outcomes that the centre has stored. Acknowledging one again
-// changes nothing. It is written along with the next commit, at the latest by
-// the next Sync.
-func (s *Store) Ack(ctx context.Context, ids []int64) error {
-	s.mu.Lock()
-	for _, id := range ids {
-		if !s.taken[id] {
-			continue
-		}
-		delete(s.taken, id)
-		if _, ok := s.fresh[id]; ok {
-			delete(s.fresh, id)
-			if s.writing[id] {
-				s.acked = append(s.acked, id) // the next commit deletes what this one writes
-			}
-			continue
-		}
-		s.acked = append(s.acked, id)
-		s.onDisk--
-	}
-	n := len(s.acked)
-	s.mu.Unlock()
-	signal(s.settled)
-	if n < s.opts.Batch {
-		return nil
-	}
-	return s.sync(ctx, n)
-}
-
-// Sync writes all that changed and returns nil once everything taken so far is
-// durable. After a fault of the disk it is how the store finds out that the
-// disk is well again.
-func (s *Store) Sync(ctx context.Context) error { return s.sync(ctx, s.opts.Batch) }
-
-// Fault returns why the disk refused the last commit, or nil.
-func (s *Store) Fault() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fault
-}
-
-// Counts returns how many orders are held (waiting and running), how many of
-// them are running, and how many outcomes are not acknowledged.
-func (s *Store) Counts() (orders, running, pending int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.held), s.running, len(s.fresh) + s.onDisk
-}
-
-// OrdersChanged signals that orders came or went. Signals coalesce.
-func (s *Store) OrdersChanged() <-chan struct{} { return s.ordersChanged }
-
-// OutboxChanged signals that there may be outcomes to take. Signals coalesce.
-func (s *Store) OutboxChanged() <-chan struct{} { return s.outboxChanged }
-
-// Settled signals that an order ended or an outcome was acknowledged.
-// Signals coalesce.
-func (s *Store) Settled() <-chan struct{} { return s.settled }
-
-// stamp refuses what is not newer than the last instruction. Callers hold mu.
-func (s *Store) stamp(nonce, fence uint64) error {
-	switch {
-	case s.closed:
-		return ErrClosed
-	case nonce <= s.nonce:
-		return fmt.Errorf("nonce %d after %d: %w", nonce, s.nonce, ErrStale)
-	case fence < s.fence:
-		return fmt.Errorf("fence %d below %d: %w", fence, s.fence, ErrStale)
-	}
-	return nil
-}
-
-func (s *Store) accept(nonce, fence uint64) {
-	s.nonce, s.fence = nonce, fence
-	s.dirty.stamp = true
-}
-
-// drop forgets an order that is no longer waiting. Callers hold mu.
-func (s *Store) drop(h *held) {
-	delete(s.held, h.Occurrence)
-	if h.durable {
-		s.gone = append(s.gone, h.Occurrence)
-		return
-	}
-	if i := slices.Index(s.dirty.orders, h); i >= 0 {
-		s.dirty.orders = slices.Delete(s.dirty.orders, i, i+1)
-		return
-	}
-	// A commit under way is writing it: the next one deletes it.
-	s.gone = append(s.gone, h.Occurrence)
-}
-
-// signal fills c without waiting: one unread signal says it all.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
->>>>>>> 560e5e065a222c9c9a898327e695217c75853c97
 	default:
 	}
 }
 
-<<<<<<< HEAD
 // Changed yields after orders came or outcomes were added; several changes may
 // be one.
 func (s *Store) Changed() <-chan struct{} { return s.changed }
@@ -1160,56 +712,4 @@ func (h *dueHeap) Pop() any {
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
 	return x
-=======
-// queue is a heap of waiting orders by nominal time.
-type queue []*held
-
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].Occurrence.Compare(q[j].Occurrence) < 0 }
-func (q queue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].at, q[j].at = i, j
-}
-func (q *queue) Push(x any) {
-	h := x.(*held)
-	h.at = len(*q)
-	*q = append(*q, h)
-}
-func (q *queue) Pop() any {
-	old := *q
-	h := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	h.at = -1
-	return h
-}
-
-// recent remembers the last few thousand finished occurrences, so that an order
-// repeated by a centre that has not read its report yet is not run again.
-type recent struct {
-	set  map[fleet.Occurrence]bool
-	ring []fleet.Occurrence
-	at   int
-}
-
-const recentSize = 4096
-
-func (r *recent) has(o fleet.Occurrence) bool { return r.set[o] }
-
-func (r *recent) add(o fleet.Occurrence) {
-	if r.set == nil {
-		r.set = make(map[fleet.Occurrence]bool, 64)
-	}
-	if r.set[o] {
-		return
-	}
-	if len(r.ring) < recentSize {
-		r.ring = append(r.ring, o)
-	} else {
-		delete(r.set, r.ring[r.at])
-		r.ring[r.at] = o
-		r.at = (r.at + 1) % recentSize
-	}
-	r.set[o] = true
->>>>>>> 560e5e065a222c9c9a898327e695217c75853c97
 }
