@@ -1,0 +1,5 @@
+//go:build !linux
+
+package camtest
+
+func reusePort(int) error { return nil }
