@@ -358,8 +358,8 @@ type session struct {
 
 	mu       sync.Mutex
 	reports  map[uint64]sent // by batch, until acknowledged
-	inFlight map[int64]bool     // rows in them
-	window   chan struct{}      // cap 1: a report was acknowledged
+	inFlight map[int64]bool  // rows in them
+	window   chan struct{}   // cap 1: a report was acknowledged
 	batch    uint64
 }
 

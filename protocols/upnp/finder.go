@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/guard"
 )
 
 var (
@@ -35,7 +36,7 @@ const (
 	maxDevices   = 4096             // remembered at a time, cameras or not
 	maxFetches   = 8                // descriptions fetched at a time
 	maxPerSource = 64               // devices that one address may be
-	sourceWidth  = 2                // descriptions fetched from one address at a time: a slow one must not take all
+	sourceWidth  = 1                // descriptions fetched from one address at a time: the guard keeps one connection to each
 	fetchTimeout = 3 * time.Second  // for one description
 	fetchAgain   = time.Hour        // after a good one
 	retryFetch   = 30 * time.Second // after a failed one, doubled up to fetchAgain
@@ -92,9 +93,9 @@ type described struct {
 
 // Find searches at once and until ctx is done. It calls heard for each answer
 // of a device whose description shows a camera, from one goroutine at a time,
-// and with Gone set when it leaves. UPnP tells where a camera's web page is, not
-// where its pictures are: such a sighting has an endpoint only when the page's
-// address is a picture's itself.
+// and with Gone set when it leaves. UPnP tells where a
+// camera's web page is, not where its pictures are: such a sighting has an
+// endpoint only when that address is a picture's itself.
 func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 	var (
 		fetches sync.WaitGroup
@@ -103,6 +104,8 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 		slots   = make(chan struct{}, maxFetches)
 		own     = map[netip.Addr]chan struct{}{} // the like for each address
 	)
+	g := guard.New(guard.Options{Log: f.opts.Log})
+	defer g.Close()
 	defer fetches.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -123,7 +126,7 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 					return
 				}
 			}
-			d, err := f.describe(ctx, location)
+			d, err := describe(ctx, g, location)
 			if ctx.Err() != nil {
 				return
 			}

@@ -219,7 +219,7 @@ func (a *Server) cameraRoutes(api huma.API) {
 		v, err := a.sched.Camera(ctx, id)
 		return a.tagged(&v, err)
 	})
-	type change struct {
+	type cameraChange struct {
 		ID      string `path:"id"`
 		IfMatch string `header:"If-Match"`
 		Body    struct {
@@ -227,7 +227,7 @@ func (a *Server) cameraRoutes(api huma.API) {
 			Labels map[string]*string `json:"labels,omitempty" doc:"null removes a label"`
 		}
 	}
-	huma.Register(api, op("set-camera", http.MethodPatch, "/cameras/{id}", "Change a camera's name and labels", "cameras"), func(ctx context.Context, in *change) (*etagged[cameraJSON], error) {
+	huma.Register(api, op("set-camera", http.MethodPatch, "/cameras/{id}", "Change a camera's name and labels", "cameras"), func(ctx context.Context, in *cameraChange) (*etagged[cameraJSON], error) {
 		id, err := parseCamera(in.ID)
 		if err != nil {
 			return nil, a.problem(err)
@@ -329,7 +329,7 @@ func (a *Server) siteRoutes(api huma.API) {
 		}
 		return out, a.problem(err)
 	})
-	type change struct {
+	type siteChange struct {
 		ID   string `path:"id"`
 		Body struct {
 			TZ  *string  `json:"tz,omitempty" doc:"IANA zone"`
@@ -337,7 +337,7 @@ func (a *Server) siteRoutes(api huma.API) {
 			Lon *float64 `json:"lon,omitempty"`
 		}
 	}
-	huma.Register(api, op("set-site", http.MethodPatch, "/sites/{id}", "Change a site; it exists from its first mention", "sites"), func(ctx context.Context, in *change) (*body[siteJSON], error) {
+	huma.Register(api, op("set-site", http.MethodPatch, "/sites/{id}", "Change a site; it exists from its first mention", "sites"), func(ctx context.Context, in *siteChange) (*body[siteJSON], error) {
 		v, err := a.sched.SetSite(ctx, fleet.SiteID(in.ID), scheduler.SiteChange{TZ: in.Body.TZ, Lat: in.Body.Lat, Lon: in.Body.Lon})
 		return &body[siteJSON]{site(&v)}, a.problem(err)
 	})
@@ -576,24 +576,24 @@ func (a *Server) captureRoutes(api huma.API) {
 		}
 		return out, nil
 	})
-	type books struct {
+	type booksAnswer struct {
 		fleet.Books
 		Balanced bool                   `json:"balanced"`
 		Sites    map[string]fleet.Books `json:"sites"`
 	}
-	huma.Register(api, op("get-books", http.MethodGet, "/books", "The books: issued = captured + failed + missed + skipped + in flight", "captures"), func(ctx context.Context, _ *struct{}) (*body[books], error) {
+	huma.Register(api, op("get-books", http.MethodGet, "/books", "The books: issued = captured + failed + missed + skipped + in flight", "captures"), func(ctx context.Context, _ *struct{}) (*body[booksAnswer], error) {
 		r, err := a.sched.Books(ctx)
-		out := books{Books: r.Total, Balanced: r.Total.Balanced(), Sites: map[string]fleet.Books{}}
+		out := booksAnswer{Books: r.Total, Balanced: r.Total.Balanced(), Sites: map[string]fleet.Books{}}
 		for k, v := range r.Sites {
 			out.Sites[string(k)] = v
 		}
-		return &body[books]{out}, a.problem(err)
+		return &body[booksAnswer]{out}, a.problem(err)
 	})
 	type auditQuery struct {
 		From  string `query:"from" required:"true"`
 		Until string `query:"until"`
 	}
-	type audit struct {
+	type auditAnswer struct {
 		Expected    int      `json:"expected" doc:"occurrences that the schedules yield"`
 		Stored      int      `json:"stored"`
 		InFlight    int      `json:"in_flight"`
@@ -602,7 +602,7 @@ func (a *Server) captureRoutes(api huma.API) {
 		Unaccounted int      `json:"unaccounted" doc:"0 once nothing is in flight"`
 		Examples    []string `json:"examples"`
 	}
-	huma.Register(api, op("audit", http.MethodGet, "/audit", "Check the books from outside: schedules against rows", "captures"), func(ctx context.Context, in *auditQuery) (*body[audit], error) {
+	huma.Register(api, op("audit", http.MethodGet, "/audit", "Check the books from outside: schedules against rows", "captures"), func(ctx context.Context, in *auditQuery) (*body[auditAnswer], error) {
 		from, until, err := span(in.From, in.Until)
 		if err != nil {
 			return nil, a.problem(err)
@@ -611,7 +611,7 @@ func (a *Server) captureRoutes(api huma.API) {
 			until = fleet.At(time.Now())
 		}
 		r, err := a.sched.Audit(ctx, from, until)
-		return &body[audit]{audit{r.Expected, r.Stored, r.InFlight, r.MissingOutcome, r.Unexpected, r.Unaccounted(), r.Examples}}, a.problem(err)
+		return &body[auditAnswer]{auditAnswer{r.Expected, r.Stored, r.InFlight, r.MissingOutcome, r.Unexpected, r.Unaccounted(), r.Examples}}, a.problem(err)
 	})
 	type matchQuery struct {
 		Radius  int    `query:"radius" minimum:"0" maximum:"128" default:"31"`

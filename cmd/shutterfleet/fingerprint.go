@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shutterfleet/shutterfleet/capture"
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+// fingerprintCommand reads pictures from files, without a server.
+func fingerprintCommand() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use: "fingerprint FILE...", Short: "Print the fingerprints and quality of pictures (JPEG, PNG, PGM)", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			type result struct {
+				File       string        `json:"file"`
+				Width      int           `json:"width"`
+				Height     int           `json:"height"`
+				PDQ        fleet.PDQ     `json:"pdq"`
+				PDQQuality int           `json:"pdq_quality"`
+				PHash      fleet.PHash   `json:"phash"`
+				Quality    fleet.Quality `json:"quality"`
+			}
+			r := capture.New(capture.Options{ThumbnailWidth: -1})
+			var out []result
+			for _, file := range args {
+				data, err := os.ReadFile(file)
+				if err != nil {
+					return err
+				}
+				f := fleet.Frame{Data: data, Codec: fleet.JPEG}
+				switch {
+				case bytes.HasPrefix(data, []byte("\x89PNG")):
+					f.Codec = fleet.PNG
+				case bytes.HasPrefix(data, []byte("P5")):
+					f.Codec = fleet.PGM
+				case bytes.HasPrefix(data, []byte{0, 0, 0, 1}), bytes.HasPrefix(data, []byte{0, 0, 1}):
+					f.Codec = fleet.H264
+				}
+				res, err := r.Read(cmd.Context(), f)
+				if err != nil {
+					return fmt.Errorf("%s: %w", file, err)
+				}
+				fp := res.Fingerprint
+				out = append(out, result{file, int(res.Width), int(res.Height), fp.PDQ, int(fp.PDQQuality), fp.PHash, res.Quality})
+			}
+			return show(cmd, format, out, func(t *table) {
+				t.row("FILE", "SIZE", "PDQ", "QUALITY", "PHASH")
+				for _, x := range out {
+					t.row(x.File, fmt.Sprintf("%dx%d", x.Width, x.Height), x.PDQ.String(), fmt.Sprint(x.PDQQuality), x.PHash.String())
+				}
+			})
+		},
+	}
+	outputFlag(cmd, &format)
+	return cmd
+}
