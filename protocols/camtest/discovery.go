@@ -79,6 +79,7 @@ type responder struct {
 	town  *Town
 	group *net.UDPAddr
 	in    net.PacketConn
+	conn  *ipv4.PacketConn // over in; it knows the interface of each datagram
 	via   fleet.Via
 	lo    *net.Interface
 }
@@ -91,13 +92,13 @@ func newResponder(t *Town, lo *net.Interface, group netip.AddrPort, via fleet.Vi
 		})
 		return errors.Join(err, serr)
 	}}
-	// Bound to the group's address: unicast answers to others never land here.
 	in, err := lc.ListenPacket(context.Background(), "udp4", group.String())
 	if err != nil {
 		return nil, err
 	}
 	r := &responder{town: t, group: net.UDPAddrFromAddrPort(group), in: in, via: via, lo: lo}
 	p := ipv4.NewPacketConn(in)
+	r.conn = p
 	if err := errors.Join(p.JoinGroup(lo, r.group), p.SetControlMessage(ipv4.FlagInterface, true)); err != nil {
 		return nil, errors.Join(err, in.Close())
 	}
@@ -137,9 +138,8 @@ func (r *responder) run(ctx context.Context, answer func(*virtual, []byte) [][]b
 	each(func(c *virtual) { r.send(c, r.group, hello(c)) })
 	defer each(func(c *virtual) { r.send(c, r.group, bye(c)) })
 	buf := make([]byte, 64<<10)
-	p := ipv4.NewPacketConn(r.in)
 	for {
-		n, cm, from, err := p.ReadFrom(buf)
+		n, cm, from, err := r.conn.ReadFrom(buf)
 		if ctx.Err() != nil {
 			return
 		}
