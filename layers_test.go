@@ -45,7 +45,7 @@ var layers = map[string][]string{
 	"agent/uplink":    {"fleet", "fleet/wire"},
 	"agent/runner":    {"fleet", "protocols", "capture"},
 	"agent/inventory": {"fleet", "protocols"},
-	"agent":           {"fleet", "fleet/calendar", "agent/...", "firmware", "firmware/install"},
+	"agent":           {"fleet", "fleet/calendar", "protocols", "agent/...", "firmware", "firmware/install"},
 
 	"scheduler/wheel":   {"fleet"},
 	"scheduler/shard":   {"fleet"},

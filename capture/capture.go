@@ -150,9 +150,8 @@ func shrink(src, dst codec.Plane) {
 		clear(sums)
 		for sy := y0; sy < y1; sy++ {
 			row := src.Row(sy)
-			x0 := 0
 			for x := range sums {
-				x0 = x * src.Width / dst.Width
+				x0 := x * src.Width / dst.Width
 				x1 := max((x+1)*src.Width/dst.Width, x0+1)
 				var s uint32
 				for _, v := range row[x0:x1] {

@@ -49,7 +49,6 @@ type camera struct {
 	worked   fleet.Endpoint
 	resolved []fleet.Endpoint // what its ONVIF service told
 	asked    time.Time        // when it was asked
-	used     time.Time
 }
 
 const (

@@ -368,7 +368,7 @@ func (s *Scheduler) drive(ctx context.Context) error {
 		next, busy := s.wheel.Next()
 		s.mu.Unlock()
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end was wanted
 		}
 		wait := time.Hour
 		switch {

@@ -253,7 +253,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		err := u.connect(ctx, opts)
 		u.setConnected(false)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end was wanted
 		}
 		if time.Since(began) > maxRedial {
 			failures = 0

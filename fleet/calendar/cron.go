@@ -297,13 +297,11 @@ func (c *cron) next(after fleet.Instant, loc *time.Location) (fleet.Instant, boo
 			continue
 		}
 		if c.day(y, m, d) {
-			at, ok := fleet.Instant(0), false
+			find := c.timeOfDay
 			if c.allHours {
-				at, ok = c.elapsed(y, m, d, after, loc)
-			} else {
-				at, ok = c.timeOfDay(y, m, d, after, loc)
+				find = c.elapsed
 			}
-			if ok {
+			if at, ok := find(y, m, d, after, loc); ok {
 				return at, true
 			}
 		}

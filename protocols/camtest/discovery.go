@@ -59,7 +59,7 @@ func (t *Town) announce(ctx context.Context) error {
 		{wsdGroup, (*virtual).wsdAnswer, func(c *virtual) []byte { return c.wsdNotice("Hello") }, func(c *virtual) []byte { return c.wsdNotice("Bye") }, fleet.ViaWSDiscovery},
 		{ssdpGroup, (*virtual).ssdpAnswer, func(c *virtual) []byte { return c.ssdpNotice("ssdp:alive") }, func(c *virtual) []byte { return c.ssdpNotice("ssdp:byebye") }, fleet.ViaUPnP},
 	} {
-		r, err := newResponder(t, lo, p.group, p.via)
+		r, err := newResponder(ctx, t, lo, p.group, p.via)
 		if err != nil {
 			return fmt.Errorf("multicast on %s: %w", lo.Name, err)
 		}
@@ -84,7 +84,7 @@ type responder struct {
 	lo    *net.Interface
 }
 
-func newResponder(t *Town, lo *net.Interface, group netip.AddrPort, via fleet.Via) (*responder, error) {
+func newResponder(ctx context.Context, t *Town, lo *net.Interface, group netip.AddrPort, via fleet.Via) (*responder, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var serr error
 		err := c.Control(func(fd uintptr) {
@@ -92,7 +92,7 @@ func newResponder(t *Town, lo *net.Interface, group netip.AddrPort, via fleet.Vi
 		})
 		return errors.Join(err, serr)
 	}}
-	in, err := lc.ListenPacket(context.Background(), "udp4", group.String())
+	in, err := lc.ListenPacket(ctx, "udp4", group.String())
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func (g *Grabber) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error)
 		}
 		return fleet.Frame{}, guard.CameraError(err, "read the picture")
 	}
-	f := fleet.Frame{Data: data, Codec: fleet.JPEG, At: time.Now(), Origin: fleet.Origin{Protocol: e.Protocol, URL: e.URL}}
+	f := fleet.Frame{Data: data, Codec: fleet.JPEG, At: time.Now(), Origin: fleet.Origin(e)}
 	if bytes.HasPrefix(data, pngMagic) {
 		f.Codec = fleet.PNG
 	}

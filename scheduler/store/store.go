@@ -283,6 +283,7 @@ var statements = map[string]string{
 func (s *Store) prepare(ctx context.Context) (err error) {
 	s.stmts = make(map[string]*sql.Stmt, len(statements))
 	for name, text := range statements {
+		//nolint:sqlclosecheck // Close closes them
 		if s.stmts[name], err = s.db.PrepareContext(ctx, text); err != nil {
 			return fmt.Errorf("prepare %s: %w", name, err)
 		}
@@ -302,6 +303,7 @@ func (t *txn) do(name string, args ...any) {
 	if t.err != nil {
 		return
 	}
+	//nolint:sqlclosecheck // it ends with the transaction
 	if _, err := t.tx.StmtContext(t.ctx, t.s.stmts[name]).ExecContext(t.ctx, args...); err != nil {
 		t.err = fmt.Errorf("%s: %w", name, err)
 	}

@@ -172,7 +172,7 @@ func (c *Centre) Run(ctx context.Context) error {
 	start(&doors, ctx, func(ctx context.Context) error { return machine.HTTP(ctx, c.admin, c.Admin.Handler()) })
 	if c.machine != nil {
 		start(&doors, ctx, func(ctx context.Context) error {
-			return machine.Serve(ctx, c.machine, c.Scheduler.Ready, c.gauges())
+			return machine.Serve(ctx, c.machine, c.Scheduler.Ready, c.gauges()) //nolint:contextcheck // a gauge is read when somebody asks
 		})
 	}
 	doors.Wait()
