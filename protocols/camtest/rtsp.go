@@ -40,8 +40,10 @@ type stream struct {
 
 // rtspServer is the handler of one camera's RTSP server.
 type rtspServer struct {
-	c       *virtual
-	ctx     context.Context
+	c   *virtual
+	ctx context.Context
+
+	mu      sync.RWMutex // held until all streams are there
 	streams []*stream
 }
 
@@ -53,6 +55,13 @@ func (c *virtual) serveRTSP(ctx context.Context, ln net.Listener) error {
 		return err
 	}
 	h := &rtspServer{c: c, ctx: ctx}
+	h.mu.Lock()
+	locked := true
+	defer func() {
+		if locked {
+			h.mu.Unlock()
+		}
+	}()
 	srv := &gortsplib.Server{
 		Handler: h, RTSPAddress: ln.Addr().String(), AuthMethods: []auth.VerifyMethod{auth.VerifyMethodDigestMD5},
 		Listen: func(string, string) (net.Listener, error) { return ln, nil },
@@ -81,6 +90,8 @@ func (c *virtual) serveRTSP(ctx context.Context, ln net.Listener) error {
 		h.streams = append(h.streams, s)
 		wg.Go(func() { s.play(ctx) })
 	}
+	h.mu.Unlock()
+	locked = false
 	<-ctx.Done()
 	return nil
 }
@@ -164,6 +175,8 @@ func (s *stream) play(ctx context.Context) {
 }
 
 func (h *rtspServer) find(path string) *stream {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
 	for _, s := range h.streams {
 		if strings.Trim(path, "/") == s.path {
 			return s
