@@ -144,7 +144,7 @@ func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 		DataDir: filepath.Join(dir, "centre"), AgentsListen: "127.0.0.1:0", AdminListen: o.listen, AdminFallback: true, ThumbnailEvery: -1, Version: version, Log: log,
 	}
 	if !o.lan {
-		co.Faults = townFaults{d.town}
+		co.Faults = newTownFaults(d.town, faults)
 	}
 	if d.centre, err = centre.New(ctx, co); err != nil {
 		return err
@@ -158,12 +158,8 @@ func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 	interfaces := net.Interfaces
 	if !o.lan {
 		start("virtual cameras", d.town.Run)
-		for camera, fs := range faults {
-			for _, f := range fs {
-				if err := d.town.SetFault(camera, f, true); err != nil {
-					return usageError{err}
-				}
-			}
+		if err := d.town.Apply(faults); err != nil {
+			return usageError{err}
 		}
 		interfaces = loopbackOnly
 	}
@@ -208,13 +204,9 @@ func (d *dev) prepare(ctx context.Context) error {
 	if err := s.SetRules(ctx, map[string]string{"virtual cameras": "site=" + devSite}); err != nil {
 		return err
 	}
-	for _, c := range d.town.Cameras() {
-		if c.User != "" {
-			_, err := s.PutCredentials(ctx, scheduler.NewCredentials{Site: devSite, User: c.User, Password: c.Password})
-			return err
-		}
-	}
-	return nil
+	c := d.town.Credentials()
+	_, err = s.PutCredentials(ctx, scheduler.NewCredentials{Site: devSite, User: c.User, Password: c.Password})
+	return err
 }
 
 // finish ends the run: no new orders, the due ones done, everything reported;
@@ -360,21 +352,58 @@ func loopbackOnly() ([]net.Interface, error) {
 	return slices.DeleteFunc(all, func(i net.Interface) bool { return i.Flags&net.FlagLoopback == 0 || i.Flags&net.FlagUp == 0 }), err
 }
 
-// townFaults lets the page switch the town's faults.
-type townFaults struct{ t *camtest.Town }
+// townFaults lets the page switch the town's faults, and remembers which are on.
+type townFaults struct {
+	town *camtest.Town
 
-func (f townFaults) Kinds() (out []string) {
+	mu sync.Mutex
+	on map[camtest.CameraFault]bool
+}
+
+func newTownFaults(t *camtest.Town, on []camtest.CameraFault) *townFaults {
+	f := &townFaults{town: t, on: map[camtest.CameraFault]bool{}}
+	for _, x := range on {
+		f.on[x] = true
+	}
+	return f
+}
+
+// Kinds lists what can go wrong.
+func (f *townFaults) Kinds() (out []string) {
 	for _, k := range camtest.Faults() {
 		out = append(out, string(k))
 	}
 	return out
 }
 
-func (f townFaults) Set(camera, kind string, on bool) error {
-	return f.t.SetFault(camera, camtest.Fault(kind), on)
+// Set switches a fault.
+func (f *townFaults) Set(name, kind string, on bool) error {
+	if err := f.town.SetFault(name, camtest.Fault(kind), on); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.on[camtest.CameraFault{Camera: name, Fault: camtest.Fault(kind)}] = on
+	return nil
 }
 
-func (f townFaults) Active() map[string][]string { return f.t.ActiveFaults() }
+// Active lists the faults that are on, by camera.
+func (f *townFaults) Active() map[string][]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := map[string][]string{}
+	for x, on := range f.on {
+		for _, c := range f.town.Cameras() {
+			if on && (x.Camera == c.Name || x.Camera == "*") {
+				out[c.Name] = append(out[c.Name], string(x.Fault))
+			}
+		}
+	}
+	for _, l := range out {
+		slices.Sort(l)
+	}
+	return out
+}
 
 // processStart returns when this process began, so that what the user waited
 // for is counted whole.

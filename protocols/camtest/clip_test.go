@@ -1,46 +1,60 @@
-package camtest_test
+package camtest
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"flag"
-	"fmt"
-	"image/jpeg"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/shutterfleet/shutterfleet/protocols/camtest"
 )
 
-var update = flag.Bool("update", false, "make clip.h264 anew, with ffmpeg")
+var update = flag.Bool("update", false, "draw and code the clips anew (needs ffmpeg)")
 
-// TestClip makes the clip, or checks that the one here begins with a key frame.
-func TestClip(t *testing.T) {
-	if *update {
-		dir := t.TempDir()
-		begin := time.Date(2027, 3, 1, 6, 0, 0, 0, time.UTC)
-		for i := range 20 {
-			var b bytes.Buffer
-			if err := jpeg.Encode(&b, camtest.Draw(camtest.Shelf, "aisle-3", 77, begin.Add(time.Duration(i)*100*time.Millisecond)), &jpeg.Options{Quality: 98}); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.jpg", i)), b.Bytes(), 0o600); err != nil {
-				t.Fatal(err)
-			}
+func seedOf(name string) uint64 {
+	seed := sha256.Sum256([]byte(name))
+	return binary.BigEndian.Uint64(seed[:])
+}
+
+func TestClips(t *testing.T) {
+	for scene, camera := range clipScenes {
+		if *update {
+			makeClip(t, scene, camera)
 		}
-		out, err := exec.Command("ffmpeg", "-v", "error", "-y", "-framerate", "10", "-i", filepath.Join(dir, "%02d.jpg"), "-c:v", "libx264", "-profile:v", "main", "-pix_fmt", "yuv420p", "-crf", "32", "-g", "10",
-			"-x264-params", "slices=1:threads=1:repeat-headers=1:aud=0:scenecut=0", "-bf", "0", "-bsf:v", "filter_units=remove_types=6", "-f", "h264", "clip.h264").CombinedOutput()
+		b, err := os.ReadFile(clipFile(scene))
 		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
+			t.Fatal(err)
+		}
+		k, err := parseClip(b)
+		if err != nil {
+			t.Fatalf("%s: %v", scene, err)
+		}
+		if len(k.units) != clipFrames || len(b) > 100<<10 {
+			t.Errorf("%s: %d frames in %d bytes, want %d in less than 100 KiB", scene, len(k.units), len(b), clipFrames)
+		}
+		for i := range k.units {
+			if k.key(i) != (i%clipGOP == 0) {
+				t.Errorf("%s: frame %d: key frame is %v", scene, i, k.key(i))
+			}
 		}
 	}
-	data, err := os.ReadFile("clip.h264")
-	if err != nil {
-		t.Fatal(err)
+}
+
+func makeClip(t *testing.T, s Scene, camera string) {
+	t.Helper()
+	v, _ := newView(s, seedOf(camera), clipWidth, clipHeight)
+	var raw bytes.Buffer
+	start := time.Date(2026, 3, 1, 10, 0, 12, 0, time.UTC)
+	for i := range clipFrames {
+		raw.Write(v.draw(start.Add(time.Duration(i) * frameEvery)).img.Pix)
 	}
-	if !bytes.HasPrefix(data, []byte{0, 0, 0, 1, 0x67}) || len(data) > 100_000 {
-		t.Errorf("the clip has %d bytes and begins with % x", len(data), data[:8])
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgba", "-s", "640x360", "-r", "4", "-i", "-",
+		"-pix_fmt", "yuv420p", "-c:v", "libx264", "-profile:v", "main", "-preset", "veryslow", "-crf", "35", "-bf", "0", "-g", "4", "-keyint_min", "4",
+		"-sc_threshold", "0", "-threads", "1", "-x264-params", "slices=1:repeat-headers=1", "-bitexact", "-f", "h264", clipFile(s))
+	cmd.Stdin = &raw
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg: %v\n%s", err, out)
 	}
 }

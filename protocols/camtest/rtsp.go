@@ -1,12 +1,11 @@
 package camtest
 
 import (
-	"bytes"
 	"context"
-	_ "embed"
-	"errors"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,234 +14,259 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/bluenviron/gortsplib/v4/pkg/format/rtph264"
+	"github.com/bluenviron/gortsplib/v4/pkg/format/rtpmjpeg"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 	"github.com/pion/rtp"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// clip is two seconds of the shelf, ten frames a second, a key frame each
-// second. TestClip -update makes it anew.
+// settleTime passes between PLAY and the first picture: the server library
+// drops what it is given before its answer has gone out.
+const settleTime = 30 * time.Millisecond
+
+const rtpClock = 90000 // RFC 2435 and RFC 6184
+
+// rtspServer is a camera's RTSP side: one stream over TCP. While nobody
+// watches, nothing is drawn.
 //
-//go:embed clip.h264
-var clip []byte
-
-const fps = 10
-
-// stream is one RTSP path.
-type stream struct {
-	path   string
-	media  *description.Media
-	server *gortsplib.ServerStream
-	next   func() []*rtp.Packet // the packets of the next frame
-
-	mu      sync.Mutex
-	players int
-}
-
-// rtspServer is the handler of one camera's RTSP server.
+//	PLAY ─► nudge ─► loop: picture (JPEG) or access unit (clip) ─► RTP ─► all who watch
 type rtspServer struct {
-	c   *virtual
-	ctx context.Context
+	c      *camera
+	port   uint16
+	server *gortsplib.Server
+	stream *gortsplib.ServerStream
+	media  *description.Media
+	encode func(key bool) ([]*rtp.Packet, error) // the next frame
+	nudge  chan struct{}                         // cap 1: somebody new watches
+	cancel context.CancelFunc
+	loops  sync.WaitGroup
 
-	mu      sync.RWMutex // held until all streams are there
-	streams []*stream
+	mu       sync.Mutex // guards what follows
+	watching map[*gortsplib.ServerSession]bool
+	places   map[*gortsplib.ServerSession]func()
 }
 
-// serveRTSP serves the camera's streams until ctx ends.
-func (c *virtual) serveRTSP(ctx context.Context, ln net.Listener) error {
-	if !c.offers(OfferRTSPJPEG) && !c.offers(OfferRTSPH264) {
-		err := ln.Close()
-		<-ctx.Done()
-		return err
-	}
-	h := &rtspServer{c: c, ctx: ctx}
-	h.mu.Lock()
-	locked := true
+func newRTSPServer(c *camera, l net.Listener) (*rtspServer, error) {
+	ok := false
 	defer func() {
-		if locked {
-			h.mu.Unlock()
+		if !ok {
+			_ = l.Close()
 		}
 	}()
-	srv := &gortsplib.Server{
-		Handler: h, RTSPAddress: ln.Addr().String(), AuthMethods: []auth.VerifyMethod{auth.VerifyMethodDigestMD5},
-		Listen: func(string, string) (net.Listener, error) { return ln, nil },
+	r := &rtspServer{
+		c: c, port: l.Addr().(*net.TCPAddr).AddrPort().Port(), nudge: make(chan struct{}, 1),
+		watching: map[*gortsplib.ServerSession]bool{}, places: map[*gortsplib.ServerSession]func(){},
 	}
-	if err := srv.Start(); err != nil {
-		return errors.Join(err, ln.Close())
+	var form format.Format
+	var err error
+	if c.Codec == fleet.H264 {
+		form, r.encode, err = clipEncoder(c)
+	} else {
+		form, r.encode, err = jpegEncoder(c)
 	}
-	defer srv.Close()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for _, offer := range []Offer{OfferRTSPJPEG, OfferRTSPH264} {
-		if !c.offers(offer) {
-			continue
-		}
-		s, err := c.stream(offer)
-		if err != nil {
-			return err
-		}
-		s.server = &gortsplib.ServerStream{Server: srv, Desc: &description.Session{Medias: []*description.Media{s.media}}}
-		if err := s.server.Initialize(); err != nil {
-			return err
-		}
-		defer s.server.Close()
-		h.streams = append(h.streams, s)
-		wg.Go(func() { s.play(ctx) })
-	}
-	h.mu.Unlock()
-	locked = false
-	<-ctx.Done()
-	return nil
-}
-
-// stream makes a path's format and the source of its packets.
-func (c *virtual) stream(o Offer) (*stream, error) {
-	if o == OfferRTSPJPEG {
-		f := &format.MJPEG{}
-		enc, err := f.CreateEncoder()
-		if err != nil {
-			return nil, err
-		}
-		return &stream{path: "jpeg", media: &description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{f}}, next: func() []*rtp.Packet {
-			pkts, err := enc.Encode(c.picture())
-			if err != nil {
-				return nil
-			}
-			return pkts
-		}}, nil
-	}
-	units := accessUnits(clip)
-	f := &format.H264{PayloadTyp: 96, PacketizationMode: 1, SPS: units[0][0], PPS: units[0][1]}
-	enc, err := f.CreateEncoder()
 	if err != nil {
 		return nil, err
 	}
-	n := 0
-	return &stream{path: "h264", media: &description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{f}}, next: func() []*rtp.Packet {
-		au := units[n%len(units)]
-		n++
-		pkts, err := enc.Encode(au)
-		if err != nil {
-			return nil
-		}
-		return pkts
-	}}, nil
-}
-
-// accessUnits splits an Annex B stream with one slice a picture.
-func accessUnits(b []byte) (units [][][]byte) {
-	var au [][]byte
-	for _, nal := range bytes.Split(b, []byte{0, 0, 1}) {
-		nal = bytes.TrimRight(nal, "\x00")
-		if len(nal) == 0 {
-			continue
-		}
-		switch nal[0] & 31 {
-		case 7, 8:
-			au = append(au, nal)
-		case 1, 5:
-			units = append(units, append(au, nal))
-			au = nil
-		}
+	r.media = &description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{form}}
+	method := auth.VerifyMethodDigestMD5
+	if c.SHA256 {
+		method = auth.VerifyMethodDigestSHA256
 	}
-	return units
+	r.server = &gortsplib.Server{
+		Handler:     r,
+		RTSPAddress: l.Addr().String(),
+		AuthMethods: []auth.VerifyMethod{method},
+		Listen:      func(string, string) (net.Listener, error) { return c.wrap(l), nil },
+	}
+	if err := r.server.Start(); err != nil {
+		return nil, fmt.Errorf("start rtsp: %w", err)
+	}
+	ok = true // the server closes the listener
+	r.stream = &gortsplib.ServerStream{Server: r.server, Desc: &description.Session{Title: c.Name, Medias: []*description.Media{r.media}}}
+	if err := r.stream.Initialize(); err != nil {
+		r.server.Close()
+		return nil, fmt.Errorf("start rtsp stream: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // ends by stop
+	r.cancel = cancel
+	r.loops.Go(func() { r.loop(ctx) })
+	return r, nil
 }
 
-// play writes frames while somebody looks.
-func (s *stream) play(ctx context.Context) {
-	tick := time.NewTicker(time.Second / fps)
-	defer tick.Stop()
-	begin := time.Now()
+func (r *rtspServer) stop() {
+	r.cancel()
+	r.loops.Wait()
+	r.stream.Close()
+	r.server.Close()
+}
+
+// loop sends pictures while somebody watches.
+func (r *rtspServer) loop(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	key := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-		}
-		s.mu.Lock()
-		watched := s.players > 0
-		s.mu.Unlock()
-		if !watched {
-			continue
-		}
-		stamp := uint32(time.Since(begin).Milliseconds() * 90)
-		for _, p := range s.next() {
-			p.Timestamp = stamp
-			_ = s.server.WritePacketRTP(s.media, p) //nolint:errcheck // a viewer that lags loses frames
+		case <-r.nudge:
+			key = true
+			timer.Reset(settleTime)
+		case <-timer.C:
+			r.mu.Lock()
+			n := len(r.watching)
+			r.mu.Unlock()
+			if n == 0 {
+				timer.Reset(time.Hour)
+				continue
+			}
+			timer.Reset(frameEvery)
+			packets, err := r.encode(key)
+			if err != nil {
+				r.c.log.Error("picture not streamed", "protocol", "rtsp", "err", err)
+				continue
+			}
+			key = false
+			for _, p := range packets {
+				if r.stream.WritePacketRTP(r.media, p) != nil {
+					break // the server ended
+				}
+			}
+			r.c.counted(func(s *Stats) { s.Pictures += n })
 		}
 	}
 }
 
-func (h *rtspServer) find(path string) *stream {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	for _, s := range h.streams {
-		if strings.Trim(path, "/") == s.path {
-			return s
-		}
-	}
-	return nil
+// rtpTime gives timestamps by the clock, from a random start (RFC 3550).
+func rtpTime() func() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	first, start := binary.BigEndian.Uint32(b[:]), time.Now()
+	return func() uint32 { return first + uint32(time.Since(start).Milliseconds()*rtpClock/1000) }
 }
 
-// login checks the credentials of a request.
-func (h *rtspServer) login(conn *gortsplib.ServerConn, r *base.Request) (*base.Response, error) {
-	if !h.c.Login {
+func jpegEncoder(c *camera) (format.Format, func(bool) ([]*rtp.Packet, error), error) {
+	e := &rtpmjpeg.Encoder{}
+	if err := e.Init(); err != nil {
+		return nil, nil, fmt.Errorf("start rtp/jpeg: %w", err)
+	}
+	stamp := rtpTime()
+	return &format.MJPEG{}, func(bool) ([]*rtp.Packet, error) {
+		b, err := c.frame()
+		if err != nil {
+			return nil, err
+		}
+		ps, err := e.Encode(b)
+		return stamped(ps, stamp()), err
+	}, nil
+}
+
+// clipEncoder repeats the scene's clip. Whoever is new gets a key frame next.
+func clipEncoder(c *camera) (format.Format, func(bool) ([]*rtp.Packet, error), error) {
+	k, err := openClip(c.Scene)
+	if err != nil {
+		return nil, nil, err
+	}
+	f := &format.H264{PayloadTyp: 96, SPS: k.sps, PPS: k.pps, PacketizationMode: 1}
+	e := &rtph264.Encoder{PayloadType: 96, PacketizationMode: 1}
+	if err := e.Init(); err != nil {
+		return nil, nil, fmt.Errorf("start rtp/h264: %w", err)
+	}
+	stamp := rtpTime()
+	at := 0
+	return f, func(key bool) ([]*rtp.Packet, error) {
+		if key {
+			at = k.nextKey(at)
+		}
+		ps, err := e.Encode(k.units[at])
+		at = (at + 1) % len(k.units)
+		return stamped(ps, stamp()), err
+	}, nil
+}
+
+func stamped(ps []*rtp.Packet, at uint32) []*rtp.Packet {
+	for _, p := range ps {
+		p.Timestamp += at
+	}
+	return ps
+}
+
+// let judges a request: nil lets it pass.
+func (r *rtspServer) let(conn *gortsplib.ServerConn, req *base.Request) (*base.Response, error) {
+	if r.c.Open {
 		return nil, nil
 	}
-	good := conn.VerifyCredentials(r, h.c.town.opts.User, h.c.town.opts.Password.Reveal())
-	if _, tried := r.Header["Authorization"]; tried {
-		good = h.c.judge(good)
+	right := conn.VerifyCredentials(req, r.c.User, r.c.password().Reveal())
+	_, tried := req.Header["Authorization"]
+	if tried && r.c.login(right) {
+		return nil, nil
 	}
-	if !good {
-		return &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
-	}
-	return nil, nil
+	return &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
 }
 
-// OnDescribe implements gortsplib.ServerHandlerOnDescribe.
-func (h *rtspServer) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
-	if !h.c.hold(h.ctx) {
-		return &base.Response{StatusCode: base.StatusServiceUnavailable}, nil, errors.New("the town ends")
-	}
-	if res, err := h.login(ctx.Conn, ctx.Request); err != nil {
+func (r *rtspServer) path(p string) bool { return p == rtspPath || p == rtspPath+"/" }
+
+// OnDescribe is called by the server library for DESCRIBE.
+func (r *rtspServer) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	if res, err := r.let(ctx.Conn, ctx.Request); err != nil {
 		return res, nil, err
 	}
-	s := h.find(ctx.Path)
-	if s == nil {
+	if !r.path(ctx.Path) {
 		return &base.Response{StatusCode: base.StatusNotFound}, nil, nil
 	}
-	return &base.Response{StatusCode: base.StatusOK}, s.server, nil
+	return &base.Response{StatusCode: base.StatusOK}, r.stream, nil
 }
 
-// OnSetup implements gortsplib.ServerHandlerOnSetup.
-func (h *rtspServer) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
-	if res, err := h.login(ctx.Conn, ctx.Request); err != nil {
+// OnSetup is called by the server library for SETUP.
+func (r *rtspServer) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	if res, err := r.let(ctx.Conn, ctx.Request); err != nil {
 		return res, nil, err
 	}
-	s := h.find(ctx.Path)
-	if s == nil {
+	if !r.path(ctx.Path) {
 		return &base.Response{StatusCode: base.StatusNotFound}, nil, nil
 	}
-	return &base.Response{StatusCode: base.StatusOK}, s.server, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.places[ctx.Session] == nil {
+		free, ok := r.c.claim()
+		if !ok {
+			return &base.Response{StatusCode: base.StatusNotEnoughBandwidth}, nil, nil
+		}
+		r.places[ctx.Session] = free
+	}
+	return &base.Response{StatusCode: base.StatusOK}, r.stream, nil
 }
 
-// OnPlay implements gortsplib.ServerHandlerOnPlay.
-func (h *rtspServer) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
-	if s := h.find(ctx.Path); s != nil {
-		s.mu.Lock()
-		s.players++
-		s.mu.Unlock()
-		ctx.Session.SetUserData(s)
+// OnPlay is called by the server library for PLAY.
+func (r *rtspServer) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
+	r.mu.Lock()
+	r.watching[ctx.Session] = true
+	r.mu.Unlock()
+	select {
+	case r.nudge <- struct{}{}:
+	default: // one is on its way
 	}
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 
-// OnSessionClose implements gortsplib.ServerHandlerOnSessionClose.
-func (h *rtspServer) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
-	if s, ok := ctx.Session.UserData().(*stream); ok {
-		s.mu.Lock()
-		s.players--
-		s.mu.Unlock()
+// OnPause is called by the server library for PAUSE.
+func (r *rtspServer) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Response, error) {
+	r.mu.Lock()
+	delete(r.watching, ctx.Session)
+	r.mu.Unlock()
+	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+// OnSessionClose is called by the server library when a session ends.
+func (r *rtspServer) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
+	r.mu.Lock()
+	delete(r.watching, ctx.Session)
+	free := r.places[ctx.Session]
+	delete(r.places, ctx.Session)
+	r.mu.Unlock()
+	if free != nil {
+		free()
 	}
 }

@@ -1,18 +1,21 @@
-// Package httpcam takes one frame over HTTP: a JPEG snapshot, or the first
-// whole picture of an MJPEG stream.
+// Package httpcam takes one frame from a camera that speaks plain HTTP: a
+// snapshot, or the first complete picture of an M-JPEG stream.
 //
-//	snapshot  GET ──► one JPEG (or PNG), from its first to its last marker
-//	mjpeg     GET ──► parts ──► the first complete JPEG, then hang up
+//	GET ──► status ──► first bytes ──┬─ FF D8 ───► scan to its end ──► Frame
+//	        (cause)                  ├─ PNG ─────► chunks to IEND ───► Frame
+//	                                 ├─ multipart ► scan for a JPEG ─► Frame
+//	                                 └─ else ────► protocol, saying what came
 //
-// Cameras lie about lengths, boundaries and types: the bytes decide.
+// Headers are hints only: what counts is the bytes. A picture ends where its
+// own markers end, so a wrong boundary, a missing or wrong length and trailing
+// bytes do no harm, and the connection closes after the first complete frame.
 package httpcam
 
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/binary"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -25,284 +28,232 @@ import (
 
 // Options configure a Grabber.
 type Options struct {
-	MaxFrame int64        // bytes of one frame; default 16 MiB
-	Log      *slog.Logger // default: none
+	MaxBytes      int64            // of one picture; default 8 MiB
+	BasicOverHTTP bool             // send Basic logins in clear
+	Now           func() time.Time // default time.Now
+	Log           *slog.Logger     // default: discards
 }
 
-// Grabber takes frames over HTTP. It is safe for concurrent use.
+// Grabber takes frames over HTTP. It is safe for use by several goroutines and
+// keeps nothing between grabs but what its guard remembers.
 type Grabber struct {
 	guard *guard.Guard
-	max   int64
+	opts  Options
 }
 
-// New returns a grabber.
+// New returns a Grabber over g.
 func New(g *guard.Guard, o Options) *Grabber {
-	if o.MaxFrame == 0 {
-		o.MaxFrame = 16 << 20
+	o.MaxBytes = cmp.Or(o.MaxBytes, 8<<20)
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	return &Grabber{guard: g, max: o.MaxFrame}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Grabber{guard: g, opts: o}
 }
 
-// Grab takes one frame from the target's first endpoint, a snapshot or an MJPEG
-// stream.
+// Grab takes one frame from the target's first endpoint, a snapshot or M-JPEG
+// address; which of the two it is, the answer decides. Frame.At is when the
+// picture's last byte came. Every error is a *fleet.CameraError.
 func (g *Grabber) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error) {
+	if len(t.Endpoints) == 0 {
+		return fleet.Frame{}, fleet.Errorf(fleet.CauseInternal, "grab over HTTP: the target has no endpoint")
+	}
 	e := t.Endpoints[0]
-	// A snapshot address may answer with a stream, and the other way round: both
-	// are read as they come.
-	res, err := g.guard.Do(ctx, guard.Login{Device: t.Device, Credentials: t.Credentials}, guard.Request{
-		URL: e.URL, Header: http.Header{"Accept": {"image/jpeg, multipart/x-mixed-replace, */*;q=0.5"}}, MaxBytes: 64 << 10, Stream: true,
-	})
+	f, err := g.grab(ctx, t, e)
+	if err != nil {
+		return fleet.Frame{}, guard.CameraError(err, "")
+	}
+	f.At = g.opts.Now()
+	f.Origin = fleet.Origin{Protocol: e.Protocol, URL: e.URL}
+	return f, nil
+}
+
+func (g *Grabber) grab(ctx context.Context, t fleet.Target, e fleet.Endpoint) (fleet.Frame, error) {
+	res, err := g.guard.Do(ctx,
+		guard.Login{Device: t.Device, Credentials: t.Credentials, BasicOverHTTP: g.opts.BasicOverHTTP},
+		guard.Request{
+			URL:    e.URL,
+			Header: http.Header{"Accept": {"image/jpeg, image/png;q=0.8, multipart/x-mixed-replace;q=0.7, */*;q=0.1"}},
+			// What a scan may look at without a complete picture, and a buffer.
+			MaxBytes: 3*g.opts.MaxBytes + bufferBytes,
+			Stream:   true,
+		})
 	if err != nil {
 		return fleet.Frame{}, err
 	}
 	if res.Stream == nil {
 		return fleet.Frame{}, refusal(res)
 	}
-	defer res.Stream.Close() //nolint:errcheck // the frame is there or it is not
-	stop := context.AfterFunc(ctx, func() { _ = res.Stream.Close() })
-	defer stop()
-	stream := strings.HasPrefix(strings.ToLower(res.Header.Get("Content-Type")), "multipart/")
-	data, err := g.frame(res.Stream, stream)
-	if err != nil {
-		if ctx.Err() != nil {
-			err = fleet.Errorf(fleet.CauseTimeout, "the picture did not end in time")
-		}
-		return fleet.Frame{}, guard.CameraError(err, "read the picture")
+	defer res.Stream.Close()
+	if res.Status == http.StatusNoContent {
+		return fleet.Frame{}, fleet.Errorf(fleet.CauseProtocol, "GET %s: no content: the camera has no picture ready", e.URL)
 	}
-	f := fleet.Frame{Data: data, Codec: fleet.JPEG, At: time.Now(), Origin: fleet.Origin(e)}
-	if bytes.HasPrefix(data, pngMagic) {
-		f.Codec = fleet.PNG
+	f, err := readFrame(res.Stream, res.Header.Get("Content-Type"), int(g.opts.MaxBytes))
+	if err != nil {
+		return fleet.Frame{}, guard.CameraError(err, "GET "+e.URL)
 	}
 	return f, nil
 }
 
-// refusal turns a status into a cause.
+// refusal gives an answer that is no picture its cause.
 func refusal(res *guard.Response) error {
+	cause, hint := fleet.CauseProtocol, ""
 	switch res.Status {
-	case http.StatusOK:
-		return fleet.Errorf(fleet.CauseProtocol, "the camera sent no picture")
 	case http.StatusForbidden:
-		return fleet.Errorf(fleet.CauseUnauthorized, "the camera forbids it to this user (403): give the user the right to view, or use another")
+		cause, hint = fleet.CauseUnauthorized, ": the login may not see pictures, or none is known"
+	case http.StatusProxyAuthRequired:
+		cause = fleet.CauseUnauthorized
 	case http.StatusNotFound, http.StatusGone:
-		return fleet.Errorf(fleet.CauseNotFound, "the camera has no picture under this address (%d)", res.Status)
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests, 453:
-		return fleet.Errorf(fleet.CauseRefused, "the camera is busy (%d)", res.Status)
+		cause, hint = fleet.CauseNotFound, ": the address of its picture is another"
+	case http.StatusLocked:
+		cause = fleet.CauseLocked
+	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
+		cause = fleet.CauseTimeout
+	case 453, http.StatusTooManyRequests, http.StatusServiceUnavailable, 509:
+		cause, hint = fleet.CauseRefused, ": the camera is busy"
 	}
-	return fleet.Errorf(fleet.CauseProtocol, "the camera answers %d", res.Status)
+	return fleet.Errorf(cause, "GET %s: %d %s%s", res.URL, res.Status, strings.ToLower(http.StatusText(res.Status)), hint)
 }
 
-var pngMagic = []byte("\x89PNG\r\n\x1a\n")
+// bufferBytes is the read buffer, and what is sniffed at most.
+const bufferBytes = 4 << 10
 
-// maxPreamble is how far a part's headers may reach before its picture begins.
-const maxPreamble = 64 << 10
-
-// frame reads the first whole picture of r. In a stream it is looked for; a
-// snapshot must begin with it.
-func (g *Grabber) frame(r io.Reader, stream bool) ([]byte, error) {
-	br := bufio.NewReaderSize(r, 32<<10)
-	if !stream {
-		head, err := br.Peek(8)
-		if len(head) < 2 {
-			return nil, noPicture(err, "the camera sent no picture")
-		}
-		switch {
-		case bytes.HasPrefix(head, pngMagic):
-			return g.rest(br)
-		case head[0] == 0xff && head[1] == 0xd8:
-		case bytes.HasPrefix(bytes.TrimLeft(head, "\r\n"), []byte("--")):
-			stream = true // parts without the header that says so
-		default:
-			return nil, fleet.Errorf(fleet.CauseProtocol, "the camera sent no JPEG but something that begins with %q", clip(head))
-		}
+// readFrame takes the first complete picture of a body.
+func readFrame(body io.Reader, contentType string, limit int) (fleet.Frame, error) {
+	r := bufio.NewReaderSize(body, bufferBytes)
+	head, err := peek(r)
+	switch {
+	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		return fleet.Frame{}, err
+	case len(head) == 0:
+		return fleet.Frame{}, fleet.Errorf(fleet.CauseProtocol, "an empty answer instead of a picture")
+	case bytes.HasPrefix(head, []byte{0xff, markSOI}):
+		return scanJPEG(r, limit)
+	case bytes.HasPrefix(head, []byte(pngSignature)):
+		return readPNG(r, limit)
+	case isMultipart(contentType), bytes.HasPrefix(head, []byte("--")):
+		return scanJPEG(r, limit)
 	}
-	if stream {
-		if err := toSOI(br); err != nil {
+	return fleet.Frame{}, fleet.Errorf(fleet.CauseProtocol, "%s instead of a picture", describe(head))
+}
+
+// peek drops leading blanks, which some cameras put before the picture, and
+// returns enough bytes to know what follows.
+func peek(r *bufio.Reader) ([]byte, error) {
+	for range 64 {
+		b, err := r.Peek(1)
+		if err != nil {
+			return nil, err
+		}
+		if b[0] != '\r' && b[0] != '\n' && b[0] != ' ' && b[0] != '\t' {
+			break
+		}
+		if _, err := r.Discard(1); err != nil {
 			return nil, err
 		}
 	}
-	return g.jpeg(br)
+	// One more byte at least is on its way; all that came with it is enough
+	// for words about an answer that is no picture.
+	head, err := r.Peek(len(pngSignature))
+	if n := r.Buffered(); n > len(head) {
+		return r.Peek(n)
+	}
+	return head, err
 }
 
-func clip(b []byte) string { return strings.ToValidUTF8(string(b), "?") }
-
-func noPicture(err error, text string) error {
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return fleet.Errorf(fleet.CauseProtocol, "%s", text)
+func isMultipart(contentType string) bool {
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "multipart/")
 }
 
-// toSOI skips to the start of a JPEG, leaving it unread.
-func toSOI(br *bufio.Reader) error {
-	for n := 0; ; n++ {
-		b, err := br.Peek(3)
-		if len(b) < 3 {
-			return noPicture(err, "the stream ended before a picture began")
-		}
-		if b[0] == 0xff && b[1] == 0xd8 && b[2] == 0xff {
-			return nil
-		}
-		if n > maxPreamble {
-			return fleet.Errorf(fleet.CauseProtocol, "no JPEG began within %d bytes of the stream", maxPreamble)
-		}
-		if _, err := br.Discard(1); err != nil {
-			return err
-		}
-	}
-}
-
-// rest reads to the end.
-func (g *Grabber) rest(br *bufio.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(br, g.max+1))
-	if err == nil && int64(len(b)) > g.max {
-		err = fleet.Errorf(fleet.CauseTooLarge, "the picture has more than %d bytes", g.max)
-	}
-	return b, err
-}
-
-// jpeg reads one JPEG from its SOI to its EOI, walking its segments so that an
-// EOI inside a thumbnail in the metadata does not end it.
-func (g *Grabber) jpeg(br *bufio.Reader) ([]byte, error) {
-	w := walker{br: br, max: int(g.max)}
-	if err := w.copy(2); err != nil {
-		return nil, w.cut(err)
-	}
+func scanJPEG(r *bufio.Reader, limit int) (fleet.Frame, error) {
+	s := scanner{limit: limit}
+	buf := make([]byte, 16<<10)
 	for {
-		m, err := w.marker()
-		if err != nil {
-			return nil, w.cut(err)
+		n, err := r.Read(buf)
+		_, done, ferr := s.feed(buf[:n])
+		switch {
+		case ferr != nil:
+			return fleet.Frame{}, ferr
+		case done:
+			return fleet.Frame{Data: s.picture(), Codec: fleet.JPEG}, nil
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			return fleet.Frame{}, s.broken()
+		case err != nil:
+			return fleet.Frame{}, err
+		}
+	}
+}
+
+// broken says why the bytes that came hold no picture.
+func (s *scanner) broken() error {
+	if s.starts == 0 {
+		return fleet.Errorf(fleet.CauseProtocol, "no JPEG in the %d bytes that came", s.seen)
+	}
+	return fleet.Errorf(fleet.CauseProtocol, "the JPEG breaks off: %d bytes came and no end of image", s.seen)
+}
+
+func readPNG(r io.Reader, limit int) (fleet.Frame, error) {
+	var b []byte
+	for {
+		b = grow(b, 1, limit+1)
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		end, whole := 0, false
+		// The chunks are walked once their end is in sight: not every camera
+		// closes the connection behind a picture without a length.
+		if err != nil || len(b) > limit || bytes.Contains(b[max(0, len(b)-n-12):], []byte("IEND")) {
+			end, whole = pngEnd(b)
 		}
 		switch {
-		case m == 0xd9:
-			return w.out, nil
-		case m == 0x01 || m >= 0xd0 && m <= 0xd8:
-			continue
-		}
-		head, err := br.Peek(2)
-		if err != nil {
-			return nil, w.cut(err)
-		}
-		n := int(binary.BigEndian.Uint16(head))
-		if n < 2 {
-			return nil, fleet.Errorf(fleet.CauseCorrupt, "the JPEG has a segment of length %d", n)
-		}
-		if err := w.copy(n); err != nil {
-			return nil, w.cut(err)
-		}
-		if m == 0xda {
-			if err := w.scan(); err != nil {
-				return nil, w.cut(err)
-			}
+		case whole && end <= limit:
+			return fleet.Frame{Data: b[:end], Codec: fleet.PNG}, nil
+		case len(b) > limit:
+			return fleet.Frame{}, fleet.Errorf(fleet.CauseTooLarge, "a picture longer than its limit of %d bytes", limit)
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			return fleet.Frame{}, fleet.Errorf(fleet.CauseProtocol, "the PNG breaks off: %d bytes came and no IEND", len(b))
+		case err != nil:
+			return fleet.Frame{}, err
 		}
 	}
 }
 
-// walker copies a JPEG as it walks it.
-type walker struct {
-	br  *bufio.Reader
-	out []byte
-	max int
+// describe names what came instead of a picture, in a few safe words.
+func describe(head []byte) string {
+	kind, _, _ := strings.Cut(http.DetectContentType(head), ";")
+	lower := bytes.ToLower(head)
+	if bytes.Contains(lower, []byte("<html")) || bytes.Contains(lower, []byte("<!doctype html")) {
+		kind = "text/html"
+	}
+	names := map[string]string{
+		"text/html": "a web page", "text/xml": "an XML document", "text/plain": "text",
+		"image/gif": "a GIF", "image/webp": "a WebP picture", "image/bmp": "a BMP picture",
+		"application/octet-stream": "bytes of no known kind",
+	}
+	what := cmp.Or(names[kind], kind)
+	if _, rest, ok := bytes.Cut(lower, []byte("<title>")); ok {
+		// Cut in the original by length: lowering keeps ASCII lengths only.
+		if at := len(lower) - len(rest); len(lower) == len(head) {
+			rest = head[at:]
+		}
+		if title, _, ok := bytes.Cut(rest, []byte("<")); ok && len(bytes.TrimSpace(title)) > 0 {
+			return what + " (" + safe(title) + ")"
+		}
+	}
+	if kind == "text/plain" {
+		return what + " (" + safe(head) + ")"
+	}
+	return what
 }
 
-func (w *walker) cut(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fleet.Errorf(fleet.CauseCorrupt, "the JPEG is cut off after %d bytes", len(w.out))
-	}
-	return err
-}
-
-func (w *walker) room(n int) error {
-	if len(w.out)+n > w.max {
-		return fleet.Errorf(fleet.CauseTooLarge, "the picture has more than %d bytes", w.max)
-	}
-	return nil
-}
-
-func (w *walker) copy(n int) error {
-	if err := w.room(n); err != nil {
-		return err
-	}
-	for n > 0 {
-		b, err := w.br.Peek(min(n, w.br.Size()))
-		if len(b) == 0 {
-			return err
+// safe makes a camera's words fit for a log line.
+func safe(b []byte) string {
+	s := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return ' '
 		}
-		w.out = append(w.out, b...)
-		n -= len(b)
-		if _, err := w.br.Discard(len(b)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// marker copies up to and with the next marker.
-func (w *walker) marker() (byte, error) {
-	for {
-		if err := w.room(2); err != nil {
-			return 0, err
-		}
-		b, err := w.br.ReadByte()
-		if err != nil {
-			return 0, err
-		}
-		w.out = append(w.out, b)
-		if b != 0xff {
-			continue
-		}
-		for b == 0xff {
-			if b, err = w.br.ReadByte(); err != nil {
-				return 0, err
-			}
-			w.out = append(w.out, b)
-			if err := w.room(1); err != nil {
-				return 0, err
-			}
-		}
-		if b != 0 {
-			return b, nil
-		}
-	}
-}
-
-// scan copies entropy-coded data, up to the marker that ends it.
-func (w *walker) scan() error {
-	for {
-		if err := w.room(1); err != nil {
-			return err
-		}
-		b, err := w.br.Peek(2)
-		if len(b) < 2 {
-			return cmpEOF(err)
-		}
-		// All that is buffered up to the next 0xff goes at once.
-		all, _ := w.br.Peek(min(w.br.Buffered(), w.max-len(w.out))) //nolint:errcheck // it is buffered
-		i := bytes.IndexByte(all, 0xff)
-		switch {
-		case i < 0:
-			i = len(all)
-		case i == 0:
-			if b[1] != 0 && (b[1] < 0xd0 || b[1] > 0xd7) && b[1] != 0xff {
-				return nil
-			}
-			i = 2
-			if b[1] == 0xff {
-				i = 1
-			}
-		}
-		if i == 0 {
-			return w.room(w.max)
-		}
-		w.out = append(w.out, all[:min(i, len(all))]...)
-		if _, err := w.br.Discard(min(i, len(all))); err != nil {
-			return err
-		}
-	}
-}
-
-func cmpEOF(err error) error {
-	if err == nil {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+		return r
+	}, strings.ToValidUTF8(string(b[:min(len(b), 60)]), ""))
+	return `"` + strings.Join(strings.Fields(s), " ") + `"`
 }

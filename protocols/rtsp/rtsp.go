@@ -1,369 +1,199 @@
-// Package rtsp takes one key frame from an RTSP stream.
+// Package rtsp takes one still from an RTSP stream: it opens the stream, waits
+// for one picture that stands alone, and closes it again.
 //
-//	DESCRIBE ──► pick M-JPEG, H.264 or H.265 ──► SETUP one track ──► PLAY
-//	         ──► packets ──► first whole key frame with its parameter sets ──► hang up
+//	OPTIONS ► DESCRIBE ─401─► login, within the budget
+//	             │200                    │
+//	             ▼                       ▼
+//	        SDP: M-JPEG, H.264, H.265 ► SETUP (TCP; UDP on 461) ► PLAY
+//	                                                               │ RTP
+//	        JPEG, or Annex B with parameter sets ◄── assembler ◄───┘
 //
-// TCP first, UDP where the server wants it. A login is used within the guard's
-// budget.
+// The library underneath speaks the protocol; what it would do on its own with
+// logins, redirects, sockets and errors is taken out of its hands here, because
+// a camera must not be able to lock itself, to send us elsewhere or to hold us
+// beyond the deadline.
 package rtsp
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"log/slog"
-	"net"
 	"net/url"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
-	"github.com/bluenviron/gortsplib/v4/pkg/description"
-	"github.com/bluenviron/gortsplib/v4/pkg/format"
-	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
-	"github.com/pion/rtp"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
 )
 
-// Options configure a Grabber.
-type Options struct {
-	MaxFrame int          // bytes of one frame; default 8 MiB
-	Log      *slog.Logger // default: none
-}
-
-// Grabber takes frames over RTSP. It is safe for concurrent use.
-type Grabber struct {
-	guard *guard.Guard
-	max   int
-
-	mu  sync.Mutex
-	udp map[string]bool // hosts that want UDP
-}
-
 const (
-	maxFrame    = 8 << 20
-	ioTimeout   = 10 * time.Second
-	maxRemember = 10_000
+	// grabWait is for callers whose context has no deadline.
+	grabWait = 30 * time.Second
+	// maxHops bounds redirects within a host, as guard does for HTTP.
+	maxHops = 3
+	// maxLearned bounds what is remembered of hosts; beyond it any one is forgotten.
+	maxLearned = 16384
 )
 
-// New returns a grabber.
-func New(g *guard.Guard, o Options) *Grabber {
-	if o.MaxFrame == 0 {
-		o.MaxFrame = maxFrame
-	}
-	return &Grabber{guard: g, max: o.MaxFrame, udp: map[string]bool{}}
+// Options configure a Grabber.
+type Options struct {
+	// BasicInClear permits Basic logins over rtsp, where whoever listens reads
+	// the password. Over rtsps they are always permitted. Only on an operator's word.
+	BasicInClear bool
+	// UDPFirst asks for UDP before TCP, for networks where cameras do badly over TCP.
+	UDPFirst bool
+	Now      func() time.Time // dates frames; default: time.Now
+	Log      *slog.Logger     // default: discards
 }
 
-// Grab takes one key frame from the target's first endpoint.
+// Grabber takes stills from RTSP streams. It is safe for use by several
+// goroutines.
+type Grabber struct {
+	guard *guard.Guard
+	opts  Options
+
+	mu      sync.Mutex
+	learned map[string]gortsplib.Transport // by URL host, what worked when it was not the first choice
+}
+
+// New returns a Grabber that reaches cameras through g.
+func New(g *guard.Guard, o Options) *Grabber {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Grabber{guard: g, opts: o, learned: make(map[string]gortsplib.Transport)}
+}
+
+// Grab returns one still of the stream at t.Endpoints[0], an rtsp or rtsps
+// address without credentials: a JPEG, or one H.264 or H.265 key frame in
+// Annex B with its parameter sets. When it returns, by success, failure or the
+// end of ctx, its connection and all else it opened are closed. Without a
+// deadline in ctx it takes at most 30 s. Errors are *fleet.CameraError.
+//
+// A refused login counts once in the guard's budget, however many requests the
+// protocol takes, and a login that the camera has refused is not sent again.
 func (g *Grabber) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error) {
-	e := t.Endpoints[0]
-	u, err := base.ParseURL(e.URL)
-	if err != nil || u.User != nil {
-		return fleet.Frame{}, fleet.Errorf(fleet.CauseProtocol, "%q is no rtsp address without a login", e.URL)
+	if len(t.Endpoints) == 0 {
+		return fleet.Frame{}, fleet.Errorf(fleet.CauseInternal, "no RTSP address to grab from")
 	}
-	tries := t.Credentials
-	if len(tries) == 0 {
-		tries = []fleet.Credentials{{}}
+	at := t.Endpoints[0]
+	u, err := parseURL(at.URL)
+	if err != nil {
+		return fleet.Frame{}, err
 	}
-	var last error
-	for _, c := range tries {
-		if !c.Empty() {
-			if err := g.guard.Budget().Try(t.Device, c); err != nil {
-				last = err
-				continue
-			}
-		}
-		f, err := g.grab(ctx, u, t.Device, c)
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, grabWait)
+		defer cancel()
+	}
+	for hop := 0; ; hop++ {
+		s := newStream(ctx, g, t, u)
+		f, err := s.grab(ctx)
+		s.close()
 		if err == nil {
-			f.Origin = fleet.Origin{Protocol: fleet.RTSP, URL: e.URL}
+			f.Origin = fleet.Origin{Protocol: fleet.RTSP, URL: at.URL}
+			g.opts.Log.DebugContext(ctx, "frame grabbed", "url", at.URL, "codec", f.Codec, "bytes", len(f.Data))
 			return f, nil
 		}
-		last = err
-		if ce, ok := errors.AsType[*fleet.CameraError](err); !ok || ce.Cause != fleet.CauseUnauthorized {
-			return fleet.Frame{}, err
+		to := s.movedTo()
+		if to == "" {
+			return fleet.Frame{}, s.explain(ctx, err)
 		}
+		next, err := follow(u, to)
+		if err == nil && hop == maxHops {
+			err = fleet.Errorf(fleet.CauseProtocol, "more than %d redirects", maxHops)
+		}
+		if err != nil {
+			return fleet.Frame{}, guard.CameraError(err, "grab "+u.String())
+		}
+		u = next
 	}
-	return fleet.Frame{}, last
 }
 
-func (g *Grabber) wantsUDP(host string) bool {
+// parseURL reads an address of ours, which holds no credentials.
+func parseURL(s string) (*base.URL, error) {
+	u, err := base.ParseURL(s)
+	switch {
+	case err != nil:
+		// Its text repeats the input, which may hold a password.
+		return nil, fleet.Errorf(fleet.CauseProtocol, "an address that cannot be read: want rtsp://HOST/PATH")
+	case u.User != nil:
+		return nil, fleet.Errorf(fleet.CauseProtocol, "address %s holds credentials: store them apart", (*url.URL)(u).Redacted())
+	case u.Hostname() == "":
+		return nil, fleet.Errorf(fleet.CauseProtocol, "address %s names no host", u)
+	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return nil, fleet.Errorf(fleet.CauseProtocol, "an address with blanks or control characters: want rtsp://HOST/PATH")
+	}
+	return u, nil
+}
+
+// follow returns where a redirect leads, which is the same host or an error.
+func follow(from *base.URL, location string) (*base.URL, error) {
+	to, err := (*url.URL)(from).Parse(location)
+	if err != nil {
+		return nil, fleet.Errorf(fleet.CauseProtocol, "a redirect to an address that cannot be read")
+	}
+	to.User, to.Fragment, to.RawFragment = nil, "", ""
+	next, err := parseURL(to.String())
+	switch {
+	case err != nil:
+		return nil, err
+	case !guard.SameHost(from.Hostname(), next.Hostname()):
+		return nil, fleet.Errorf(fleet.CauseGuarded, "the camera at %s points to another host, %q", from.Hostname(), next.Hostname())
+	case from.Scheme == "rtsps" && next.Scheme == "rtsp":
+		return nil, fleet.Errorf(fleet.CauseGuarded, "a redirect from rtsps to rtsp: a login would cross the network in clear")
+	}
+	return next, nil
+}
+
+// transports returns the transports to ask a host for, in order.
+func (g *Grabber) transports(u *base.URL) []gortsplib.Transport {
+	if u.Scheme == "rtsps" {
+		return []gortsplib.Transport{gortsplib.TransportTCP} // plain UDP would undo the TLS
+	}
+	order := []gortsplib.Transport{gortsplib.TransportTCP, gortsplib.TransportUDP}
+	g.mu.Lock()
+	first, ok := g.learned[u.Host]
+	g.mu.Unlock()
+	if !ok && g.opts.UDPFirst {
+		first = gortsplib.TransportUDP
+	}
+	if (ok || g.opts.UDPFirst) && first == gortsplib.TransportUDP {
+		order[0], order[1] = order[1], order[0]
+	}
+	return order
+}
+
+// learn remembers that a transport brought a frame, or that it did not.
+func (g *Grabber) learn(u *base.URL, tr gortsplib.Transport, worked bool) {
+	usual := gortsplib.TransportTCP
+	if g.opts.UDPFirst {
+		usual = gortsplib.TransportUDP
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.udp[host]
+	switch {
+	case worked && tr != usual:
+		if _, ok := g.learned[u.Host]; !ok && len(g.learned) >= maxLearned {
+			for h := range g.learned {
+				delete(g.learned, h)
+				break
+			}
+		}
+		g.learned[u.Host] = tr
+	case !worked && tr == gortsplib.TransportUDP && g.opts.UDPFirst:
+		g.learned[u.Host] = gortsplib.TransportTCP // nothing came by UDP: a filter on the way, most likely
+	case g.learned[u.Host] == tr && !worked:
+		delete(g.learned, u.Host)
+	}
 }
 
-func (g *Grabber) grab(ctx context.Context, u *base.URL, device string, c fleet.Credentials) (fleet.Frame, error) {
-	udp := g.wantsUDP(u.Host)
-	f, err := g.play(ctx, u, device, c, udp)
-	if bad, ok := errors.AsType[liberrors.ErrClientBadStatusCode](err); ok && bad.Code == base.StatusUnsupportedTransport && !udp {
-		if f, err = g.play(ctx, u, device, c, true); err == nil {
-			g.mu.Lock()
-			if len(g.udp) < maxRemember {
-				g.udp[u.Host] = true
-			}
-			g.mu.Unlock()
-		}
-	}
-	if err != nil {
-		err = explain(ctx, err, u, c)
-	}
-	return f, err
-}
-
-// explain gives an error of the exchange its cause.
-func explain(ctx context.Context, err error, u *base.URL, c fleet.Credentials) error {
-	if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
-		return ce
-	}
-	if bad, ok := errors.AsType[liberrors.ErrClientBadStatusCode](err); ok {
-		switch bad.Code {
-		case base.StatusUnauthorized, base.StatusForbidden:
-			if c.Empty() {
-				return fleet.Errorf(fleet.CauseUnauthorized, "%s wants a login and none is known: `shutterfleet creds put`", u.Host)
-			}
-			return fleet.Errorf(fleet.CauseUnauthorized, "%s refuses the login of %q: check user and password", u.Host, c.User)
-		case base.StatusNotFound:
-			return fleet.Errorf(fleet.CauseNotFound, "%s has no stream %s", u.Host, u.Path)
-		case base.StatusNotEnoughBandwidth, base.StatusServiceUnavailable:
-			return fleet.Errorf(fleet.CauseRefused, "%s takes no more viewers (%d)", u.Host, bad.Code)
-		}
-		return fleet.Errorf(fleet.CauseProtocol, "%s answers %d %s", u.Host, bad.Code, bad.Message)
-	}
-	if ctx.Err() != nil {
-		return fleet.Errorf(fleet.CauseTimeout, "%s went silent until the deadline", u.Host)
-	}
-	if _, ok := errors.AsType[liberrors.ErrClientRequestTimedOut](err); ok {
-		return fleet.Errorf(fleet.CauseTimeout, "%s did not answer a request", u.Host)
-	}
-	return guard.CameraError(err, "stream from "+u.Host)
-}
-
-// play runs one session until a frame is whole.
-func (g *Grabber) play(ctx context.Context, u *base.URL, device string, cred fleet.Credentials, udp bool) (fleet.Frame, error) {
-	var loggedIn atomic.Bool
-	transport := gortsplib.TransportTCP
-	if udp {
-		transport = gortsplib.TransportUDP
-	}
-	dial := g.guard.Dial((*url.URL)(u).Hostname())
-	c := &gortsplib.Client{
-		Scheme: u.Scheme, Host: u.Host, Transport: &transport, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, UserAgent: "shutterfleet",
-		TLSConfig: g.guard.TLS((*url.URL)(u).Hostname()),
-		// The library dials under a context of its own: ours ends it too.
-		DialContext: func(dctx context.Context, network, address string) (net.Conn, error) {
-			dctx, cancel := context.WithCancel(dctx)
-			defer cancel()
-			defer context.AfterFunc(ctx, cancel)()
-			return dial(dctx, network, address)
-		},
-		OnRequest: func(r *base.Request) {
-			if _, ok := r.Header["Authorization"]; ok {
-				loggedIn.Store(true)
-			}
-		},
-		OnPacketsLost: func(uint64) {}, OnDecodeError: func(error) {}, // what is lost shows as a frame that does not come
-	}
-	if d, ok := ctx.Deadline(); ok {
-		c.ReadTimeout = max(min(time.Until(d), ioTimeout), time.Millisecond)
-	}
-	if err := c.Start2(); err != nil {
-		return fleet.Frame{}, err
-	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, c.Close)()
-
-	login := *u
-	if !cred.Empty() {
-		login.User = url.UserPassword(cred.User, cred.Password.Reveal())
-	}
-	desc, _, err := c.Describe(&login)
-	if loggedIn.Load() {
-		bad, refused := errors.AsType[liberrors.ErrClientBadStatusCode](err)
-		switch {
-		case refused && bad.Code == base.StatusUnauthorized:
-			g.guard.Budget().Refused(device, cred)
-		case err == nil:
-			g.guard.Budget().Accepted(device, cred)
-		}
-	}
-	if err != nil {
-		return fleet.Frame{}, err
-	}
-	tr, err := choose(desc)
-	if err != nil {
-		return fleet.Frame{}, err
-	}
-	if _, err := c.Setup(desc.BaseURL, tr.media, 0, 0); err != nil {
-		return fleet.Frame{}, err
-	}
-	got := make(chan fleet.Frame, 1) // the first frame; later ones are dropped
-	failed := make(chan error, 1)
-	c.OnPacketRTP(tr.media, tr.format, func(p *rtp.Packet) {
-		data, codec := tr.packet(p)
-		if data == nil {
-			return
-		}
-		if len(data) > g.max {
-			select {
-			case failed <- fleet.Errorf(fleet.CauseTooLarge, "a key frame has %d bytes, at most %d are read", len(data), g.max):
-			default:
-			}
-			return
-		}
-		select {
-		case got <- fleet.Frame{Data: data, Codec: codec, At: time.Now()}:
-		default:
-		}
-	})
-	if _, err := c.Play(nil); err != nil {
-		return fleet.Frame{}, err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- c.Wait() }() // Close ends it
-	defer func() { c.Close(); <-ended }()
-	select {
-	case f := <-got:
-		return f, nil
-	case err := <-failed:
-		return fleet.Frame{}, err
-	case err := <-ended:
-		ended <- err
-		if ctx.Err() == nil {
-			return fleet.Frame{}, err
-		}
-	case <-ctx.Done():
-	}
-	if tr.packets.Load() > 0 {
-		return fleet.Frame{}, fleet.Errorf(fleet.CauseNoKeyframe, "%d packets came from %s and no whole key frame: shorten the camera's key frame interval", tr.packets.Load(), u.Host)
-	}
-	return fleet.Frame{}, fleet.Errorf(fleet.CauseTimeout, "%s sent no packet until the deadline", u.Host)
-}
-
-// track is the one that is watched, and how its packets become a frame.
-type track struct {
-	media   *description.Media
-	format  format.Format
-	packets atomic.Uint64
-	unit    func(*rtp.Packet) ([]byte, fleet.Codec)
-}
-
-func (t *track) packet(p *rtp.Packet) ([]byte, fleet.Codec) {
-	t.packets.Add(1)
-	return t.unit(p)
-}
-
-// choose prefers what is cheapest to decode.
-func choose(desc *description.Session) (*track, error) {
-	var mjpeg *format.MJPEG
-	if m := desc.FindFormat(&mjpeg); m != nil {
-		dec, err := mjpeg.CreateDecoder()
-		if err != nil {
-			return nil, fleet.Errorf(fleet.CauseProtocol, "M-JPEG track: %v", err)
-		}
-		return &track{media: m, format: mjpeg, unit: func(p *rtp.Packet) ([]byte, fleet.Codec) {
-			data, err := dec.Decode(p)
-			if err != nil {
-				return nil, ""
-			}
-			return data, fleet.JPEG
-		}}, nil
-	}
-	var avc *format.H264
-	if m := desc.FindFormat(&avc); m != nil {
-		dec, err := avc.CreateDecoder()
-		if err != nil {
-			return nil, fleet.Errorf(fleet.CauseProtocol, "H.264 track: %v", err)
-		}
-		sps, pps := avc.SafeParams()
-		return &track{media: m, format: avc, unit: func(p *rtp.Packet) ([]byte, fleet.Codec) {
-			au, err := dec.Decode(p)
-			if err != nil {
-				return nil, ""
-			}
-			key := false
-			for _, nal := range au {
-				if len(nal) == 0 {
-					continue
-				}
-				switch h264.NALUType(nal[0] & 31) {
-				case h264.NALUTypeSPS:
-					sps = nal
-				case h264.NALUTypePPS:
-					pps = nal
-				case h264.NALUTypeIDR:
-					key = true
-				}
-			}
-			if !key || sps == nil || pps == nil {
-				return nil, ""
-			}
-			return annexB([][]byte{sps, pps}, au, func(nal []byte) bool {
-				k := h264.NALUType(nal[0] & 31)
-				return k != h264.NALUTypeSPS && k != h264.NALUTypePPS && k != h264.NALUTypeAccessUnitDelimiter
-			}), fleet.H264
-		}}, nil
-	}
-	var hevc *format.H265
-	if m := desc.FindFormat(&hevc); m != nil {
-		dec, err := hevc.CreateDecoder()
-		if err != nil {
-			return nil, fleet.Errorf(fleet.CauseProtocol, "H.265 track: %v", err)
-		}
-		vps, sps, pps := hevc.SafeParams()
-		return &track{media: m, format: hevc, unit: func(p *rtp.Packet) ([]byte, fleet.Codec) {
-			au, err := dec.Decode(p)
-			if err != nil {
-				return nil, ""
-			}
-			key := false
-			for _, nal := range au {
-				if len(nal) < 2 {
-					continue
-				}
-				switch k := h265.NALUType(nal[0] >> 1 & 63); {
-				case k == h265.NALUType_VPS_NUT:
-					vps = nal
-				case k == h265.NALUType_SPS_NUT:
-					sps = nal
-				case k == h265.NALUType_PPS_NUT:
-					pps = nal
-				case k >= h265.NALUType_BLA_W_LP && k <= h265.NALUType_CRA_NUT:
-					key = true
-				}
-			}
-			if !key || vps == nil || sps == nil || pps == nil {
-				return nil, ""
-			}
-			return annexB([][]byte{vps, sps, pps}, au, func(nal []byte) bool {
-				k := h265.NALUType(nal[0] >> 1 & 63)
-				return k < h265.NALUType_VPS_NUT || k > h265.NALUType_AUD_NUT
-			}), fleet.H265
-		}}, nil
-	}
-	return nil, fleet.Errorf(fleet.CauseUnsupportedCodec, "the stream has no M-JPEG, H.264 or H.265 track")
-}
-
-// annexB joins parameter sets and the units that keep says yes to.
-func annexB(params, au [][]byte, keep func([]byte) bool) []byte {
-	n := 0
-	for _, u := range [][][]byte{params, au} {
-		for _, nal := range u {
-			n += 4 + len(nal)
-		}
-	}
-	out := make([]byte, 0, n)
-	for _, nal := range params {
-		out = append(append(out, 0, 0, 0, 1), nal...)
-	}
-	for _, nal := range au {
-		if len(nal) > 0 && keep(nal) {
-			out = append(append(out, 0, 0, 0, 1), nal...)
-		}
-	}
-	return out
-}
+// device is whose login budget counts.
+func device(t fleet.Target, u *base.URL) string { return cmp.Or(t.Device, u.Hostname()) }

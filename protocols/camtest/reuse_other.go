@@ -1,5 +1,0 @@
-//go:build !linux
-
-package camtest
-
-func reusePort(int) error { return nil }
