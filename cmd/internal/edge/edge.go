@@ -77,7 +77,7 @@ func New(ctx context.Context, o Options) (*Edge, error) {
 	}
 	reader := capture.New(capture.Options{})
 	g := guard.New(guard.Options{Log: o.Log})
-	mux := protocols.NewMux(protocols.Options{Guard: g, Codecs: reader.Codecs(), Log: o.Log})
+	mux := protocols.New(protocols.Options{Guard: g, Codecs: reader.Codecs(), Log: o.Log})
 	e := &Edge{opts: o, log: o.Log, store: st, guard: g, id: id}
 	var finders []protocols.Finder
 	if !o.NoDiscovery {
