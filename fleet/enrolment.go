@@ -26,9 +26,10 @@ type Camera struct {
 }
 
 // LabelSet returns what selectors see: the camera's labels, and over them the
-// fields that a label cannot replace: id, site, name, vendor, model.
+// fields that a label cannot replace: id, site, name, vendor, model, and its
+// first address.
 func (c *Camera) LabelSet() map[string]string {
-	m := make(map[string]string, len(c.Labels)+5)
+	m := make(map[string]string, len(c.Labels)+6)
 	for k, v := range c.Labels {
 		m[k] = v
 	}
@@ -37,6 +38,9 @@ func (c *Camera) LabelSet() map[string]string {
 	m["name"] = c.Name
 	m["vendor"] = c.Vendor
 	m["model"] = c.Model
+	if len(c.Addresses) > 0 {
+		m["address"] = c.Addresses[0].String()
+	}
 	return m
 }
 

@@ -172,7 +172,7 @@ func checkLabels(labels map[string]string) error {
 		if k == "" || len(k) > 64 || strings.ContainsAny(k, " \t\r\n,=!()*") || len(v) > 256 || strings.ContainsAny(v, ",\r\n") {
 			return invalid("labels", "%q=%q: a key has 1 to 64 characters without space , = ! ( ) *, a value at most 256 without commas", k, v)
 		}
-		if slices.Contains([]string{"id", "site", "name", "vendor", "model"}, k) {
+		if slices.Contains([]string{"id", "site", "name", "vendor", "model", "address"}, k) {
 			return invalid("labels", "%s is a camera's own field and cannot be a label", k)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,15 +194,23 @@ func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 // is found.
 func (d *dev) prepare(ctx context.Context) error {
 	s := d.centre.Scheduler
-	lead := calendar.Duration(time.Second)
+	lead, deadline := calendar.Duration(time.Second), calendar.Duration(10*time.Second)
 	_, err := s.ApplySchedules(ctx, []calendar.Spec{
-		{Name: "every-2s", Select: "*", Every: calendar.Duration(2 * time.Second), Lead: lead},
-		{Name: "welcome", Select: "*", Once: "approval", Lead: lead},
+		{Name: "every-2s", Select: "*", Every: calendar.Duration(2 * time.Second), Lead: lead, Deadline: deadline},
+		{Name: "welcome", Select: "*", Once: "approval", Lead: lead, Deadline: deadline},
 	}, scheduler.ApplyOptions{})
 	if err != nil || d.o.lan {
 		return err
 	}
-	if err := s.SetRules(ctx, map[string]string{"virtual cameras": "site=" + devSite}); err != nil {
+	select {
+	case <-d.town.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	// Our own town alone: another `dev` may run on this machine.
+	own := netip.PrefixFrom(d.town.Cameras()[0].Addr, 24).Masked().Addr().String()
+	own = strings.TrimSuffix(own, "0") + "*"
+	if err := s.SetRules(ctx, map[string]string{"virtual cameras": "site=" + devSite + ",address=" + own}); err != nil {
 		return err
 	}
 	c := d.town.Credentials()
@@ -243,6 +252,9 @@ func (d *dev) summarize(ctx context.Context) (*summary, error) {
 	sum := &summary{Failures: map[string]int{}}
 	stats := d.edge.Stats()
 	for _, dev := range stats.Devices {
+		if !d.o.lan && !d.own(dev) {
+			continue
+		}
 		sum.CamerasFound.Total++
 		for _, via := range dev.Via {
 			switch via {
@@ -305,6 +317,11 @@ func (d *dev) summarize(ctx context.Context) (*summary, error) {
 		fmt.Fprintln(os.Stderr, "unaccounted:", strings.Join(audit.Examples, "\n  "))
 	}
 	return sum, nil
+}
+
+// own reports whether the device is of our own town.
+func (d *dev) own(dev fleet.Device) bool {
+	return slices.ContainsFunc(d.town.Cameras(), func(c camtest.Info) bool { return slices.Contains(dev.Addresses, c.Addr) })
 }
 
 // watch notes when the first frame could be seen.
