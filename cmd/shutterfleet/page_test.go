@@ -272,4 +272,3 @@ func TestUsage(t *testing.T) {
 		}
 	}
 }
-
