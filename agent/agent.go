@@ -1,11 +1,12 @@
-// Package agent is the edge: three loops that meet in one SQLite file.
+// Package agent is the edge box's work: three loops that meet in one SQLite
+// file.
 //
-//	lease     uplink ──orders──► store
-//	capture   store ──due──► runner ──outcome──► store
-//	report    store ──outbox──► uplink ──acknowledged──► store
+//	lease    uplink ──orders──► store                    durable, then acknowledged
+//	capture  store.Due ──► runner ──► store.Finish       at the moment, on the corrected clock
+//	report   store ──outcomes──► uplink ──stored──► Ack  newest first
 //
-// Each loop goes on while the others cannot: without the centre the agent
-// still captures what it holds, and keeps what it saw.
+// The loops know nothing of each other. Without the centre the middle one goes
+// on with the orders it holds; without a disk all three go on in memory.
 package agent
 
 import (
@@ -14,233 +15,265 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/shutterfleet/shutterfleet/agent/inventory"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/shutterfleet/shutterfleet/agent/runner"
 	"github.com/shutterfleet/shutterfleet/agent/store"
 	"github.com/shutterfleet/shutterfleet/agent/uplink"
 	"github.com/shutterfleet/shutterfleet/fleet"
-	"github.com/shutterfleet/shutterfleet/protocols"
 )
+
+// Devices knows what is on the LAN; *inventory.Inventory is one.
+type Devices interface {
+	Run(ctx context.Context) error
+	Devices() []fleet.Device
+	Changed() <-chan struct{}
+	SetKnown(targets []fleet.Target)
+	SetCredentials(site []fleet.Credentials)
+}
 
 // Options configure an Agent.
 type Options struct {
-	Store     *store.Store
-	Grabber   protocols.Grabber
-	Reader    runner.Reader
-	Inventory *inventory.Inventory // nil: it looks for no cameras
-	Uplink    uplink.Options
-	Runner    runner.Options
-	Log       *slog.Logger // default: none
+	Ahead int          // due orders taken out of the store at a time; default 256
+	Log   *slog.Logger // default: none
 }
 
-// Agent is one edge box at work.
+// Agent runs the loops. Make it with New, then Run it.
 type Agent struct {
-	opts   Options
-	log    *slog.Logger
-	store  *store.Store
-	clock  *uplink.Clock
-	runner *runner.Runner
-	up     *uplink.Uplink
-	due    chan struct{} // cap 1: look at what is due
-	thumbs thumbnails
+	store   *store.Store
+	runner  *runner.Runner
+	uplink  *uplink.Uplink
+	devices Devices
+	opts    Options
+	log     *slog.Logger
+
+	mu        sync.Mutex
+	capturing int
+	known     map[fleet.CameraID]fleet.Target
+
+	free chan struct{} // capacity 1: an order ended, so another may begin
 }
 
-// New returns an agent over an open store. The store stays its owner's to close.
-func New(o Options) *Agent {
+// New returns an agent of these parts. The store stays the caller's to close.
+func New(s *store.Store, r *runner.Runner, u *uplink.Uplink, d Devices, o Options) *Agent {
+	o.Ahead = cmp.Or(o.Ahead, 256)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	o.Uplink.Log = cmp.Or(o.Uplink.Log, o.Log)
-	o.Runner.Log = cmp.Or(o.Runner.Log, o.Log)
-	a := &Agent{opts: o, log: o.Log, store: o.Store, clock: &uplink.Clock{}, due: make(chan struct{}, 1)}
-	a.thumbs.init()
-	a.runner = runner.New(o.Grabber, o.Reader, a.clock, a.finished, o.Runner)
-	a.up = uplink.New(node{a}, a.clock, o.Uplink)
-	a.served()
-	return a
+	return &Agent{store: s, runner: r, uplink: u, devices: d, opts: o, log: o.Log, free: make(chan struct{}, 1)}
 }
 
-// served tells everyone the list of cameras that the store holds.
-func (a *Agent) served() {
-	targets, site := a.store.Cameras()
-	a.runner.SetTargets(targets)
-	if a.opts.Inventory != nil {
-		a.opts.Inventory.SetCredentials(site)
-		a.opts.Inventory.SetKnown(targets)
-	}
-}
-
-// Connected reports whether the stream to the centre stands.
-func (a *Agent) Connected() bool { return a.up.Connected() }
-
-// Counts returns how many orders are held and how many outcomes wait.
-func (a *Agent) Counts() (orders, pending int) { return a.store.Counts() }
-
-// Run works until ctx ends. Orders that were cut off are captured after the
-// next start, or end as missed when their deadline is over by then.
+// Run runs the loops until ctx is done. Orders that are being captured then
+// are captured again after a restart, if their deadline allows.
 func (a *Agent) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	loops := []func(context.Context) error{a.up.Run, a.runner.Run, a.capture, a.watch}
-	if a.opts.Inventory != nil {
-		loops = append(loops, a.opts.Inventory.Run, a.tellDevices)
-	}
-	var wg sync.WaitGroup
-	for _, loop := range loops {
-		wg.Go(func() {
-			if err := loop(ctx); err != nil && ctx.Err() == nil {
-				cancel(err)
-			}
-		})
-	}
-	wg.Wait()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("run agent: %w", err)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.uplink.Run(ctx) })
+	g.Go(func() error { return a.devices.Run(ctx) })
+	g.Go(func() error { return a.capture(ctx) })
+	g.Go(func() error { return a.keep(ctx) })
+	g.Go(func() error { return a.describe(ctx) })
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("agent: %w", err)
 	}
 	return nil
 }
 
-// Drain waits until no order is left to capture and all outcomes are with the
-// centre.
+// Drain waits, while Run runs, until every order whose time has come has its
+// outcome and the centre has stored all outcomes. Orders for later stay.
 func (a *Agent) Drain(ctx context.Context) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+	check := time.NewTicker(50 * time.Millisecond) // a nominal time may come without any signal
+	defer check.Stop()
 	for {
-		orders, pending := a.store.Counts()
-		if orders == 0 && pending == 0 {
-			return nil
+		due := a.store.HeldUntil(fleet.At(a.uplink.Clock().Now()))
+		_, _, pending := a.store.Counts()
+		if due == 0 && pending == 0 {
+			return a.store.Sync(ctx)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("drain: %d orders and %d outcomes are left: %w", orders, pending, ctx.Err())
-		case <-tick.C:
+			return fmt.Errorf("drain: %d due orders and %d outcomes are left: %w", due, pending, ctx.Err())
+		case <-a.store.Settled():
+		case <-check.C:
 		}
 	}
 }
 
-// capture gives orders to the runner as their time comes, on the corrected
-// clock: never early.
+// capture starts each order at its moment and enters its outcome.
 func (a *Agent) capture(ctx context.Context) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	clock := a.uplink.Clock()
 	for {
-		a.runner.Add(a.store.TakeDue(fleet.At(a.clock.Now()))...)
-		wait := time.Hour
-		if next, ok := a.store.NextDue(); ok {
-			// The clock may be corrected meanwhile: look again each second.
-			wait = min(max(next.Time().Sub(a.clock.Now()), time.Millisecond), time.Second)
+		a.mu.Lock()
+		room := a.opts.Ahead - a.capturing
+		a.mu.Unlock()
+		// Orders are taken a moment early; the runner waits for the moment
+		// itself, on the corrected clock.
+		due, next := a.store.Due(fleet.At(clock.Now())+early, room)
+		for _, o := range due {
+			a.mu.Lock()
+			a.capturing++
+			a.mu.Unlock()
+			all.Go(func() {
+				a.one(ctx, o)
+				a.mu.Lock()
+				a.capturing--
+				a.mu.Unlock()
+				signal(a.free)
+			})
 		}
-		timer := time.NewTimer(wait)
+		wait := time.Minute // a clock that steps is noticed by then at the latest
+		if next != 0 && len(due) < room {
+			wait = min(wait, max(0, (next-early).Time().Sub(clock.Now())))
+		}
+		// Never longer than a clock's correction needs to be seen.
+		t := time.NewTimer(min(wait, time.Second))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		case <-a.due:
-			timer.Stop()
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		case <-a.store.OrdersChanged():
+		case <-a.free:
 		}
+		t.Stop()
 	}
 }
 
-// settleEvery is how often outcomes in memory are tried to be put on a disk
-// that was full.
-const settleEvery = 5 * time.Second
+// early is how many milliseconds before its nominal time an order leaves the
+// store: the cost of a timer and a goroutine on a busy box.
+const early = 20
 
-// watch passes the store's changes on, and settles it.
-func (a *Agent) watch(ctx context.Context) error {
-	tick := time.NewTicker(settleEvery)
-	defer tick.Stop()
-	broken := false
-	for {
+// one takes one order to its outcome and records it.
+func (a *Agent) one(ctx context.Context, o fleet.Order) {
+	t, ok := a.store.Camera(o.Camera)
+	var c fleet.Capture
+	if ok {
+		var err error
+		if c, err = a.runner.Run(ctx, o, t); err != nil {
+			a.store.Release(o.Occurrence) // it is captured after the restart
+			return
+		}
+	} else {
+		clock := a.uplink.Clock()
+		c = fleet.Capture{Occurrence: o.Occurrence, Outcome: fleet.Failed, Cause: fleet.CauseInternal, At: fleet.At(clock.Now()), Bound: clock.Bound(),
+			Detail: "the centre ordered a picture of a camera that it has not described to this agent"}
+	}
+	a.log.DebugContext(ctx, "capture", "camera_id", o.Camera, "capture_result", c.Outcome, "cause", c.Cause, "took", c.Took, "attempt", c.Attempts)
+	a.uplink.Show(c)
+	// The outcome is decided and in memory whatever the disk says; keep tells
+	// of its faults.
+	_ = a.store.Finish(context.WithoutCancel(ctx), c)
+}
+
+// keep writes what is left over now and then, saves the clock, and tells of the
+// disk's faults when they begin and when they end.
+func (a *Agent) keep(ctx context.Context) error {
+	const every = 5 * time.Second
+	t := time.NewTicker(every)
+	defer t.Stop()
+	var fault error
+	var saved time.Duration
+	for rounds := 0; ; rounds++ {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-a.store.Changed():
-			a.up.OutcomesChanged()
-			select {
-			case a.due <- struct{}{}:
-			default:
+			return ctx.Err()
+		case <-t.C:
+		}
+		if offset, bound, ok := a.uplink.Clock().Offset(); ok && rounds%12 == 0 && (offset-saved).Abs() > 5*time.Millisecond {
+			if err := a.store.SetClock(offset, bound); err != nil {
+				return err
 			}
-		case <-tick.C:
-			err := cmp.Or(a.store.Settle(ctx), a.store.Broken())
-			if (err != nil) != broken && ctx.Err() == nil {
-				if broken = err != nil; broken {
-					a.log.ErrorContext(ctx, "the store cannot write: outcomes are kept in memory", "err", err)
-				} else {
-					a.log.InfoContext(ctx, "the store writes again")
-				}
-			}
+			saved = offset
 		}
+		_ = a.store.Sync(ctx) // its error is what Fault returns
+		now := a.store.Fault()
+		switch {
+		case fault == nil && now != nil:
+			a.log.ErrorContext(ctx, "the disk refuses, outcomes are kept in memory: free the disk or make it writable", "err", now)
+		case fault != nil && now == nil:
+			a.log.InfoContext(ctx, "the disk is well again")
+		}
+		fault = now
 	}
 }
 
-func (a *Agent) tellDevices(ctx context.Context) error {
+// describe passes devices up and cameras down.
+func (a *Agent) describe(ctx context.Context) error {
+	a.configure()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-a.opts.Inventory.Changed():
-			a.up.DevicesChanged()
+			return ctx.Err()
+		case <-a.devices.Changed():
+			a.uplink.SetDevices(a.devices.Devices())
+		case <-a.store.CamerasChanged():
+			a.configure()
 		}
 	}
 }
 
-// finished takes an outcome from the runner.
-func (a *Agent) finished(ctx context.Context, c fleet.Capture, thumb []byte) {
-	// The outcome is there: it is stored even if ctx has just ended.
-	if err := a.store.Finish(context.WithoutCancel(ctx), c); err != nil {
-		a.log.ErrorContext(ctx, "outcome lost", "camera_id", c.Camera, "err", err)
+// configure hands the camera list to who needs it. A camera whose way in
+// changed starts with a clean slate.
+func (a *Agent) configure() {
+	c := a.store.Cameras()
+	known := make(map[fleet.CameraID]fleet.Target, len(c.Put))
+	for _, t := range c.Put {
+		known[t.Camera] = t
 	}
-	if len(thumb) > 0 && a.thumbs.put(uplink.Thumbnail{Occurrence: c.Occurrence, At: c.At, JPEG: thumb}, time.Now()) {
-		a.up.ThumbnailsChanged()
+	a.mu.Lock()
+	for id, t := range a.known {
+		if !reflect.DeepEqual(t, known[id]) {
+			a.runner.Forget(id)
+		}
+	}
+	a.known = known
+	a.mu.Unlock()
+	a.devices.SetKnown(slices.Collect(maps.Values(known)))
+	a.devices.SetCredentials(c.Site)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
-// node is the agent as its uplink sees it.
-type node struct{ a *Agent }
+// Memory is agent/store as the uplink sees it.
+type Memory struct{ *store.Store }
 
-func refused(err error) error {
-	if errors.Is(err, store.ErrStale) {
-		return fmt.Errorf("%w: %w", uplink.ErrRefused, err)
-	}
-	return err
+// Identity returns who this agent is.
+func (m Memory) Identity() (uplink.Identity, bool, error) {
+	id, ok, err := m.Store.Identity()
+	return uplink.Identity(id), ok, err
 }
 
-func (n node) Orders(ctx context.Context, orders []fleet.Order, nonce, fence uint64) error {
-	return refused(n.a.store.Begin(ctx, orders, nonce, fence))
+// SetIdentity keeps who this agent is.
+func (m Memory) SetIdentity(ctx context.Context, id uplink.Identity) error {
+	return m.Store.SetIdentity(ctx, store.Identity(id))
 }
 
-func (n node) Recall(ctx context.Context, keys []fleet.Occurrence, nonce, fence uint64) error {
-	return refused(n.a.store.Recall(ctx, keys, nonce, fence))
+// CamerasVersion returns the version of the camera list.
+func (m Memory) CamerasVersion() uint64 { return m.Store.Cameras().Version }
+
+// SetCameras changes the camera list.
+func (m Memory) SetCameras(ctx context.Context, c uplink.Cameras, nonce, fence uint64) error {
+	return m.Store.SetCameras(ctx, store.Cameras(c), nonce, fence)
 }
 
-func (n node) Cameras(ctx context.Context, targets []fleet.Target, site []fleet.Credentials, nonce, fence uint64) error {
-	err := refused(n.a.store.SetCameras(ctx, targets, site, nonce, fence))
-	if err == nil {
-		n.a.served()
-	}
-	return err
-}
-
-func (n node) Pending(limit int, skip map[int64]bool) []uplink.Outcome {
-	rows := n.a.store.Pending(limit, skip)
-	out := make([]uplink.Outcome, len(rows))
+// Take gives out undelivered outcomes.
+func (m Memory) Take(ctx context.Context, limit int) ([]uplink.Row, error) {
+	rows, err := m.Store.Take(ctx, limit)
+	out := make([]uplink.Row, len(rows))
 	for i, r := range rows {
-		out[i] = uplink.Outcome(r)
+		out[i] = uplink.Row(r)
 	}
-	return out
-}
-
-func (n node) Ack(ctx context.Context, rows []int64) error { return n.a.store.Ack(ctx, rows) }
-func (n node) Counts() (orders, pending int)               { return n.a.store.Counts() }
-func (n node) Nonce() uint64                               { return n.a.store.Nonce() }
-func (n node) Thumbnail() (uplink.Thumbnail, bool)         { return n.a.thumbs.take() }
-func (n node) ThumbnailEvery(d time.Duration)              { n.a.thumbs.setEvery(d) }
-
-func (n node) Devices() []fleet.Device {
-	if n.a.opts.Inventory == nil {
-		return nil
-	}
-	return n.a.opts.Inventory.Devices()
+	return out, err
 }

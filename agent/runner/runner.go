@@ -1,10 +1,11 @@
-// Package runner turns due orders into outcomes.
+// Package runner takes one due order to its outcome: it waits for the moment
+// and for its turn, grabs a frame, reads it, tries again where that can help,
+// and leaves a camera alone that keeps failing.
 //
-//	Add(order) ──► its camera's queue ──► one of Width places ──► try, retry ──► done(capture)
-//
-// A camera has at most one place at a time, so a slow one holds up its own
-// orders and nobody else's. A camera that fails again and again is left alone
-// for a while (its breaker opens); its orders are then skipped at once.
+//	Order ─► moment ─► breaker ─► camera's turn ─► slot ─► Grab ─► Read ─► captured
+//	            │          │             │                  └─retry─┘ └──► failed(cause)
+//	            │          └► skipped(backoff)
+//	            └───────── deadline passed ─────────────────────────────► missed(deadline)
 package runner
 
 import (
@@ -14,20 +15,23 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
+	"runtime"
 	"sync"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/protocols"
 )
 
-// Reader computes a reading from a frame.
+// A Reader computes a Reading from a frame; *capture.Reader is one.
 type Reader interface {
 	Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error)
 }
 
-// Clock tells the agent's corrected time, and how wrong it may be.
+// Clock tells the corrected time and how wrong it may be.
 type Clock interface {
 	Now() time.Time
 	Bound() time.Duration
@@ -35,299 +39,322 @@ type Clock interface {
 
 // Options configure a Runner.
 type Options struct {
-	Width      int           // cameras at a time; default 64
-	Readers    int           // frames decoded at a time; default 2
-	Backoff    time.Duration // ceiling of the first retry's delay, doubled each time; default 250 ms
-	MaxBackoff time.Duration // default 10 s
-	Trip       int           // failures in a row that open a camera's breaker; default 8
-	Open       time.Duration // how long it stays open at first, doubled up to MaxOpen; default 15 s
-	MaxOpen    time.Duration // default 5 min
+	Width      int           // grabs at a time; default 32
+	Unproven   int           // of these, for cameras that never gave a picture; default half of Width
+	Suspects   int           // of these, for cameras whose last outcome was a failure; default a quarter of Width
+	Readers    int           // frames decoded at a time; default the number of processors
+	Backoff    time.Duration // ceiling of the first wait between tries, doubled each time; default 200ms
+	MaxBackoff time.Duration // ceiling of all waits between tries; default 5s
+	Failures   int           // failed outcomes in a row that open a camera's breaker; default 5
+	Open       time.Duration // for how long at first, doubled each time its trial fails; default 10s
+	MaxOpen    time.Duration // and at most; default 2m
+	Clock      Clock         // default: the box's clock, taken as exact
 	Log        *slog.Logger  // default: none
 }
 
-// Runner takes pictures. Its methods may be called from any goroutine.
+// readGrace is how long reading may go on after the deadline for a frame that
+// arrived before it: the picture was in time, only our computing was not.
+const readGrace = 5 * time.Second
+
+// leastTry is the shortest time worth giving to one try when a deadline is
+// divided among several: below it a slow camera would fail each of them.
+const leastTry = 2 * time.Second
+
+// Runner captures. Its methods may be called at once.
 type Runner struct {
-	grabber protocols.Grabber
-	reader  Reader
-	clock   Clock
-	opts    Options
-	done    func(context.Context, fleet.Capture, []byte)
-	decode  chan struct{} // cap Readers
+	grabber  protocols.Grabber
+	reader   Reader
+	opts     Options
+	width    *semaphore.Weighted
+	unproven *semaphore.Weighted
+	suspect  *semaphore.Weighted
+	readers  *semaphore.Weighted
 
 	mu      sync.Mutex
-	targets map[fleet.CameraID]fleet.Target
 	cameras map[fleet.CameraID]*camera
-	ready   []*camera // have orders and no place
-	wake    chan struct{}
-	running int
 }
 
-// camera is one camera's queue and breaker.
+// camera is what is known of one camera's behaviour.
 type camera struct {
-	id       fleet.CameraID
-	queue    []fleet.Order
-	busy     bool
-	failures int
-	opened   int       // times in a row that the breaker opened
-	closed   time.Time // the breaker is open until then
+	turn     chan struct{} // capacity 1: holds a token while someone grabs
+	users    int           // orders that use this entry now
+	proven   bool          // it gave a picture once
+	failures int           // failed outcomes in a row
+	until    time.Time     // breaker open until then
+	open     time.Duration // how long it was opened last
+	trial    bool          // one order is trying the half-open breaker
 }
 
-// New returns a runner that hands each outcome, with its thumbnail if there is
-// one, to done. done is called from many goroutines and may block.
-func New(g protocols.Grabber, r Reader, c Clock, done func(context.Context, fleet.Capture, []byte), o Options) *Runner {
-	o.Width = cmp.Or(o.Width, 64)
-	o.Readers = cmp.Or(o.Readers, 2)
-	o.Backoff = cmp.Or(o.Backoff, 250*time.Millisecond)
-	o.MaxBackoff = cmp.Or(o.MaxBackoff, 10*time.Second)
-	o.Trip = cmp.Or(o.Trip, 8)
-	o.Open = cmp.Or(o.Open, 15*time.Second)
-	o.MaxOpen = cmp.Or(o.MaxOpen, 5*time.Minute)
+// New returns a runner over g and r.
+func New(g protocols.Grabber, r Reader, o Options) (*Runner, error) {
+	o.Width = cmp.Or(o.Width, 32)
+	o.Unproven = cmp.Or(o.Unproven, max(1, o.Width/2))
+	o.Suspects = cmp.Or(o.Suspects, max(1, o.Width/4))
+	o.Readers = cmp.Or(o.Readers, runtime.GOMAXPROCS(0))
+	o.Backoff = cmp.Or(o.Backoff, 200*time.Millisecond)
+	o.MaxBackoff = cmp.Or(o.MaxBackoff, 5*time.Second)
+	o.Failures = cmp.Or(o.Failures, 5)
+	o.Open = cmp.Or(o.Open, 10*time.Second)
+	o.MaxOpen = cmp.Or(o.MaxOpen, 2*time.Minute)
+	if o.Clock == nil {
+		o.Clock = boxClock{}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if min(o.Width, o.Unproven, o.Suspects, o.Readers) < 1 {
+		return nil, fmt.Errorf("runner: width %d, unproven %d, suspects %d, readers %d: each must be at least 1", o.Width, o.Unproven, o.Suspects, o.Readers)
+	}
 	return &Runner{
-		grabber: g, reader: r, clock: c, opts: o, done: done,
-		decode: make(chan struct{}, o.Readers), wake: make(chan struct{}, 1),
-		targets: map[fleet.CameraID]fleet.Target{}, cameras: map[fleet.CameraID]*camera{},
-	}
+		grabber: g, reader: r, opts: o,
+		width:    semaphore.NewWeighted(int64(o.Width)),
+		unproven: semaphore.NewWeighted(int64(o.Unproven)),
+		suspect:  semaphore.NewWeighted(int64(o.Suspects)),
+		readers:  semaphore.NewWeighted(int64(o.Readers)),
+		cameras:  make(map[fleet.CameraID]*camera),
+	}, nil
 }
 
-// SetTargets replaces the list of cameras and how to reach them.
-func (r *Runner) SetTargets(targets []fleet.Target) {
-	m := make(map[fleet.CameraID]fleet.Target, len(targets))
-	for _, t := range targets {
-		m[t.Camera] = t
-	}
+// Forget drops what is known of a camera's failures: its configuration changed.
+func (r *Runner) Forget(id fleet.CameraID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for id, t := range m {
-		if c := r.cameras[id]; c != nil && differs(t, r.targets[id]) {
-			c.failures, c.opened, c.closed = 0, 0, time.Time{} // a new address or login deserves a try
-		}
-	}
-	for id, c := range r.cameras {
-		if _, ok := m[id]; !ok && !c.busy && len(c.queue) == 0 {
-			delete(r.cameras, id)
-		}
-	}
-	r.targets = m
-}
-
-func differs(a, b fleet.Target) bool {
-	return fmt.Sprint(a.Endpoints) != fmt.Sprint(b.Endpoints) || versions(a) != versions(b)
-}
-
-func versions(t fleet.Target) (s string) {
-	for _, c := range t.Credentials {
-		s += fmt.Sprint(c.Version, " ")
-	}
-	return s
-}
-
-// Add takes due orders.
-func (r *Runner) Add(orders ...fleet.Order) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, o := range orders {
-		c := r.cameras[o.Camera]
-		if c == nil {
-			c = &camera{id: o.Camera}
-			r.cameras[o.Camera] = c
-		}
-		if c.queue = append(c.queue, o); !c.busy {
-			c.busy = true
-			r.ready = append(r.ready, c)
-		}
-		r.running++
-	}
-	r.kick()
-}
-
-func (r *Runner) kick() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
+	if c := r.cameras[id]; c != nil {
+		c.proven, c.failures, c.until, c.open = false, 0, time.Time{}, 0
+		r.tidy(id, c)
 	}
 }
 
-// Running returns how many orders have been added and have no outcome yet.
-func (r *Runner) Running() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.running
-}
+// ErrStopped says that ctx ended before the order had an outcome. The order is
+// still to be captured.
+var ErrStopped = errors.New("stopped before the outcome")
 
-// Run works until ctx ends and all places are empty. An order that was cut off
-// has no outcome: it is still in the store.
-func (r *Runner) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	places := make(chan struct{}, r.opts.Width)
-	for {
-		r.mu.Lock()
-		var c *camera
-		if len(r.ready) > 0 {
-			c = r.ready[0]
-			r.ready = r.ready[1:]
-		}
-		r.mu.Unlock()
-		if c == nil {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-r.wake:
-			}
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case places <- struct{}{}:
-		}
-		wg.Go(func() {
-			defer func() { <-places }()
-			r.serve(ctx, c)
-		})
+// Run takes o to its outcome: never before its nominal time, one grab at a time
+// per camera, and none that begins after the deadline. Its only error is
+// ErrStopped, when ctx ended first.
+func (r *Runner) Run(ctx context.Context, o fleet.Order, t fleet.Target) (fleet.Capture, error) {
+	if err := r.waitUntil(ctx, o.Nominal); err != nil {
+		return fleet.Capture{}, err
 	}
-}
-
-// serve works off one order of a camera and queues it again if there are more.
-func (r *Runner) serve(ctx context.Context, c *camera) {
-	r.mu.Lock()
-	o := c.queue[0]
-	c.queue = c.queue[1:]
-	t, known := r.targets[o.Camera]
-	until := c.closed
-	r.mu.Unlock()
-
-	res, thumb, over := r.capture(ctx, o, t, known, until)
-	if over {
-		r.settle(c, &res)
-		r.done(ctx, res, thumb)
-		if res.Outcome != fleet.Captured {
-			r.opts.Log.DebugContext(ctx, "capture failed", "camera_id", o.Camera, "capture_result", res.Outcome, "cause", res.Cause, "attempt", res.Attempts, "took", res.Took, "err", res.Detail)
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.running--
-	if len(c.queue) == 0 {
-		c.busy, c.queue = false, nil
-		return
-	}
-	r.ready = append(r.ready, c)
-	r.kick()
-}
-
-// settle moves the camera's breaker.
-func (r *Runner) settle(c *camera, res *fleet.Capture) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case res.Outcome == fleet.Captured:
-		c.failures, c.opened, c.closed = 0, 0, time.Time{}
-	case res.Outcome == fleet.Failed && res.Cause != fleet.CauseInternal && res.Cause != fleet.CauseStorage:
-		if c.failures++; c.failures >= r.opts.Trip {
-			open := min(r.opts.Open<<min(c.opened, 20), r.opts.MaxOpen)
-			c.opened++
-			c.failures = r.opts.Trip - 1 // one more failure opens it again
-			c.closed = r.clock.Now().Add(open)
-		}
-	}
-}
-
-// capture is the way of one order. over is false when ctx ended first.
-func (r *Runner) capture(ctx context.Context, o fleet.Order, t fleet.Target, known bool, open time.Time) (res fleet.Capture, thumb []byte, over bool) {
-	start := r.clock.Now()
-	res = fleet.Capture{Occurrence: o.Occurrence, Bound: r.clock.Bound(), Delay: max(0, start.Sub(o.Nominal.Time()))}
-	end := func(out fleet.Outcome, cause fleet.Cause, detail string) (fleet.Capture, []byte, bool) {
-		now := r.clock.Now()
-		res.Outcome, res.Cause, res.Detail = out, cause, detail[:min(len(detail), fleet.MaxDetail)]
-		res.At, res.Took = fleet.At(now), now.Sub(start)
-		return res, nil, true
-	}
-	deadline := o.Deadline.Time()
-	switch {
-	case !start.Before(deadline):
-		return end(fleet.Missed, fleet.CauseDeadline, "its turn came after its deadline")
-	case !known:
-		return end(fleet.Skipped, fleet.CauseNotFound, "the camera is not on this agent's list any more")
-	case start.Before(open):
-		return end(fleet.Skipped, fleet.CauseBackoff, "the camera failed again and again; the next try is after "+open.UTC().Format(time.RFC3339))
-	}
-	// The corrected clock and the machine's differ; contexts go by the latter.
-	tctx, cancel := context.WithTimeout(ctx, deadline.Sub(start))
+	deadline, cancel := context.WithTimeout(ctx, o.Deadline.Time().Sub(r.opts.Clock.Now()))
 	defer cancel()
+	c, done := r.enter(o.Camera)
+	defer done()
+	wait, open, trial := r.breaker(c)
+	if open {
+		out := r.decide(o, fleet.Skipped, fleet.CauseBackoff, fmt.Sprintf("left alone for %s more after %d failures in a row", wait.Round(time.Second), r.failures(c)))
+		return out, nil
+	}
+	free, err := r.turn(deadline, c)
+	if err == nil && r.opts.Clock.Now().UnixMilli() >= int64(o.Deadline) {
+		free() // its turn came with the deadline
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		r.endTrial(c, trial)
+		if ctx.Err() != nil {
+			return fleet.Capture{}, ErrStopped
+		}
+		return r.decide(o, fleet.Missed, fleet.CauseDeadline, "other captures on this agent held its turn until its deadline"), nil
+	}
+	out, err := r.try(ctx, deadline, o, t, free)
+	if err != nil {
+		r.endTrial(c, trial)
+		return fleet.Capture{}, err
+	}
+	r.learn(o.Camera, c, out, trial)
+	return out, nil
+}
+
+// waitUntil returns at the nominal time on the corrected clock, which may be
+// slewed meanwhile.
+func (r *Runner) waitUntil(ctx context.Context, nominal fleet.Instant) error {
 	for {
-		res.Attempts++
-		frame, reading, err := r.try(tctx, t)
+		left := nominal.Time().Sub(r.opts.Clock.Now())
+		if left <= 0 {
+			return nil
+		}
+		t := time.NewTimer(left)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ErrStopped
+		}
+	}
+}
+
+// turn waits for the camera to be free and for a slot. A camera that failed
+// last time, or never gave a picture, first waits for one of the few slots of
+// its kind: silent cameras hold a slot until their deadline, and so they can
+// never hold all of them.
+func (r *Runner) turn(ctx context.Context, c *camera) (free func(), err error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	kind := r.kind(c)
+	if kind != nil {
+		if err := kind.Acquire(ctx, 1); err != nil {
+			<-c.turn
+			return nil, err
+		}
+	}
+	leave := sync.OnceFunc(func() {
+		if kind != nil {
+			kind.Release(1)
+		}
+		<-c.turn
+	})
+	if err := r.width.Acquire(ctx, 1); err != nil {
+		leave()
+		return nil, err
+	}
+	return sync.OnceFunc(func() { r.width.Release(1); leave() }), nil
+}
+
+// try grabs and reads, again where that can help. It calls free once the
+// camera is no longer needed.
+func (r *Runner) try(ctx, deadline context.Context, o fleet.Order, t fleet.Target, free func()) (fleet.Capture, error) {
+	defer free()
+	clock := r.opts.Clock
+	began := time.Now()
+	delay := max(0, clock.Now().Sub(o.Nominal.Time()))
+	out := fleet.Capture{Occurrence: o.Occurrence, Delay: delay}
+	for {
+		out.Attempts++
+		left := int(o.Retries) + 1 - int(out.Attempts)
+		f, err := r.grab(deadline, t, left)
+		out.At, out.Bound = fleet.At(clock.Now()), clock.Bound()
+		out.Took = time.Since(began)
 		if err == nil {
-			res.Outcome, res.Protocol = fleet.Captured, frame.Origin.Protocol
-			res.At = fleet.At(r.clock.Now())
-			res.Took = r.clock.Now().Sub(start)
-			thumb, reading.Thumbnail = reading.Thumbnail, nil
-			res.Reading = reading
-			return res, thumb, true
+			if left == 0 {
+				free() // a camera need not wait for our decoding
+			}
+			out.Protocol = f.Origin.Protocol
+			out.Reading, err = r.read(ctx, f, o.Deadline.Time().Sub(clock.Now())+readGrace)
+			if err == nil {
+				out.Outcome = fleet.Captured
+				out.Took = time.Since(began)
+				return out, nil
+			}
 		}
 		if ctx.Err() != nil {
-			return res, nil, false
+			return fleet.Capture{}, ErrStopped
 		}
 		cause, detail := explain(err)
-		delay := rand.N(min(r.opts.Backoff<<min(res.Attempts-1, 20), r.opts.MaxBackoff)) // capped, full jitter
-		if res.Attempts > o.Retries || !retryable(cause) || r.clock.Now().Add(delay).After(deadline) {
-			return end(fleet.Failed, cause, detail)
-		}
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-tctx.Done():
-			timer.Stop()
-			if ctx.Err() != nil {
-				return res, nil, false
-			}
-			return end(fleet.Failed, cause, detail)
+		out.Outcome, out.Cause, out.Detail = fleet.Failed, cause, detail
+		r.opts.Log.DebugContext(ctx, "try failed", "camera_id", o.Camera, "attempt", out.Attempts, "cause", cause, "err", err)
+		if left == 0 || !worthAgain(cause) || !r.pause(deadline, int(out.Attempts)) {
+			out.Took = time.Since(began)
+			return out, nil
 		}
 	}
 }
 
-// try takes and reads one frame. A panic in a parser ends this try, not the
-// agent.
-func (r *Runner) try(ctx context.Context, t fleet.Target) (frame fleet.Frame, reading fleet.Reading, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.opts.Log.ErrorContext(ctx, "capture panicked", "camera_id", t.Camera, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = fleet.Errorf(fleet.CauseInternal, "a fault of the agent itself: %v", p)
-		}
-	}()
-	if frame, err = r.grabber.Grab(ctx, t); err != nil {
-		return frame, reading, err
+// grab gives one try its share of the time that is left.
+func (r *Runner) grab(deadline context.Context, t fleet.Target, triesLeft int) (fleet.Frame, error) {
+	ctx := deadline
+	if end, ok := deadline.Deadline(); ok && triesLeft > 0 {
+		share := max(leastTry, time.Until(end)/time.Duration(triesLeft+1))
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(deadline, share)
+		defer cancel()
 	}
-	select {
-	case r.decode <- struct{}{}:
-		defer func() { <-r.decode }()
-	case <-ctx.Done():
-		return frame, reading, fleet.Errorf(fleet.CauseDeadline, "the frame came, and this box was too busy to read it in time")
+	f, err := r.grabber.Grab(ctx, t)
+	if err == nil && deadline.Err() != nil {
+		return fleet.Frame{}, fleet.Errorf(fleet.CauseTimeout, "the frame came after the deadline")
 	}
-	reading, err = r.reader.Read(ctx, frame)
-	return frame, reading, err
+	return f, err
 }
 
-func explain(err error) (fleet.Cause, string) {
-	if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
-		return ce.Cause, err.Error()
+func (r *Runner) read(ctx context.Context, f fleet.Frame, within time.Duration) (fleet.Reading, error) {
+	ctx, cancel := context.WithTimeout(ctx, max(within, readGrace))
+	defer cancel()
+	if err := r.readers.Acquire(ctx, 1); err != nil {
+		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "the frame was not read in time: this box decodes too slowly for its captures")
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fleet.CauseTimeout, "nothing came before the deadline"
-	}
-	return fleet.CauseInternal, err.Error()
+	defer r.readers.Release(1)
+	return r.reader.Read(ctx, f)
 }
 
-// retryable says whether another try can end otherwise. Logins are never tried
-// again in a hurry.
-func retryable(c fleet.Cause) bool {
-	switch c {
-	case fleet.CauseUnauthorized, fleet.CauseLocked, fleet.CauseUnsupportedCodec, fleet.CauseGuarded, fleet.CauseNotFound, fleet.CauseTooLarge:
+// pause waits before the next try, with full jitter; false when there is no
+// time for one.
+func (r *Runner) pause(ctx context.Context, attempts int) bool {
+	ceiling := min(r.opts.MaxBackoff, r.opts.Backoff<<min(attempts-1, 16))
+	wait := time.Duration(rand.Int64N(int64(ceiling) + 1))
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= wait {
 		return false
 	}
-	return true
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
+
+// worthAgain reports whether another try within seconds can end better. A
+// refused login is never repeated: cameras lock.
+func worthAgain(c fleet.Cause) bool {
+	switch c {
+	case fleet.CauseUnreachable, fleet.CauseRefused, fleet.CauseTimeout, fleet.CauseProtocol, fleet.CauseCorrupt, fleet.CauseNoKeyframe, fleet.CauseInternal:
+		return true
+	}
+	return false
+}
+
+// countsAgainst reports whether a cause says that asking again soon only does
+// harm. Missing logins and codecs are cured by people, at once.
+func countsAgainst(c fleet.Cause) bool {
+	switch c {
+	case fleet.CauseUnreachable, fleet.CauseRefused, fleet.CauseTimeout, fleet.CauseProtocol, fleet.CauseNoKeyframe, fleet.CauseTooLarge:
+		return true
+	}
+	return false
+}
+
+// explain returns the cause and the text of a failure.
+func explain(err error) (fleet.Cause, string) {
+	cause := fleet.CauseInternal
+	if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
+		cause = ce.Cause
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		cause = fleet.CauseTimeout
+	}
+	return cause, cut(err.Error(), fleet.MaxDetail)
+}
+
+// cut shortens s to at most n bytes of whole characters.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	const more = "…"
+	s = s[:n-len(more)]
+	for len(s) > 0 {
+		if c, size := utf8.DecodeLastRuneInString(s); c != utf8.RuneError || size != 1 {
+			break
+		}
+		s = s[:len(s)-1]
+	}
+	return s + more
+}
+
+// decide returns an outcome that no try led to.
+func (r *Runner) decide(o fleet.Order, out fleet.Outcome, c fleet.Cause, detail string) fleet.Capture {
+	now := r.opts.Clock.Now()
+	return fleet.Capture{Occurrence: o.Occurrence, Outcome: out, Cause: c, Detail: detail, At: fleet.At(now), Bound: r.opts.Clock.Bound(),
+		Delay: max(0, now.Sub(o.Nominal.Time()))}
+}
+
+type boxClock struct{}
+
+func (boxClock) Now() time.Time       { return time.Now() }
+func (boxClock) Bound() time.Duration { return 0 }

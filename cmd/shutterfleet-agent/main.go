@@ -1,13 +1,12 @@
-// Command shutterfleet-agent is the edge: it finds cameras on its LAN, takes
-// pictures when the centre asks, and reports what it saw. It opens no port on
-// the LAN.
+// Command shutterfleet-agent is the edge box's program: it finds cameras,
+// photographs them when the centre ordered it, and delivers every outcome.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -19,72 +18,106 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// version is set by the build.
+// version is set by the linker.
 var version = "unknown"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := root().ExecuteContext(ctx); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := root(os.Stdout, os.Stderr).ExecuteContext(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "shutterfleet-agent:", err)
 		os.Exit(1)
 	}
 }
 
-func root() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "shutterfleet-agent", Short: "Takes pictures at the edge, on time",
-		SilenceUsage: true, SilenceErrors: true, CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+func root(out, logs io.Writer) *cobra.Command {
+	c := &cobra.Command{
+		Use:           "shutterfleet-agent",
+		Short:         "Photographs a site's cameras on time and accounts for every picture",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{
+			DisableDefaultCmd: true,
+		},
 	}
-	cmd.AddCommand(run(), &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(cmd *cobra.Command, _ []string) {
-		fmt.Fprintln(cmd.OutOrStdout(), version)
-	}})
-	return cmd
+	c.SetOut(out)
+	c.AddCommand(run(logs), &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(c.OutOrStdout(), version)
+			return err
+		},
+	})
+	return c
 }
 
-func run() *cobra.Command {
+func run(logs io.Writer) *cobra.Command {
 	var o edge.Options
-	var keyFile string
-	var verbose bool
-	cmd := &cobra.Command{
-		Use: "run --data DIR --server HOST:7443 [--site-key-file FILE]", Short: "Run the agent", Args: cobra.NoArgs,
-		Long: "Run the agent until it is told to end (SIGTERM). At its first start it enrols with a site key,\nwhich `shutterfleet keys create --site S` prints at the centre; later it needs none.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if keyFile != "" {
-				b, err := os.ReadFile(keyFile)
-				if err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return fmt.Errorf("site key: %w", err)
-				}
-				o.SiteKey = fleet.Secret(b)
+	var keyFile, level string
+	c := &cobra.Command{
+		Use:   "run --data DIR --server HOST:7443 --site-key-file F",
+		Short: "Enrol at the first start, then work until stopped",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var lv slog.Level
+			if err := lv.UnmarshalText([]byte(level)); err != nil {
+				return fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
 			}
-			level := slog.LevelInfo
-			if verbose {
-				level = slog.LevelDebug
-			}
-			o.Log = slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+			o.Log = slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: lv}))
 			o.Version = version
-			e, err := edge.New(cmd.Context(), o)
+			key, err := readKey(keyFile)
 			if err != nil {
 				return err
 			}
-			o.Log.Info("agent started", "version", version, "server", o.Server)
-			err = e.Run(cmd.Context())
-			o.Log.Info("agent ended", "err", err)
-			return err
+			o.SiteKey = key
+			return work(c.Context(), o)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.DataDir, "data", "", "directory for what the agent keeps")
-	f.StringVar(&o.Server, "server", "", "the centre's address for agents, HOST:PORT")
-	f.StringVar(&keyFile, "site-key-file", "", "file with the site key; needed at the first start only")
-	f.StringVar(&o.MachineListen, "machine-listen", "127.0.0.1:7491", "address of /livez, /readyz and /metrics; empty for none")
-	f.BoolVar(&o.NoDiscovery, "no-discovery", false, "look for no cameras; serve those that the centre names")
-	f.IntVar(&o.Width, "width", 64, "cameras at a time")
-	f.BoolVar(&verbose, "verbose", false, "log each capture")
+	f := c.Flags()
+	f.StringVar(&o.DataDir, "data", "", "folder for what must survive a restart (made when missing)")
+	f.StringVar(&o.Server, "server", "", "the centre's agents' door, HOST:PORT; the port is 7443 unless it was changed there")
+	f.StringVar(&keyFile, "site-key-file", "", "file with a site key from `shutterfleet keys create`; needed until it has enrolled")
+	f.StringVar(&o.MachineListen, "machine-listen", "127.0.0.1:7491", "address for /livez, /readyz and /metrics; empty for none")
+	f.StringVar(&o.FFmpeg, "ffmpeg", "", "the program that decodes H.264 (default: ffmpeg on PATH)")
+	f.BoolVar(&o.NoDiscovery, "no-discovery", false, "do not look for cameras; serve those the centre names")
+	f.IntVar(&o.Width, "width", 0, "grabs at a time (default 32)")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	for _, name := range []string{"data", "server"} {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is defined just above
+		if err := c.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is two lines above
 		}
 	}
-	return cmd
+	return c
+}
+
+// readKey reads a site key file. A missing name is fine for an agent that has
+// enrolled; the uplink tells when it is not.
+func readKey(path string) (fleet.Secret, error) {
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("--site-key-file %s does not exist: write the text of `shutterfleet keys create --site S` into it", path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("--site-key-file: %w", err)
+	}
+	return fleet.Secret(b), nil
+}
+
+// work runs an agent until a signal comes. What is not delivered by then is
+// delivered after the next start.
+func work(ctx context.Context, o edge.Options) error {
+	e, err := edge.New(o)
+	if err != nil {
+		return err
+	}
+	o.Log.Info("started", "version", o.Version, "server", o.Server, "machine_listen", e.MachineAddr())
+	err = errors.Join(e.Run(ctx), e.Close())
+	o.Log.Info("stopped", "err", err)
+	return err
 }

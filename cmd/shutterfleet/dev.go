@@ -171,12 +171,12 @@ func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 	if err != nil {
 		return err
 	}
-	if d.edge, err = edge.New(ctx, edge.Options{
-		DataDir: filepath.Join(dir, "agent"), Server: d.centre.AgentsAddr(), SiteKey: key, Interfaces: interfaces, StoreWindow: 10 * time.Millisecond, Version: version, Log: log,
+	if d.edge, err = edge.New(edge.Options{
+		DataDir: filepath.Join(dir, "agent"), Server: d.centre.AgentsAddr(), SiteKey: key, Interfaces: interfaces, Version: version, Log: log,
 	}); err != nil {
 		return err
 	}
-	start("agent", d.edge.Run)
+	start("agent", func(ctx context.Context) error { return errors.Join(d.edge.Run(ctx), d.edge.Close()) })
 	wg.Go(func() { d.watch(events) })
 	if !o.headless && terminal(os.Stdout) {
 		wg.Go(func() { d.status(run, cmd) })

@@ -2,165 +2,303 @@ package onvif
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // WS-UsernameToken 1.0 knows no other
+	"crypto/sha1" //nolint:gosec // WS-UsernameToken is built on it
 	"encoding/base64"
 	"encoding/xml"
-	"errors"
+	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
-	"github.com/shutterfleet/shutterfleet/protocols/guard"
 )
 
+// The limits of an answer. GetProfiles of a recorder with 64 channels is about
+// 400 KiB and 10,000 elements, ten levels deep.
 const (
-	maxAnswer   = 1 << 20 // an NVR with 64 channels answers with about 300 kB
-	maxDepth    = 64
-	maxElements = 50_000
+	maxAnswerBytes    = 2 << 20
+	maxAnswerElements = 1 << 16
+	maxAnswerDepth    = 64
 )
 
-const envelopeHead = `<?xml version="1.0" encoding="UTF-8"?>` +
-	`<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:tds="http://www.onvif.org/ver10/device/wsdl" xmlns:trt="http://www.onvif.org/ver10/media/wsdl" xmlns:tr2="http://www.onvif.org/ver20/media/wsdl" xmlns:onvif="http://www.onvif.org/ver10/schema">`
-
-// envelope wraps a request; a nil login leaves the security header out.
-func envelope(request any, login *fleet.Credentials, created time.Time) ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteString(envelopeHead)
-	if login != nil {
-		b.WriteString(usernameToken(*login, created))
-	}
-	b.WriteString(`<s:Body>`)
-	if err := xml.NewEncoder(&b).Encode(request); err != nil {
+// envelope writes a request. The header is empty or one of wsse.
+func envelope(request any, header []byte) ([]byte, error) {
+	body, err := xml.Marshal(request)
+	if err != nil {
 		return nil, err
 	}
+	var b bytes.Buffer
+	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` +
+		`<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"` +
+		` xmlns:tds="` + deviceNS + `" xmlns:trt="` + mediaNS + `" xmlns:tr2="` + media2NS + `" xmlns:onvif="` + schemaNS + `">`)
+	if len(header) > 0 {
+		b.WriteString(`<s:Header>`)
+		b.Write(header)
+		b.WriteString(`</s:Header>`)
+	}
+	b.WriteString(`<s:Body>`)
+	b.Write(body)
 	b.WriteString(`</s:Body></s:Envelope>`)
 	return b.Bytes(), nil
 }
 
-// usernameToken is a WS-Security header with a password digest: the SHA-1 of
-// nonce, time and password (OASIS UsernameToken Profile 1.0). The time is on
-// the camera's clock, which is why that is asked for first.
-func usernameToken(c fleet.Credentials, created time.Time) string {
-	var nonce [16]byte
-	rand.Read(nonce[:]) //nolint:errcheck // crypto/rand.Read never fails
+// wsse returns a WS-UsernameToken with a password digest, made at the camera's
+// own time (WS-Security UsernameToken Profile 1.0, 3.1). It is not marked
+// mustUnderstand: a camera that does not know it then says so by its own fault.
+func wsse(c fleet.Credentials, created time.Time) []byte {
+	nonce := make([]byte, 16)
+	_, _ = rand.Read(nonce) // never fails
+	return wsseWith(c, created, nonce)
+}
+
+func wsseWith(c fleet.Credentials, created time.Time, nonce []byte) []byte {
 	at := created.UTC().Format("2006-01-02T15:04:05.000Z")
-	h := sha1.New() //nolint:gosec // see above
-	h.Write(nonce[:])
-	h.Write([]byte(at))
-	h.Write([]byte(c.Password.Reveal()))
-	var user bytes.Buffer
-	_ = xml.EscapeText(&user, []byte(c.User)) //nolint:errcheck // a bytes.Buffer does not fail
-	return `<s:Header><wsse:Security s:mustUnderstand="1" xmlns:wsse="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd" xmlns:wsu="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd">` +
-		`<wsse:UsernameToken><wsse:Username>` + user.String() + `</wsse:Username>` +
-		`<wsse:Password Type="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-username-token-profile-1.0#PasswordDigest">` + base64.StdEncoding.EncodeToString(h.Sum(nil)) + `</wsse:Password>` +
-		`<wsse:Nonce EncodingType="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary">` + base64.StdEncoding.EncodeToString(nonce[:]) + `</wsse:Nonce>` +
-		`<wsu:Created>` + at + `</wsu:Created></wsse:UsernameToken></wsse:Security></s:Header>`
+	sum := sha1.New() //nolint:gosec // see above
+	sum.Write(nonce)
+	io.WriteString(sum, at+c.Password.Reveal())
+	const ns = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-"
+	var b bytes.Buffer
+	b.WriteString(`<wsse:Security xmlns:wsse="` + ns + `wssecurity-secext-1.0.xsd" xmlns:wsu="` + ns + `wssecurity-utility-1.0.xsd">` +
+		`<wsse:UsernameToken><wsse:Username>`)
+	_ = xml.EscapeText(&b, []byte(c.User)) // a buffer takes all
+	b.WriteString(`</wsse:Username><wsse:Password Type="` + ns + `username-token-profile-1.0#PasswordDigest">` +
+		base64.StdEncoding.EncodeToString(sum.Sum(nil)) + `</wsse:Password>` +
+		`<wsse:Nonce EncodingType="` + ns + `soap-message-security-1.0#Base64Binary">` +
+		base64.StdEncoding.EncodeToString(nonce) + `</wsse:Nonce>` +
+		`<wsu:Created>` + at + `</wsu:Created></wsse:UsernameToken></wsse:Security>`)
+	return b.Bytes()
 }
 
-// fault is a SOAP 1.2 fault.
-type fault struct {
-	codes  []string // code and subcodes, without prefixes
-	reason string
+// Fault is what a camera says when it refuses an operation.
+type Fault struct {
+	Codes  []string // from the outermost inwards, without prefixes: Sender, NotAuthorized
+	Reason string
 }
 
-func (f *fault) is(code string) bool {
-	for _, c := range f.codes {
-		if strings.EqualFold(c, code) {
+// Error returns the camera's words with its codes.
+func (f *Fault) Error() string {
+	reason := f.Reason
+	if len(reason) > 160 {
+		reason = strings.ToValidUTF8(reason[:160], "") + "…"
+	}
+	switch codes := strings.Join(f.Codes, "/"); {
+	case reason == "" && codes == "":
+		return "the camera answered with an empty fault"
+	case reason == "":
+		return "the camera answered " + codes
+	case codes == "":
+		return "the camera answered: " + reason
+	default:
+		return "the camera answered " + codes + ": " + reason
+	}
+}
+
+// NotAuthorized reports whether the fault asks for a login, or refuses one.
+// Cameras say so by the code of ONVIF Core, 5.11.2.2, by that of WS-Security,
+// or in words alone.
+func (f *Fault) NotAuthorized() bool {
+	for _, c := range f.Codes {
+		switch c {
+		case "NotAuthorized", "FailedAuthentication", "InvalidSecurity", "InvalidSecurityToken", "SecurityTokenUnavailable", "Unauthorized":
+			return true
+		}
+	}
+	r := strings.ToLower(f.Reason)
+	return strings.Contains(r, "not authorized") || strings.Contains(r, "unauthorized") || strings.Contains(r, "authority failure")
+}
+
+// Locked reports whether the fault says that further logins are futile for now.
+func (f *Fault) Locked() bool {
+	for _, c := range f.Codes {
+		if c == "AccountLocked" || c == "UserLocked" {
+			return true
+		}
+	}
+	r := strings.ToLower(f.Reason)
+	return strings.Contains(r, "locked") || strings.Contains(r, "too many")
+}
+
+// Missing reports whether the camera does not have the operation at all.
+func (f *Fault) Missing() bool {
+	for _, c := range f.Codes {
+		switch c {
+		case "ActionNotSupported", "OptionalActionNotImplemented", "NoSuchService", "UnknownAction", "NotImplemented":
 			return true
 		}
 	}
 	return false
 }
 
-// notAuthorized reports whether the fault asks for a login, or refuses one.
-// Cameras spell it in many ways.
-func (f *fault) notAuthorized() bool {
-	if f.is("NotAuthorized") || f.is("FailedAuthentication") || f.is("InvalidSecurity") || f.is("FailedCheck") || f.is("OperationProhibited") {
-		return true
+// faultXML is a fault of SOAP 1.2, or of 1.1, which some cameras answer with.
+type faultXML struct {
+	Code   codeXML
+	Reason struct{ Text []string }
+	Detail struct {
+		Text string
 	}
-	r := strings.ToLower(f.reason)
-	return strings.Contains(r, "not authorized") || strings.Contains(r, "unauthorized") || strings.Contains(r, "authority failure")
+	FaultCode   string `xml:"faultcode"`
+	FaultString string `xml:"faultstring"`
 }
 
-// parse reads an envelope: into `into` what the body holds, or a fault. Names
-// are matched without their namespaces, which cameras get wrong.
-func parse(data []byte, into any) (*fault, error) {
-	d := xml.NewDecoder(bytes.NewReader(data))
-	d.Strict = false
-	d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
-	depth := 0
-	for n := 0; ; n++ {
-		t, err := d.Token()
-		if err != nil {
-			return nil, errors.New("no SOAP body")
-		}
-		switch e := t.(type) {
-		case xml.StartElement:
-			if depth++; depth > maxDepth || n > maxElements {
-				return nil, errors.New("XML is nested too deep")
-			}
-			if e.Name.Local != "Body" {
-				continue
-			}
-			return body(d, into)
-		case xml.EndElement:
-			depth--
-		}
-	}
+type codeXML struct {
+	Value   string
+	Subcode *codeXML
 }
 
-func body(d *xml.Decoder, into any) (*fault, error) {
-	for {
-		t, err := d.Token()
-		if err != nil {
-			return nil, errors.New("the SOAP body is cut off")
-		}
-		switch e := t.(type) {
-		case xml.EndElement:
-			return nil, errors.New("the SOAP body is empty")
-		case xml.StartElement:
-			if e.Name.Local != "Fault" {
-				if err := d.DecodeElement(into, &e); err != nil {
-					return nil, err
-				}
-				return nil, nil
-			}
-			var f struct {
-				Value   []string `xml:"Code>Value"`
-				Sub     []string `xml:"Code>Subcode>Value"`
-				SubSub  []string `xml:"Code>Subcode>Subcode>Value"`
-				Text    []string `xml:"Reason>Text"`
-				Code11  string   `xml:"faultcode"`
-				Text11  string   `xml:"faultstring"`
-				Details string   `xml:"Detail>Text"`
-			}
-			if err := d.DecodeElement(&f, &e); err != nil {
-				return nil, err
-			}
-			out := &fault{reason: strings.TrimSpace(strings.Join(append(f.Text, f.Text11, f.Details), " "))}
-			for _, c := range append(append(append(f.Value, f.Sub...), f.SubSub...), f.Code11) {
-				if i := strings.LastIndexByte(c, ':'); i >= 0 {
-					c = c[i+1:]
-				}
-				out.codes = append(out.codes, strings.TrimSpace(c))
-			}
-			if len(out.reason) > 200 {
-				out.reason = out.reason[:200]
-			}
-			return out, nil
+func (x *faultXML) fault() *Fault {
+	f := &Fault{Reason: x.FaultString}
+	if x.FaultCode != "" {
+		f.Codes = append(f.Codes, localPart(x.FaultCode))
+	}
+	for c := &x.Code; c != nil && len(f.Codes) < 8; c = c.Subcode {
+		if v := localPart(c.Value); v != "" {
+			f.Codes = append(f.Codes, v)
 		}
 	}
+	for _, t := range append(x.Reason.Text, x.Detail.Text) {
+		if t = strings.Join(strings.Fields(t), " "); t != "" && f.Reason == "" {
+			f.Reason = t
+		}
+	}
+	return f
 }
 
-// post sends an envelope. HTTP digest is the guard's matter: it answers a 401
-// with what login holds.
-func (c *Client) post(ctx context.Context, login guard.Login, xaddr string, msg []byte) (*guard.Response, error) {
-	return c.guard.Do(ctx, login, guard.Request{
-		Method: http.MethodPost, URL: xaddr, Body: msg, MaxBytes: maxAnswer,
-		Header: http.Header{"Content-Type": {"application/soap+xml; charset=utf-8"}},
-	})
+// localPart drops the prefix of a qualified name.
+func localPart(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, ':')+1:]
+}
+
+// parse reads one answer into what answer points to, or returns its *Fault.
+// Elements are matched by their local names: cameras differ in prefixes, and
+// some in namespaces. Depth, elements and bytes are bounded.
+func parse(body []byte, answer any) error {
+	if len(body) > maxAnswerBytes {
+		return fleet.Errorf(fleet.CauseTooLarge, "an ONVIF answer of %d bytes: at most %d are read", len(body), maxAnswerBytes)
+	}
+	inner := xml.NewDecoder(bytes.NewReader(body))
+	inner.Strict = false // unescaped ampersands in addresses are common
+	inner.Entity = map[string]string{}
+	inner.CharsetReader = func(charset string, r io.Reader) (io.Reader, error) {
+		if strings.EqualFold(charset, "utf8") {
+			return r, nil
+		}
+		return &latin1{r: r}, nil // right for Latin 1; others lose only names
+	}
+	type content struct {
+		Fault  *faultXML
+		Answer elementOf `xml:",any"`
+	}
+	var e struct{ Body content }
+	e.Body.Answer.into = answer
+	if err := xml.NewTokenDecoder(&bounded{inner: inner}).Decode(&e); err != nil {
+		if ce, ok := err.(*fleet.CameraError); ok { //nolint:errorlint // bounded's own value comes through as it is
+			return ce
+		}
+		return fleet.Errorf(fleet.CauseProtocol, "an ONVIF answer that is no XML: %w", err)
+	}
+	switch {
+	case e.Body.Fault != nil:
+		return e.Body.Fault.fault()
+	case !e.Body.Answer.came:
+		return fleet.Errorf(fleet.CauseProtocol, "an answer that is not ONVIF")
+	}
+	return nil
+}
+
+// elementOf decodes the first element it meets into a value given beforehand.
+type elementOf struct {
+	into any
+	came bool
+}
+
+// UnmarshalXML implements xml.Unmarshaler.
+func (x *elementOf) UnmarshalXML(d *xml.Decoder, start xml.StartElement) error {
+	if x.came {
+		return d.Skip()
+	}
+	x.came = true
+	return d.DecodeElement(x.into, &start)
+}
+
+// bounded is a token reader with limits, and without namespaces.
+type bounded struct {
+	inner    *xml.Decoder
+	depth    int
+	elements int
+}
+
+// Token implements xml.TokenReader.
+func (b *bounded) Token() (xml.Token, error) {
+	t, err := b.inner.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch t := t.(type) {
+	case xml.StartElement:
+		b.depth++
+		b.elements++
+		if b.depth > maxAnswerDepth || b.elements > maxAnswerElements {
+			return nil, fleet.Errorf(fleet.CauseTooLarge, "an ONVIF answer with more than %d elements, or %d levels", maxAnswerElements, maxAnswerDepth)
+		}
+		t.Name.Space = ""
+		attrs := make([]xml.Attr, 0, len(t.Attr))
+		for _, a := range t.Attr {
+			if a.Name.Space != "xmlns" && a.Name.Local != "xmlns" {
+				attrs = append(attrs, xml.Attr{Name: xml.Name{Local: a.Name.Local}, Value: a.Value})
+			}
+		}
+		t.Attr = attrs
+		return t, nil
+	case xml.EndElement:
+		b.depth--
+		t.Name.Space = ""
+		return t, nil
+	}
+	return t, nil
+}
+
+// latin1 reads ISO 8859-1 as UTF-8.
+type latin1 struct {
+	r    io.Reader
+	rest []byte
+}
+
+// Read implements io.Reader.
+func (l *latin1) Read(p []byte) (int, error) {
+	if len(l.rest) == 0 {
+		var in [512]byte
+		n, err := l.r.Read(in[:])
+		for _, c := range in[:n] {
+			l.rest = append(l.rest, string(rune(c))...)
+		}
+		if n == 0 {
+			return 0, err
+		}
+	}
+	n := copy(p, l.rest)
+	l.rest = l.rest[n:]
+	return n, nil
+}
+
+// ReadByte implements io.ByteReader, which the XML decoder asks for.
+func (l *latin1) ReadByte() (byte, error) {
+	var one [1]byte
+	if _, err := io.ReadFull(l, one[:]); err != nil {
+		return 0, err
+	}
+	return one[0], nil
+}
+
+// time returns the moment, or an error when it is none.
+func (d *dateTime) time() (time.Time, error) {
+	if d == nil {
+		return time.Time{}, fmt.Errorf("no date")
+	}
+	t := time.Date(d.Date.Year, time.Month(d.Date.Month), d.Date.Day, d.Time.Hour, d.Time.Minute, d.Time.Second, 0, time.UTC)
+	if d.Date.Year < 1970 || d.Date.Year > 2200 || d.Date.Month < 1 || d.Date.Month > 12 || t.Day() != d.Date.Day || t.Hour() != d.Time.Hour {
+		return time.Time{}, fmt.Errorf("%04d-%02d-%02d %02d:%02d:%02d is no date", d.Date.Year, d.Date.Month, d.Date.Day, d.Time.Hour, d.Time.Minute, d.Time.Second)
+	}
+	return t, nil
 }

@@ -18,7 +18,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -93,9 +92,8 @@ type described struct {
 
 // Find searches at once and until ctx is done. It calls heard for each answer
 // of a device whose description shows a camera, from one goroutine at a time,
-// and with Gone set when it leaves. UPnP tells where a
-// camera's web page is, not where its pictures are: such a sighting has an
-// endpoint only when that address is a picture's itself.
+// and with Gone set when it leaves. Such a sighting has no endpoints: UPnP
+// tells where a camera's web page is, not where its pictures are.
 func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 	var (
 		fetches sync.WaitGroup
@@ -294,29 +292,7 @@ func (d *device) sighting(p place, now time.Time, gone bool) fleet.Sighting {
 	if d.about.SerialNumber != "" {
 		s.Claims = append(s.Claims, fleet.Claim{Kind: fleet.ClaimSerial, Value: d.about.SerialNumber})
 	}
-	if e, ok := picture(d.about.PresentationURL, p.from); ok {
-		s.Endpoints = []fleet.Endpoint{e}
-	}
 	return s
-}
-
-// picture reads a presentation address as a picture's, if it looks like one and
-// lies on the sender itself.
-func picture(address string, from netip.Addr) (fleet.Endpoint, bool) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return fleet.Endpoint{}, false
-	}
-	if _, ok := checkLocation(address, from); !ok {
-		return fleet.Endpoint{}, false
-	}
-	switch path := strings.ToLower(u.Path); {
-	case strings.HasSuffix(path, ".mjpg"), strings.HasSuffix(path, ".mjpeg"):
-		return fleet.Endpoint{Protocol: fleet.MJPEG, URL: address}, true
-	case strings.HasSuffix(path, ".jpg"), strings.HasSuffix(path, ".jpeg"):
-		return fleet.Endpoint{Protocol: fleet.Snapshot, URL: address}, true
-	}
-	return fleet.Endpoint{}, false
 }
 
 // checkLocation returns the address of a description if it may be fetched:

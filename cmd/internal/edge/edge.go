@@ -1,22 +1,24 @@
-// Package edge builds a whole agent from its data directory: what
-// shutterfleet-agent runs, and the edge half of `shutterfleet dev`.
+// Package edge builds a whole agent out of its parts: for the agent's own
+// program, and for `shutterfleet dev`, which runs one beside a centre.
 //
-//	DIR/identity.json   who the agent is (0600)
-//	DIR/agent.db        orders, outcomes, cameras
+//	finders ─► inventory ─┐
+//	guard ─► protocols ───┼─► runner ─┐
+//	capture ──────────────┘           ├─► agent ─► uplink ─► the centre
+//	DIR/agent.db ─► store ────────────┘
 package edge
 
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shutterfleet/shutterfleet/agent"
 	"github.com/shutterfleet/shutterfleet/agent/inventory"
@@ -24,8 +26,9 @@ import (
 	"github.com/shutterfleet/shutterfleet/agent/store"
 	"github.com/shutterfleet/shutterfleet/agent/uplink"
 	"github.com/shutterfleet/shutterfleet/capture"
-	"github.com/shutterfleet/shutterfleet/cmd/internal/machine"
+	"github.com/shutterfleet/shutterfleet/capture/codec/worker"
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/wire"
 	"github.com/shutterfleet/shutterfleet/protocols"
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
 	"github.com/shutterfleet/shutterfleet/protocols/mdns"
@@ -33,163 +36,158 @@ import (
 	"github.com/shutterfleet/shutterfleet/protocols/wsdiscovery"
 )
 
-// Options configure an Edge.
+// Options configure an agent.
 type Options struct {
-	DataDir       string
-	Server        string // host:port of the centre's agents' door
-	SiteKey       fleet.Secret
-	Interfaces    func() ([]net.Interface, error) // to look for cameras on; default: all
-	NoDiscovery   bool
-	MachineListen string        // default: no machine listener
-	StoreWindow   time.Duration // see store.Options
-	Resend        time.Duration // see uplink.Options
-	Width         int           // cameras at a time; default 64
-	Version       string
-	Log           *slog.Logger // default: none
+	DataDir       string                          // holds agent.db; made when missing; required
+	Server        string                          // HOST:PORT of the centre's agents' door; required
+	SiteKey       fleet.Secret                    // needed until it has enrolled
+	Hostname      string                          // default: the box's
+	Interfaces    func() ([]net.Interface, error) // where to look for cameras; default: all that are up
+	NoDiscovery   bool                            // serve only the cameras that the centre names
+	MachineListen string                          // address for /livez, /readyz and /metrics; "" = none
+	FFmpeg        string                          // the program for H.264; default: ffmpeg on PATH, when it is there
+	Width         int                             // grabs at a time; default 32
+	Version       string                          // the build
+	Log           *slog.Logger                    // default: none
 }
 
-// Edge is a whole agent.
+// Edge is a whole agent. Make it with New, Run it once, Close it.
 type Edge struct {
-	opts  Options
-	log   *slog.Logger
-	store *store.Store
-	inv   *inventory.Inventory
-	agent *agent.Agent
-	guard *guard.Guard
-	id    uplink.Identity
+	opts      Options
+	store     *store.Store
+	uplink    *uplink.Uplink
+	agent     *agent.Agent
+	inventory *inventory.Inventory
+	machine   net.Listener // nil when not asked for
+	started   time.Time
 }
 
-// New opens the data directory and enrols the agent if it has no identity yet.
-func New(ctx context.Context, o Options) (*Edge, error) {
+// Stats is what an agent says of itself.
+type Stats struct {
+	OutboxPending int
+	OrdersHeld    int
+	Capturing     int
+	Devices       []fleet.Device
+	Line          uplink.Status
+	ClockBound    time.Duration
+	StoreFault    error
+}
+
+// New builds an agent and opens what it needs: its store and, when asked for,
+// its listener for machines.
+func New(o Options) (*Edge, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+	o.Version = cmp.Or(o.Version, "unknown")
+	if o.Hostname == "" {
+		o.Hostname, _ = os.Hostname() // a name for people: none will do
 	}
-	id, err := identity(ctx, o)
+	s, err := openStore(o)
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Open(ctx, filepath.Join(o.DataDir, "agent.db"), store.Options{Window: o.StoreWindow})
-	if err != nil {
-		return nil, err
+	e := &Edge{opts: o, store: s, started: time.Now()}
+	if err := e.build(); err != nil {
+		return nil, errors.Join(err, e.Close())
 	}
-	reader := capture.New(capture.Options{})
-	g := guard.New(guard.Options{Log: o.Log})
-	mux := protocols.New(protocols.Options{Guard: g, Codecs: reader.Codecs(), Log: o.Log})
-	e := &Edge{opts: o, log: o.Log, store: st, guard: g, id: id}
-	var finders []protocols.Finder
-	if !o.NoDiscovery {
-		finders = []protocols.Finder{
-			wsdiscovery.New(wsdiscovery.Options{Interfaces: o.Interfaces, Log: o.Log}),
-			mdns.New(mdns.Options{Interfaces: o.Interfaces, Log: o.Log}),
-			upnp.New(upnp.Options{Interfaces: o.Interfaces, Log: o.Log}),
-		}
-	}
-	e.inv = inventory.New(inventory.Options{Finders: finders, Describer: mux, Log: o.Log})
-	e.agent = agent.New(agent.Options{
-		Store: st, Grabber: mux, Reader: reader, Inventory: e.inv, Log: o.Log, Runner: runner.Options{Width: o.Width},
-		Uplink: uplink.Options{Server: o.Server, Identity: id, Version: o.Version, Codecs: reader.Codecs(), Resend: o.Resend},
-	})
 	return e, nil
 }
 
-// identity reads who the agent is, or enrols it.
-func identity(ctx context.Context, o Options) (id uplink.Identity, err error) {
-	file := filepath.Join(o.DataDir, "identity.json")
-	b, err := os.ReadFile(file)
-	if err == nil {
-		if err := json.Unmarshal(b, &id); err != nil {
-			return id, fmt.Errorf("%s is damaged: remove it and enrol again with a new site key: %w", file, err)
+// openStore opens DIR/agent.db. A box nobody stands beside must not stop for
+// ever at a damaged file: with a site key at hand the file is kept aside, and
+// the agent enrols anew. What it held ends as missed(agent-lost).
+func openStore(o Options) (*store.Store, error) {
+	path := filepath.Join(o.DataDir, "agent.db")
+	so := store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}}
+	s, err := store.Open(path, so)
+	if !errors.Is(err, store.ErrDamaged) || o.SiteKey == "" {
+		return s, err
+	}
+	aside := fmt.Sprintf("%s.damaged-%d", path, time.Now().Unix())
+	o.Log.Error("the store is damaged, it is kept aside and this agent enrols anew", "kept", aside, "err", err)
+	for _, ext := range []string{"", "-wal", "-shm"} {
+		if err := os.Rename(path+ext, aside+ext); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("move the damaged store away: %w", err)
 		}
-		return id, nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return id, err
-	}
-	if o.SiteKey == "" {
-		return id, errors.New("this agent is not enrolled yet: give it a site key (--site-key-file), which `shutterfleet keys create` prints at the centre")
-	}
-	ectx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if id, err = uplink.Enrol(ectx, o.Server, o.SiteKey, o.Version); err != nil {
-		return id, err
-	}
-	if b, err = json.Marshal(id); err != nil {
-		return id, err
-	}
-	tmp := file + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return id, fmt.Errorf("keep the identity: %w", err)
-	}
-	o.Log.InfoContext(ctx, "enrolled", "agent_id", id.Agent, "site", id.Site)
-	return id, os.Rename(tmp, file)
+	return store.Open(path, so)
 }
 
-// Run works until ctx ends, and closes the store.
+func (e *Edge) build() (err error) {
+	o := e.opts
+	clock := uplink.NewClock(e.store.Clock())
+	reader := capture.New(capture.Options{Worker: worker.Options{Path: o.FFmpeg}})
+	codecs := reader.Codecs()
+	g := guard.New(guard.Options{Log: o.Log.With("part", "guard"), Now: clock.Now})
+	mux := protocols.New(protocols.Options{Guard: g, Codecs: codecs, Now: clock.Now, Log: o.Log.With("part", "protocols")})
+	run, err := runner.New(mux, reader, runner.Options{Width: o.Width, Clock: clock, Log: o.Log.With("part", "runner")})
+	if err != nil {
+		return err
+	}
+	e.uplink, err = uplink.New(agent.Memory{Store: e.store}, uplink.Options{
+		Server: o.Server, SiteKey: o.SiteKey, Hostname: o.Hostname, Version: o.Version, Codecs: codecs, Clock: clock, Log: o.Log.With("part", "uplink"),
+	})
+	if err != nil {
+		return err
+	}
+	var finders []protocols.Finder
+	if !o.NoDiscovery {
+		finders = []protocols.Finder{
+			wsdiscovery.New(wsdiscovery.Options{Interfaces: o.Interfaces, Log: o.Log.With("part", "wsdiscovery")}),
+			mdns.New(mdns.Options{Interfaces: o.Interfaces, Log: o.Log.With("part", "mdns")}),
+			upnp.New(upnp.Options{Interfaces: o.Interfaces, Log: o.Log.With("part", "upnp")}),
+		}
+	}
+	e.inventory = inventory.New(inventory.Options{Finders: finders, Describer: mux, Log: o.Log.With("part", "inventory")})
+	e.agent = agent.New(e.store, run, e.uplink, e.inventory, agent.Options{Log: o.Log})
+	if o.MachineListen != "" {
+		if e.machine, err = net.Listen("tcp", o.MachineListen); err != nil {
+			return fmt.Errorf("listen for machines on %s: %w (another agent? choose one with --machine-listen, or \"\" for none)", o.MachineListen, err)
+		}
+	}
+	return nil
+}
+
+// Run runs the agent until ctx is done.
 func (e *Edge) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
-	loops := []func(context.Context) error{e.agent.Run}
-	if e.opts.MachineListen != "" {
-		ln, err := net.Listen("tcp", e.opts.MachineListen)
-		if err != nil {
-			return errors.Join(fmt.Errorf("machine listener: %w (choose another with --machine-listen)", err), e.store.Close())
-		}
-		loops = append(loops, func(ctx context.Context) error { return machine.Serve(ctx, ln, e.ready, e.gauges()) })
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.agent.Run(ctx) })
+	if e.machine != nil {
+		g.Go(func() error { return e.serve(ctx) })
 	}
-	for _, loop := range loops {
-		wg.Go(func() {
-			if err := loop(ctx); err != nil {
-				cancel(err)
-			}
-		})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
 	}
-	wg.Wait()
-	e.guard.Close()
-	err := e.store.Close()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
-		err = cmp.Or(cause, err)
-	}
-	return err
+	return nil
 }
 
-func (e *Edge) ready() error {
-	if !e.agent.Connected() {
-		return errors.New("no stream to the centre")
-	}
-	return e.store.Broken()
-}
-
-func (e *Edge) gauges() []machine.Gauge {
-	return []machine.Gauge{
-		{Name: "agent_orders_held", Help: "Orders waiting for their time.", Value: func() float64 { n, _ := e.store.Counts(); return float64(n) }},
-		{Name: "agent_outbox_pending", Help: "Outcomes not delivered yet.", Value: func() float64 { _, n := e.store.Counts(); return float64(n) }},
-		{Name: "agent_devices", Help: "Devices known on the LAN.", Value: func() float64 { return float64(len(e.inv.Devices())) }},
-		{Name: "agent_connected", Help: "1 while the stream to the centre stands.", Value: func() float64 {
-			if e.agent.Connected() {
-				return 1
-			}
-			return 0
-		}},
-	}
-}
-
-// Drain waits until no order is left and all outcomes are with the centre.
+// Drain waits, while Run runs, until every order whose time has come has its
+// outcome and the centre has stored all outcomes. Orders for later stay.
 func (e *Edge) Drain(ctx context.Context) error { return e.agent.Drain(ctx) }
 
-// Stats is what an agent has at this moment.
-type Stats struct {
-	Agent                     fleet.AgentID
-	Connected                 bool
-	OrdersHeld, OutboxPending int
-	Devices                   []fleet.Device
+// Close writes and closes the store. Run must have returned.
+func (e *Edge) Close() error {
+	var err error
+	if e.machine != nil {
+		if err = e.machine.Close(); errors.Is(err, net.ErrClosed) {
+			err = nil
+		}
+	}
+	return errors.Join(err, e.store.Close())
 }
 
-// Stats tells what the agent has.
+// Stats returns how the agent is now.
 func (e *Edge) Stats() Stats {
-	orders, pending := e.agent.Counts()
-	return Stats{Agent: e.id.Agent, Connected: e.agent.Connected(), OrdersHeld: orders, OutboxPending: pending, Devices: e.inv.Devices()}
+	held, running, pending := e.store.Counts()
+	return Stats{OutboxPending: pending, OrdersHeld: held, Capturing: running, Devices: e.inventory.Devices(), Line: e.uplink.Status(),
+		ClockBound: e.uplink.Clock().Bound(), StoreFault: e.store.Fault()}
+}
+
+// MachineAddr returns where machines are listened to, or "".
+func (e *Edge) MachineAddr() string {
+	if e.machine == nil {
+		return ""
+	}
+	return e.machine.Addr().String()
 }
