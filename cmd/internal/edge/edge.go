@@ -58,6 +58,7 @@ type Edge struct {
 	uplink    *uplink.Uplink
 	agent     *agent.Agent
 	inventory *inventory.Inventory
+	guard     *guard.Guard
 	machine   net.Listener // nil when not asked for
 	started   time.Time
 }
@@ -120,6 +121,7 @@ func (e *Edge) build() (err error) {
 	reader := capture.New(capture.Options{Worker: worker.Options{Path: o.FFmpeg}})
 	codecs := reader.Codecs()
 	g := guard.New(guard.Options{Log: o.Log.With("part", "guard"), Now: clock.Now})
+	e.guard = g
 	mux := protocols.New(protocols.Options{Guard: g, Codecs: codecs, Now: clock.Now, Log: o.Log.With("part", "protocols")})
 	run, err := runner.New(mux, reader, runner.Options{Width: o.Width, Clock: clock, Log: o.Log.With("part", "runner")})
 	if err != nil {
@@ -169,6 +171,9 @@ func (e *Edge) Drain(ctx context.Context) error { return e.agent.Drain(ctx) }
 // Close writes and closes the store. Run must have returned.
 func (e *Edge) Close() error {
 	var err error
+	if e.guard != nil {
+		e.guard.Close()
+	}
 	if e.machine != nil {
 		if err = e.machine.Close(); errors.Is(err, net.ErrClosed) {
 			err = nil
