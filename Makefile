@@ -25,7 +25,7 @@ demo: build ## watch a fleet of virtual cameras being found, enrolled and photog
 build: ## build the programs into bin/
 	@mkdir -p $(BIN)
 	@[ -d "$$($(GO) env GOCACHE)/00" ] || echo "building (the first time takes a few minutes)..."
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+	@CGO_ENABLED=0 $(GO) build -tags grpcnotrace -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
 .PHONY: test
 test: test-deps test-unit test-peers ## all tests but the long ones; installs what they need (Debian, root or sudo)

@@ -71,7 +71,7 @@ func Enrol(ctx context.Context, server string, key fleet.SiteKey, hostname, vers
 	if err != nil {
 		return Identity{}, fmt.Errorf("enrol: %w", err)
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing is left to lose
 	res, err := wire.NewAgentsClient(conn).Enrol(ctx, &wire.EnrolRequest{
 		// The secret travels as base64url, as it stands in the key's text.
 		Key: base64.RawURLEncoding.EncodeToString(key.Secret[:]), Csr: csr, Hostname: hostname, Version: version,
@@ -158,7 +158,7 @@ func dial(server string, c *tls.Config, extra ...grpc.DialOption) (*grpc.ClientC
 	return grpc.NewClient("passthrough:///"+server, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(credentials.NewTLS(c)),
 		grpc.WithNoProxy(),
-		grpc.WithReadBufferSize(4096), grpc.WithWriteBufferSize(4096), grpc.WithSharedWriteBuffer(true),
+		grpc.WithReadBufferSize(4096), grpc.WithWriteBufferSize(4096),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
 		// The clock's probes are the heartbeat; this is the one below them, for
 		// a network that swallows packets without a word.

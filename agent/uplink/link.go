@@ -48,7 +48,7 @@ func (u *Uplink) link(ctx context.Context, id Identity) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing is left to lose
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &link{

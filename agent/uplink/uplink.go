@@ -183,7 +183,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		}
 	}
 	u.down(nil, 0, 0)
-	return nil
+	return nil //nolint:nilerr // the end was wanted
 }
 
 func (u *Uplink) enrol(ctx context.Context) error {

@@ -151,7 +151,7 @@ func (t *Town) Run(ctx context.Context) (err error) {
 	for i, c := range t.cameras {
 		c.settle(block, i)
 		defer c.end()
-		if err := c.start(); err != nil {
+		if err := c.start(); err != nil { //nolint:contextcheck // a camera ends by end, not by a context
 			return fmt.Errorf("camtest: camera %q: %w", c.Name, err)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"net/http"
 	"strconv"
 	"strings"
@@ -90,7 +89,7 @@ func (d *digest) check(r *http.Request, user string, password fleet.Secret) verd
 	}
 	p := parameters(rest)
 	sum := func(parts ...string) string {
-		var m hash.Hash = md5.New()
+		m := md5.New()
 		if d.sha256 {
 			m = sha256.New()
 		}

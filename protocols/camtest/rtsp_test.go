@@ -33,7 +33,8 @@ func watch(t *testing.T, at, user, password string) (<-chan [][]byte, *gortsplib
 	}
 	tcp := gortsplib.TransportTCP
 	c := &gortsplib.Client{Transport: &tcp, ReadTimeout: 5 * time.Second}
-	if err := c.Start(u.Scheme, u.Host); err != nil {
+	c.Scheme, c.Host = u.Scheme, u.Host
+	if err := c.Start2(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)

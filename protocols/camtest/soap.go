@@ -102,7 +102,7 @@ func (s *soapService) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 	}
 	const device, media = "http://www.onvif.org/ver10/device/wsdl", "http://www.onvif.org/ver10/media/wsdl"
-	answer := ""
+	var answer string
 	switch call.XMLName.Space + "#" + call.XMLName.Local {
 	case device + "#GetSystemDateAndTime":
 		answer = s.dateAndTime()

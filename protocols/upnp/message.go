@@ -51,7 +51,7 @@ func Parse(datagram []byte) (Message, error) {
 	case bytes.HasPrefix(datagram, []byte("HTTP/")):
 		r, err := http.ReadResponse(in, nil)
 		if err != nil {
-			return Message{}, fmt.Errorf("%w: %v", ErrMessage, err)
+			return Message{}, fmt.Errorf("%w: %w", ErrMessage, err)
 		}
 		_ = r.Body.Close()
 		if r.StatusCode != http.StatusOK {
@@ -62,7 +62,7 @@ func Parse(datagram []byte) (Message, error) {
 	case bytes.HasPrefix(datagram, []byte("NOTIFY ")):
 		r, err := http.ReadRequest(in)
 		if err != nil {
-			return Message{}, fmt.Errorf("%w: %v", ErrMessage, err)
+			return Message{}, fmt.Errorf("%w: %w", ErrMessage, err)
 		}
 		_ = r.Body.Close()
 		h = r.Header
@@ -161,7 +161,7 @@ func ParseDescription(doc []byte) (Description, error) {
 			return d, nil
 		}
 		if err != nil {
-			return Description{}, fmt.Errorf("%w: a description: %v", ErrMessage, err)
+			return Description{}, fmt.Errorf("%w: a description: %w", ErrMessage, err)
 		}
 		switch t := tok.(type) {
 		case xml.Directive:
