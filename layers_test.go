@@ -41,11 +41,11 @@ var layers = map[string][]string{
 	"protocols/camtest":     {"fleet", "protocols/guard"},
 	"protocols":             {"fleet", "protocols/..."},
 
-	"agent/store":     {"fleet", "fleet/wire"},
+	"agent/store":     {"fleet"},
 	"agent/uplink":    {"fleet", "fleet/wire"},
 	"agent/runner":    {"fleet", "protocols", "capture"},
 	"agent/inventory": {"fleet", "protocols"},
-	"agent":           {"fleet", "fleet/calendar", "protocols", "agent/...", "firmware", "firmware/install"},
+	"agent":           {"fleet", "fleet/calendar", "agent/...", "firmware", "firmware/install"},
 
 	"scheduler/wheel":   {"fleet"},
 	"scheduler/shard":   {"fleet"},

@@ -1,20 +1,25 @@
-// Package capture reads a frame: what it shows, without knowing when or where.
+// Package capture reads one frame: what it shows in a few numbers, how to know
+// it again, and a small picture of it. It has no clock, no network, no disk.
 //
-//	Frame ──codec──► luma ──┬─ 64x64 ──► PDQ, its quality, pHash
-//	                        ├─ one pass ──► quality scores
-//	                        └─ box filter, with chroma ──► thumbnail
+//	Frame ──decode──► luma ──┬─ 64x64 grid ──► PDQ-256 + quality, pHash-64
+//	   │                     ├─ one pass ────► scores
+//	   │                     └─ 320 wide ────► thumbnail (with the chroma)
+//	   └─ SHA-256
 //
-// No clock, no network, no disk. The fingerprints are computed from luma at
-// full size, so that they equal the references' bit for bit.
+// Fingerprints and scores come from the luma plane at full resolution, because
+// that alone keeps PDQ equal to its reference bit for bit: a plane decoded at a
+// reduced scale has been filtered once more. Color pictures that were not coded
+// as luma (PNG) are hashed from unrounded luma, as the reference does it.
 package capture
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"image"
-	stdjpeg "image/jpeg"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
@@ -27,142 +32,189 @@ import (
 
 // Options configure a Reader.
 type Options struct {
-	ThumbnailWidth   int // default 320; negative: no thumbnails
-	ThumbnailQuality int // JPEG, default 78
-	Worker           worker.Options
+	Width          int            // frames read at a time; default the number of processors
+	Limits         codec.Limits   // what one frame may cost
+	Worker         *worker.Worker // decodes what is not decoded here; default one with worker.Options{Limits: Limits}
+	NoThumbnail    bool
+	ThumbnailWidth int // at most; default 320
 }
 
-// Reader reads frames. It is safe for concurrent use.
+// A Reader turns frames into readings, several at a time.
 type Reader struct {
-	opts   Options
-	worker *worker.Worker
+	opts Options
+	free chan *desk // one for each frame that may be read at a time; nil is one to be made
+
+	planes sync.Pool // *codec.Plane, what the worker's frames come in
 }
 
-// New returns a reader. It looks for FFmpeg once.
-func New(o Options) *Reader {
+// desk is the memory that reading one frame takes, used again for the next.
+type desk struct {
+	jpeg   jpeg.Decoder
+	pic    codec.Picture
+	grid   codec.Grid
+	pdq    pdq.Hasher
+	phash  phash.Hasher
+	shrink shrinker
+}
+
+// New returns a Reader.
+func New(o Options) (*Reader, error) {
+	o.Width = cmp.Or(o.Width, runtime.GOMAXPROCS(0))
 	o.ThumbnailWidth = cmp.Or(o.ThumbnailWidth, 320)
-	o.ThumbnailQuality = cmp.Or(o.ThumbnailQuality, 78)
-	return &Reader{opts: o, worker: worker.New(o.Worker)}
-}
-
-// Codecs lists what can be decoded here.
-func (r *Reader) Codecs() []fleet.Codec {
-	cs := []fleet.Codec{fleet.JPEG, fleet.PNG, fleet.PGM}
-	if r.worker.Available() {
-		cs = append(cs, fleet.H264, fleet.H265)
+	o.Limits = o.Limits.WithDefaults()
+	if o.Width < 0 || o.ThumbnailWidth < 16 || o.ThumbnailWidth > 4096 {
+		return nil, fmt.Errorf("capture: width %d, thumbnails of %d pixels", o.Width, o.ThumbnailWidth)
 	}
-	return cs
+	if o.Worker == nil {
+		w, err := worker.New(worker.Options{Limits: o.Limits})
+		if err != nil {
+			return nil, fmt.Errorf("capture: %w", err)
+		}
+		o.Worker = w
+	}
+	r := &Reader{opts: o, free: make(chan *desk, o.Width)}
+	for range o.Width {
+		r.free <- nil
+	}
+	return r, nil
 }
 
-// Read computes all of a reading. Its errors are *fleet.CameraError: corrupt,
-// too-large, unsupported-codec, or deadline when ctx ends.
+// Codecs returns what this Reader can read on this machine.
+func (r *Reader) Codecs() []fleet.Codec {
+	return append([]fleet.Codec{fleet.JPEG, fleet.PNG, fleet.PGM}, r.opts.Worker.Codecs()...)
+}
+
+// Read decodes f and computes all that a capture remembers of it. The frame's
+// data is not kept. Errors are *fleet.CameraError: corrupt, too-large and
+// unsupported-codec speak of the frame, timeout of a ctx that ended first.
 func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
-	img, err := r.decode(ctx, f)
+	if f.Codec != fleet.JPEG && f.Codec != fleet.PNG && f.Codec != fleet.PGM {
+		return r.readByWorker(ctx, f)
+	}
+	res, err := r.readHere(ctx, f)
+	ce, _ := errors.AsType[*fleet.CameraError](err)
+	if ce != nil && ce.Cause == fleet.CauseUnsupportedCodec && f.Codec == fleet.JPEG && len(r.opts.Worker.Codecs()) > 0 {
+		return r.readByWorker(ctx, f) // a rare kind of JPEG: FFmpeg may know it
+	}
+	return res, err
+}
+
+func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+	d, err := r.sit(ctx)
 	if err != nil {
 		return fleet.Reading{}, err
 	}
+	defer r.leave(d)
+	color := r.color()
+	switch f.Codec {
+	case fleet.JPEG:
+		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color}, &d.pic)
+	case fleet.PNG:
+		err = codec.DecodePNG(f.Data, r.opts.Limits, color > 0, &d.pic)
+	default:
+		err = codec.DecodePGM(f.Data, r.opts.Limits, &d.pic)
+		defer func() { d.pic = codec.Picture{} }() // its plane is the frame's own data
+	}
+	if err != nil {
+		return fleet.Reading{}, err
+	}
+	return r.reading(f, d, nil)
+}
+
+// readByWorker waits for its child without holding a desk, so that slow
+// children hold up nobody but those who need them.
+func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+	plane, _ := r.planes.Get().(*codec.Plane)
+	if plane == nil {
+		plane = new(codec.Plane)
+	}
+	defer r.planes.Put(plane)
+	thumb, err := r.opts.Worker.Decode(ctx, f.Codec, f.Data, r.thumbnail(), plane)
+	if err != nil {
+		return fleet.Reading{}, err
+	}
+	d, err := r.sit(ctx)
+	if err != nil {
+		return fleet.Reading{}, err
+	}
+	defer r.leave(d)
+	own := d.pic
+	defer func() { d.pic = own }()
+	d.pic = codec.Picture{Y: *plane}
+	return r.reading(f, d, thumb)
+}
+
+// thumbnail is how wide the thumbnail may be: 0 when none is wanted.
+func (r *Reader) thumbnail() int {
+	if r.opts.NoThumbnail {
+		return 0
+	}
+	return r.opts.ThumbnailWidth
+}
+
+// color is how wide chroma is needed: 0 when it is not.
+func (r *Reader) color() int {
+	return (r.thumbnail() + 1) / 2 // the thumbnail's own chroma is half as wide
+}
+
+// sit takes a desk.
+func (r *Reader) sit(ctx context.Context) (*desk, error) {
+	select {
+	case d := <-r.free:
+		if d == nil {
+			d = new(desk)
+		}
+		return d, nil
+	case <-ctx.Done():
+		return nil, fleet.Errorf(fleet.CauseTimeout, "wait to read the frame: %w", context.Cause(ctx))
+	}
+}
+
+// keepPixels is the largest picture whose memory is kept for the next one: a
+// 4K frame. A single larger one must not hold its tens of megabytes forever.
+const keepPixels = 4096 * 2304
+
+func (r *Reader) leave(d *desk) {
+	d.pic.Exact = nil
+	if cap(d.pic.Y.Pix) > keepPixels {
+		d = nil
+	}
+	r.free <- d
+}
+
+// reading computes all numbers of the picture on the desk. A decoder may have
+// brought the thumbnail.
+func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte) (fleet.Reading, error) {
+	p := d.pic.Y
 	res := fleet.Reading{
-		Width: uint16(img.Y.Width), Height: uint16(img.Y.Height), Codec: f.Codec, Bytes: uint32(len(f.Data)), SHA256: sha256.Sum256(f.Data),
-		Quality: quality.Measure(img.Y),
+		Width: uint16(p.Width), Height: uint16(p.Height), // CheckSize keeps both in range
+		Codec:       f.Codec,
+		Bytes:       uint32(len(f.Data)),
+		SHA256:      sha256.Sum256(f.Data),
+		Fingerprint: d.fingerprint(),
+		Quality:     quality.Score(p),
+		Thumbnail:   thumb,
 	}
-	var plane pdq.Buffer64
-	if img.Exact != nil {
-		pdq.ReduceExact(img.Exact, img.Y.Width, img.Y.Height, &plane)
-	} else {
-		pdq.Reduce(img.Y, &plane)
+	if len(thumb) > 0 || r.opts.NoThumbnail {
+		return res, nil
 	}
-	res.Fingerprint = fleet.Fingerprint{PDQ: plane.Hash(), PDQQuality: plane.Quality(), PHash: phash.Sum((*[64 * 64]float32)(&plane))}
-	if r.opts.ThumbnailWidth > 0 {
-		res.Thumbnail = r.thumbnail(img)
+	var err error
+	if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth); err != nil {
+		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
 	}
 	return res, nil
 }
 
-func (r *Reader) decode(ctx context.Context, f fleet.Frame) (*codec.Image, error) {
-	switch f.Codec {
-	case fleet.JPEG:
-		o := jpeg.Options{}
-		if r.opts.ThumbnailWidth > 0 {
-			o.Chroma = r.chromaScale(f.Data)
-		}
-		return jpeg.Decode(f.Data, o)
-	case fleet.PNG:
-		return codec.PNG(f.Data)
-	case fleet.PGM:
-		return codec.PGM(f.Data)
+// fingerprint hashes d.pic. A picture too small to hash has the empty one.
+func (d *desk) fingerprint() fleet.Fingerprint {
+	var ok bool
+	if p := d.pic.Y; d.pic.Exact != nil {
+		ok = d.pdq.ReduceExact(d.pic.Exact, p.Width, p.Height, &d.grid)
+	} else {
+		ok = d.pdq.Reduce(p, &d.grid)
 	}
-	return r.worker.Decode(ctx, f.Codec, f.Data)
-}
-
-// chromaScale returns how far chroma may be scaled down while it still has half
-// the thumbnail's width; cameras halve it once already.
-func (r *Reader) chromaScale(data []byte) int {
-	w, _, err := jpeg.Size(data)
-	if err != nil {
-		return 0 // decoding says what is wrong
+	if !ok {
+		return fleet.Fingerprint{}
 	}
-	scale := 1
-	for scale < 8 && w/2/(scale*2) >= r.opts.ThumbnailWidth/2 {
-		scale *= 2
-	}
-	return scale
-}
-
-// thumbnail makes a small JPEG. A picture that is smaller stays as it is.
-func (r *Reader) thumbnail(img *codec.Image) []byte {
-	w := min(r.opts.ThumbnailWidth, img.Y.Width)
-	h := max(1, img.Y.Height*w/img.Y.Width)
-	out := image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)
-	shrink(img.Y, codec.Plane{Pix: out.Y, Width: w, Height: h, Stride: out.YStride})
-	if img.Studio { // a thumbnail is for eyes, and JPEG has the full range
-		for i, v := range out.Y {
-			out.Y[i] = uint8(min(max((int(v)-16)*255/219, 0), 255))
-		}
-	}
-	cw, ch := (w+1)/2, (h+1)/2
-	for dst, src := range map[*[]byte]codec.Plane{&out.Cb: img.Cb, &out.Cr: img.Cr} {
-		if src.Width == 0 {
-			for i := range *dst {
-				(*dst)[i] = 128
-			}
-			continue
-		}
-		shrink(src, codec.Plane{Pix: *dst, Width: cw, Height: ch, Stride: out.CStride})
-		if img.Studio {
-			for i, v := range *dst {
-				(*dst)[i] = uint8(min(max((int(v)-128)*255/224+128, 0), 255))
-			}
-		}
-	}
-	var b bytes.Buffer
-	if stdjpeg.Encode(&b, out, &stdjpeg.Options{Quality: r.opts.ThumbnailQuality}) != nil {
-		return nil // a bytes.Buffer does not fail; without a thumbnail all else stands
-	}
-	return b.Bytes()
-}
-
-// shrink averages src into dst's size; where dst is larger it repeats samples.
-func shrink(src, dst codec.Plane) {
-	sums := make([]uint32, dst.Width)
-	for y := range dst.Height {
-		y0 := y * src.Height / dst.Height
-		y1 := max((y+1)*src.Height/dst.Height, y0+1)
-		clear(sums)
-		for sy := y0; sy < y1; sy++ {
-			row := src.Row(sy)
-			for x := range sums {
-				x0 := x * src.Width / dst.Width
-				x1 := max((x+1)*src.Width/dst.Width, x0+1)
-				var s uint32
-				for _, v := range row[x0:x1] {
-					s += uint32(v)
-				}
-				sums[x] += s / uint32(x1-x0)
-			}
-		}
-		out := dst.Row(y)
-		for x, s := range sums {
-			out[x] = uint8(s / uint32(y1-y0))
-		}
-	}
+	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: pdq.Quality(&d.grid), PHash: d.phash.Sum(&d.grid)}
 }

@@ -3,173 +3,295 @@ package capture_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
-	stdjpeg "image/jpeg"
+	"image/jpeg"
 	"image/png"
-	"math"
 	"os/exec"
-	"strings"
+	"slices"
 	"testing"
-	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/shutterfleet/shutterfleet/capture"
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/codec/codectest"
 	"github.com/shutterfleet/shutterfleet/capture/codec/worker"
-	"github.com/shutterfleet/shutterfleet/capture/internal/synthetic"
-	"github.com/shutterfleet/shutterfleet/capture/pdq"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-func Example() {
-	plane := synthetic.Gray("clouds", 640, 360)
-	frame := fleet.Frame{Codec: fleet.PGM, Data: append([]byte("P5 640 360 255\n"), plane.Pix...)}
-	res, err := capture.New(capture.Options{}).Read(context.Background(), frame)
-	fmt.Println(res.Width, res.Height, res.Fingerprint.PDQ.String()[:16], err)
-	// Output: 640 360 1dcb02fa0dcb607c <nil>
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func gray(t *testing.T, name string, w, h int) *image.Gray {
-	p := synthetic.Gray(name, w, h)
-	return &image.Gray{Pix: p.Pix, Stride: w, Rect: image.Rect(0, 0, w, h)}
-}
-
-func read(t *testing.T, f fleet.Frame) fleet.Reading {
+func reader(t testing.TB, o capture.Options) *capture.Reader {
 	t.Helper()
-	res, err := capture.New(capture.Options{}).Read(t.Context(), f)
+	r, err := capture.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res
+	return r
 }
 
-// TestFormats reads one picture in each lossless format: all fingerprints are
-// those of its luma.
-func TestFormats(t *testing.T) {
-	img := gray(t, "blocks", 704, 576)
-	want, quality := pdq.Sum(synthetic.Gray("blocks", 704, 576))
-	var asPNG bytes.Buffer
-	if err := png.Encode(&asPNG, img); err != nil {
+// withoutFFmpeg is a worker on a machine that has none.
+func withoutFFmpeg(t testing.TB) *worker.Worker {
+	t.Helper()
+	w, err := worker.New(worker.Options{Program: "no-such-ffmpeg"})
+	if err != nil {
 		t.Fatal(err)
 	}
-	for codec, data := range map[fleet.Codec][]byte{
-		fleet.PNG: asPNG.Bytes(), fleet.PGM: append([]byte("P5\n# a comment\n704 576\n255\n"), img.Pix...),
+	return w
+}
+
+// street draws a color picture.
+func street(w, h int) *image.RGBA {
+	m := image.NewRGBA(image.Rect(0, 0, w, h))
+	r, g, b := codectest.Gen("clouds", w, h), codectest.Gen("blocks", w, h), codectest.Gen("sines", w, h)
+	for i := range w * h {
+		m.SetRGBA(i%w, i/w, color.RGBA{r[i], g[i], b[i], 255})
+	}
+	return m
+}
+
+func jpegOf(t testing.TB, m image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: 85}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func pngOf(t testing.TB, m image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func pgmOf(name string, w, h int) []byte {
+	return append(fmt.Appendf(nil, "P5\n# drawn\n%d %d\n255\n", w, h), codectest.Gen(name, w, h)...)
+}
+
+func cause(err error) fleet.Cause {
+	if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
+		return ce.Cause
+	}
+	return ""
+}
+
+// TestReadAgreesAcrossCodecs reads one picture in each codec.
+func TestReadAgreesAcrossCodecs(t *testing.T) {
+	r := reader(t, capture.Options{Width: 1})
+	m := street(512, 512)
+	for _, f := range []fleet.Frame{
+		{Codec: fleet.PNG, Data: pngOf(t, m)},
+		{Codec: fleet.JPEG, Data: jpegOf(t, m)},
 	} {
-		res := read(t, fleet.Frame{Codec: codec, Data: data})
-		if res.Fingerprint.PDQ != want || res.Fingerprint.PDQQuality != quality || res.Width != 704 || res.Height != 576 {
-			t.Errorf("%s: %+v", codec, res)
-		}
-		th, err := stdjpeg.Decode(bytes.NewReader(res.Thumbnail))
-		if err != nil || th.Bounds().Dx() != 320 || th.Bounds().Dy() != 261 {
-			t.Errorf("%s: thumbnail %v, %v", codec, th.Bounds(), err)
-		}
-	}
-}
-
-// TestThumbnailColour looks whether a red picture stays red.
-func TestThumbnailColour(t *testing.T) {
-	img := image.NewRGBA(image.Rect(0, 0, 1280, 720))
-	for i := range img.Pix {
-		img.Pix[i] = []uint8{200, 40, 30, 255}[i%4]
-	}
-	var j, p bytes.Buffer
-	if err := errors.Join(stdjpeg.Encode(&j, img, nil), png.Encode(&p, img)); err != nil {
-		t.Fatal(err)
-	}
-	for codec, data := range map[fleet.Codec][]byte{fleet.JPEG: j.Bytes(), fleet.PNG: p.Bytes(), fleet.H264: encodeH264(t, "color=c=#c8281e:size=1280x720")} {
-		th, err := stdjpeg.Decode(bytes.NewReader(read(t, fleet.Frame{Codec: codec, Data: data}).Thumbnail))
+		got, err := r.Read(t.Context(), f)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", f.Codec, err)
 		}
-		r, g, b, _ := color.RGBAModel.Convert(th.At(160, 90)).RGBA()
-		if math.Abs(float64(r>>8)-200) > 12 || math.Abs(float64(g>>8)-40) > 12 || math.Abs(float64(b>>8)-30) > 12 {
-			t.Errorf("%s: the thumbnail's middle is %d %d %d", codec, r>>8, g>>8, b>>8)
+		// The reference's hash of the same colors, from unrounded luma.
+		const want = "935a1897c72d3ea011ee1f7b1986c1d928316aa414b8452b10fed7715f79d5b3"
+		if f.Codec == fleet.PNG && got.Fingerprint.PDQ.String() != want {
+			t.Errorf("%s: pdq %s, want %s", f.Codec, got.Fingerprint.PDQ, want)
+		}
+		if d := apart(got.Fingerprint.PDQ, want); d > 10 { // the reference's bound for other decoders
+			t.Errorf("%s: pdq is %d bits from the reference", f.Codec, d)
+		}
+		if got.Fingerprint.PDQQuality != 100 || got.Width != 512 || got.Height != 512 || got.Codec != f.Codec ||
+			int(got.Bytes) != len(f.Data) || got.SHA256 != sha256.Sum256(f.Data) {
+			t.Errorf("%s: %+v", f.Codec, got)
+		}
+		thumb, err := jpeg.Decode(bytes.NewReader(got.Thumbnail))
+		if err != nil {
+			t.Fatalf("%s: thumbnail: %v", f.Codec, err)
+		}
+		if b := thumb.Bounds(); b.Dx() != 320 || b.Dy() != 320 {
+			t.Errorf("%s: thumbnail of %v, want 320x320", f.Codec, b)
+		}
+		if off := colorOff(m, thumb); off > 12 {
+			t.Errorf("%s: the thumbnail's colors are %.1f off", f.Codec, off)
 		}
 	}
 }
 
-// encodeH264 makes one key frame of what a lavfi source draws.
-func encodeH264(t *testing.T, source string) []byte {
-	t.Helper()
-	out, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-frames:v", "1", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-f", "h264", "pipe:1").Output()
-	if err != nil {
-		t.Fatalf("ffmpeg is needed with libx264: %v", err)
+func apart(p fleet.PDQ, text string) (d int) {
+	var q fleet.PDQ
+	if err := q.UnmarshalText([]byte(text)); err != nil {
+		panic(err)
 	}
-	return out
+	for i := range p {
+		for x := p[i] ^ q[i]; x != 0; x &= x - 1 {
+			d++
+		}
+	}
+	return d
 }
 
-// TestH264Luma holds the worker's luma against FFmpeg's own Y plane: the coded
-// one, cropped, its range not stretched.
-func TestH264Luma(t *testing.T) {
-	data := encodeH264(t, "testsrc2=size=322x182")
-	cmd := exec.Command("ffmpeg", "-v", "error", "-f", "h264", "-i", "pipe:0", "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "yuv420p", "pipe:1")
-	cmd.Stdin = bytes.NewReader(data)
-	yuv, err := cmd.Output()
+// colorOff compares mean colors on an 8x8 grid.
+func colorOff(a, b image.Image) float64 {
+	sum := 0.0
+	for i := range 64 {
+		ra, rb := cell(a, i), cell(b, i)
+		for k := range ra {
+			sum += max(ra[k]-rb[k], rb[k]-ra[k])
+		}
+	}
+	return sum / 64 / 3
+}
+
+func cell(m image.Image, i int) (mean [3]float64) {
+	b := m.Bounds()
+	w, h := b.Dx()/8, b.Dy()/8
+	for y := i / 8 * h; y < (i/8+1)*h; y++ {
+		for x := i % 8 * w; x < (i%8+1)*w; x++ {
+			r, g, bl, _ := m.At(b.Min.X+x, b.Min.Y+y).RGBA()
+			for k, v := range []uint32{r, g, bl} {
+				mean[k] += float64(v>>8) / float64(w*h)
+			}
+		}
+	}
+	return mean
+}
+
+func TestReadGray(t *testing.T) {
+	r := reader(t, capture.Options{Width: 1, Worker: withoutFFmpeg(t)})
+	data := pgmOf("clouds", 640, 360)
+	before := sha256.Sum256(data)
+	got, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.PGM, Data: data})
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := worker.New(worker.Options{}).Decode(t.Context(), fleet.H264, data)
-	if err != nil {
+	if _, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.JPEG, Data: jpegOf(t, street(640, 360))}); err != nil {
 		t.Fatal(err)
 	}
-	if img.Y.Width != 322 || img.Y.Height != 182 || !bytes.Equal(img.Y.Pix, yuv[:322*182]) {
-		t.Errorf("luma of %v differs from the coded plane", &img.Y)
+	if sha256.Sum256(data) != before {
+		t.Error("a later frame was decoded into the data of an earlier one")
+	}
+	if got.Width != 640 || got.Height != 360 {
+		t.Errorf("size %dx%d", got.Width, got.Height)
+	}
+	thumb, err := jpeg.Decode(bytes.NewReader(got.Thumbnail))
+	if err != nil || thumb.Bounds() != image.Rect(0, 0, 320, 180) {
+		t.Errorf("thumbnail %v: %v", thumb.Bounds(), err)
+	}
+	if _, gray := thumb.(*image.Gray); !gray {
+		t.Errorf("the thumbnail of a gray frame is %T", thumb)
 	}
 }
 
-func TestRefusals(t *testing.T) {
-	r := capture.New(capture.Options{})
-	none := capture.New(capture.Options{Worker: worker.Options{Path: "/nonexistent/ffmpeg"}})
+func TestReadWithoutThumbnail(t *testing.T) {
+	r := reader(t, capture.Options{NoThumbnail: true, Worker: withoutFFmpeg(t)})
+	got, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.JPEG, Data: jpegOf(t, street(200, 100))})
+	if err != nil || got.Thumbnail != nil {
+		t.Errorf("thumbnail of %d bytes, %v: want none", len(got.Thumbnail), err)
+	}
+}
+
+func TestReadSmall(t *testing.T) {
+	r := reader(t, capture.Options{Worker: withoutFFmpeg(t)})
+	for _, size := range [][2]int{{1, 1}, {4, 300}, {300, 3}, {5, 5}, {321, 1}} {
+		got, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.JPEG, Data: jpegOf(t, street(size[0], size[1]))})
+		if err != nil {
+			t.Errorf("%v: %v", size, err)
+		}
+		if _, err := jpeg.Decode(bytes.NewReader(got.Thumbnail)); err != nil {
+			t.Errorf("%v: thumbnail: %v", size, err)
+		}
+		if min(size[0], size[1]) < 5 && got.Fingerprint != (fleet.Fingerprint{}) {
+			t.Errorf("%v: fingerprint %+v, want the empty one", size, got.Fingerprint)
+		}
+	}
+}
+
+func TestReadRefusals(t *testing.T) {
+	r := reader(t, capture.Options{Worker: withoutFFmpeg(t), Limits: codec.Limits{Pixels: 1 << 20}})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
 	for _, c := range []struct {
-		name   string
-		reader *capture.Reader
-		frame  fleet.Frame
-		want   fleet.Cause
-		text   string
+		name string
+		ctx  context.Context
+		f    fleet.Frame
+		want fleet.Cause
 	}{
-		{"no ffmpeg", none, fleet.Frame{Codec: fleet.H264, Data: []byte{0, 0, 0, 1}}, fleet.CauseUnsupportedCodec, "install ffmpeg"},
-		{"junk video", r, fleet.Frame{Codec: fleet.H264, Data: bytes.Repeat([]byte("junk"), 500)}, fleet.CauseCorrupt, ""},
-		{"junk jpeg", r, fleet.Frame{Codec: fleet.JPEG, Data: []byte("GIF89a")}, fleet.CauseCorrupt, ""},
-		{"unknown", r, fleet.Frame{Codec: "av1", Data: []byte{1}}, fleet.CauseUnsupportedCodec, "av1"},
+		{"empty", t.Context(), fleet.Frame{Codec: fleet.JPEG}, fleet.CauseCorrupt},
+		{"a page", t.Context(), fleet.Frame{Codec: fleet.JPEG, Data: []byte("<html>")}, fleet.CauseCorrupt},
+		{"large PGM", t.Context(), fleet.Frame{Codec: fleet.PGM, Data: []byte("P5 99999 99999 255\n")}, fleet.CauseTooLarge},
+		{"large PNG", t.Context(), fleet.Frame{Codec: fleet.PNG, Data: pngOf(t, image.NewGray(image.Rect(0, 0, 2000, 2000)))}, fleet.CauseTooLarge},
+		{"H.264 without FFmpeg", t.Context(), fleet.Frame{Codec: fleet.H264, Data: []byte{0, 0, 0, 1, 0x67}}, fleet.CauseUnsupportedCodec},
+		{"unknown codec", t.Context(), fleet.Frame{Codec: "av1", Data: []byte{1}}, fleet.CauseUnsupportedCodec},
+		{"too late", gone, fleet.Frame{Codec: fleet.JPEG, Data: jpegOf(t, street(64, 64))}, fleet.CauseTimeout},
 	} {
-		_, err := c.reader.Read(t.Context(), c.frame)
-		ce, ok := errors.AsType[*fleet.CameraError](err)
-		if !ok || ce.Cause != c.want || !strings.Contains(err.Error(), c.text) {
-			t.Errorf("%s: %v, want %s with %q", c.name, err, c.want, c.text)
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := r.Read(c.ctx, c.f); cause(err) != c.want {
+				t.Errorf("Read: %v (%s), want %s", err, cause(err), c.want)
+			}
+		})
+	}
+	if got := r.Codecs(); slices.Contains(got, fleet.H264) || !slices.Contains(got, fleet.JPEG) {
+		t.Errorf("Codecs() = %v without FFmpeg", got)
+	}
+}
+
+// TestReadStream reads key frames as cameras stream them.
+func TestReadStream(t *testing.T) {
+	r := reader(t, capture.Options{})
+	for c, encoder := range map[fleet.Codec]string{fleet.H264: "libx264", fleet.H265: "libx265"} {
+		muxer := map[fleet.Codec]string{fleet.H264: "h264", fleet.H265: "hevc"}[c]
+		data, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360", "-frames:v", "1",
+			"-c:v", encoder, "-pix_fmt", "yuv420p", "-f", muxer, "-").Output()
+		if err != nil {
+			t.Fatalf("encode %s (the tests need ffmpeg): %v", c, err)
+		}
+		got, err := r.Read(t.Context(), fleet.Frame{Codec: c, Data: data})
+		if err != nil {
+			t.Fatalf("%s: %v", c, err)
+		}
+		thumb, err := jpeg.Decode(bytes.NewReader(got.Thumbnail))
+		if err != nil || thumb.Bounds() != image.Rect(0, 0, 320, 180) {
+			t.Errorf("%s: thumbnail: %v", c, err)
+		}
+		if _, inColor := thumb.(*image.YCbCr); !inColor || got.Width != 640 || got.Height != 360 || got.Fingerprint.PDQQuality < 50 || got.Quality.Contrast < 20 {
+			t.Errorf("%s: %T, %dx%d, quality %d, %+v", c, thumb, got.Width, got.Height, got.Fingerprint.PDQQuality, got.Quality)
 		}
 	}
 }
 
-func TestWorkerDeadline(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	_, err := worker.New(worker.Options{}).Decode(ctx, fleet.H264, encodeH264(t, "testsrc2=size=1920x1080"))
-	if ce, ok := errors.AsType[*fleet.CameraError](err); !ok || ce.Cause != fleet.CauseDeadline {
-		t.Errorf("%v, want deadline", err)
+func ExampleReader_Read() {
+	r, err := capture.New(capture.Options{NoThumbnail: true})
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
+	res, err := r.Read(context.Background(), fleet.Frame{Codec: fleet.PGM, Data: pgmOf("clouds", 640, 360)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(res.Width, res.Height, res.Fingerprint.PDQQuality)
+	fmt.Println(res.Fingerprint.PDQ)
+	// Output:
+	// 640 360 100
+	// 1dcb02fa0dcb607ca224badcad8fbb1195931192ba03df8f709e823cc22ffc63
 }
 
-func TestCodecs(t *testing.T) {
-	if cs := capture.New(capture.Options{Worker: worker.Options{Path: "/nonexistent/ffmpeg"}}).Codecs(); len(cs) != 3 {
-		t.Errorf("without ffmpeg: %v", cs)
-	}
-	if cs := capture.New(capture.Options{}).Codecs(); len(cs) != 5 {
-		t.Errorf("with ffmpeg: %v", cs)
-	}
-}
-
-func BenchmarkRead1080pJPEG(b *testing.B) {
-	p := synthetic.Gray("clouds", 1920, 1080)
-	var j bytes.Buffer
-	if err := stdjpeg.Encode(&j, &image.Gray{Pix: p.Pix, Stride: 1920, Rect: image.Rect(0, 0, 1920, 1080)}, nil); err != nil {
-		b.Fatal(err)
-	}
-	r := capture.New(capture.Options{})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := r.Read(b.Context(), fleet.Frame{Codec: fleet.JPEG, Data: j.Bytes()}); err != nil {
-			b.Fatal(err)
-		}
+func BenchmarkRead(b *testing.B) {
+	data := jpegOf(b, street(1920, 1080))
+	for name, o := range map[string]capture.Options{"1080p": {}, "1080p-no-thumbnail": {NoThumbnail: true}} {
+		b.Run(name, func(b *testing.B) {
+			r := reader(b, o)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				if _, err := r.Read(b.Context(), fleet.Frame{Codec: fleet.JPEG, Data: data}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

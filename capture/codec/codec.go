@@ -1,152 +1,118 @@
-// Package codec holds what all decoders share: the luma plane they make, and
-// the limits they keep.
+// Package codec is where frames become pictures: what all decoders share, and
+// the two that are too small for a folder of their own.
 //
-//	bytes ──jpeg, h264, worker, PNG, PGM──► Plane: luma as coded, 8 bit
+//	JPEG ── codec/jpeg ───┐
+//	H.264, H.265 ─ worker ┼──► Picture: luma plane (+ chroma, + exact luma)
+//	PNG, PGM ── codec ────┘
 //
-// Luma is the coded Y plane, cropped as the stream says, its range never
-// expanded: fingerprints of the same picture are then equal whatever decoded
-// it. Colour PNG has no Y plane: 0.299 R + 0.587 G + 0.114 B.
+// Luma is the coded Y plane, cropped as the stream says. Its range is never
+// expanded, so the same picture gives the same bytes whichever decoder read it.
 package codec
 
 import (
-	"bytes"
-	"fmt"
-	"image"
-	"image/color"
-	"image/png"
-	"strconv"
+	"cmp"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// The limits of one frame. An 8K camera has 33 million pixels.
-const (
-	MaxPixels = 8192 * 4320
-	MaxBytes  = 16 << 20
-	MinSide   = 16
-)
-
-// Plane is one plane of 8-bit samples.
+// Plane is one component of a picture, a byte per sample, row by row.
+// Sample (x, y) is Pix[y*Stride+x]. Bytes beyond Width in a row, and beyond the
+// last row, belong to the decoder and mean nothing.
 type Plane struct {
 	Pix           []byte
 	Width, Height int
 	Stride        int
 }
 
-// NewPlane returns a plane over buf if that is large enough, or a new one.
-func NewPlane(w, h int, buf []byte) Plane {
-	if n := w * h; cap(buf) >= n {
-		buf = buf[:n]
-	} else {
-		buf = make([]byte, n)
-	}
-	return Plane{Pix: buf, Width: w, Height: h, Stride: w}
+// Row returns the samples of row y.
+func (p Plane) Row(y int) []byte { return p.Pix[y*p.Stride : y*p.Stride+p.Width : y*p.Stride+p.Width] }
+
+// Valid says whether Pix holds all the samples that the other fields promise.
+func (p Plane) Valid() bool {
+	return p.Width > 0 && p.Height > 0 && p.Stride >= p.Width && len(p.Pix) >= (p.Height-1)*p.Stride+p.Width
 }
 
-// Row returns row y.
-func (p *Plane) Row(y int) []byte { return p.Pix[y*p.Stride : y*p.Stride+p.Width] }
+// Resize gives p the size, keeping its memory where that is large enough.
+// The samples are undefined afterwards.
+func (p *Plane) Resize(width, height, stride int) {
+	n := stride * height
+	if cap(p.Pix) < n {
+		p.Pix = make([]byte, n)
+	}
+	*p = Plane{Pix: p.Pix[:n], Width: width, Height: height, Stride: stride}
+}
 
-// Image is what a decoder makes: luma, and chroma when it was asked for.
-type Image struct {
+// Picture is a decoded frame. Chroma planes are there when they were asked for
+// and the frame has them; each covers the whole picture at its own size.
+type Picture struct {
 	Y      Plane
-	Cb, Cr Plane // empty for a gray picture, or smaller than Y
-	Studio bool  // luma is 16..235 and not 0..255
+	Cb, Cr Plane
 
-	// Exact is luma that was computed from colours, before rounding; nil where
-	// luma was coded.
+	// Exact is the luma before rounding, of color pictures that were not coded
+	// as luma: 0.299 R + 0.587 G + 0.114 B, Y.Width samples a row. Nil otherwise.
 	Exact []float32
 }
 
-// CheckSize refuses sizes that no camera has, before anything is allocated.
-func CheckSize(w, h int) error {
-	if w < MinSide || h < MinSide {
-		return fleet.Errorf(fleet.CauseCorrupt, "the picture claims %dx%d pixels: no camera has that few", w, h)
+// HasChroma says whether the picture came with color.
+func (p *Picture) HasChroma() bool { return p.Cb.Valid() && p.Cr.Valid() }
+
+// GridSize is the side of a Grid.
+const GridSize = 64
+
+// Grid is a picture reduced to 64x64 luma samples: what all fingerprints of a
+// frame are computed from.
+type Grid struct {
+	Pix  [GridSize * GridSize]float32 // row by row
+	X, Y [GridSize]float32            // where each column and row has its centre, as a share of width and height
+}
+
+// Limits bound what one frame may cost. They are checked against what a frame
+// claims before memory is taken for it.
+type Limits struct {
+	Pixels int // width times height; default 8192*4320, the largest H.264 level
+	Bytes  int // of the coded frame; default 16 MiB
+	Scans  int // of a progressive JPEG; default 100
+}
+
+// maxSide is what fleet.Reading can say, and what JPEG can.
+const maxSide = 65535
+
+// WithDefaults returns l with its zero fields filled.
+func (l Limits) WithDefaults() Limits {
+	l.Pixels = cmp.Or(l.Pixels, 8192*4320)
+	l.Bytes = cmp.Or(l.Bytes, 16<<20)
+	l.Scans = cmp.Or(l.Scans, 100)
+	return l
+}
+
+// CheckBytes refuses a coded frame of n bytes that is empty or too long.
+func (l Limits) CheckBytes(n int) error {
+	if n == 0 {
+		return fleet.Errorf(fleet.CauseCorrupt, "the frame is empty")
 	}
-	if w > 1<<16-1 || h > 1<<16-1 || w*h > MaxPixels {
-		return fleet.Errorf(fleet.CauseTooLarge, "the picture claims %dx%d pixels, at most %d million are read", w, h, MaxPixels/1_000_000)
+	if n > l.Bytes {
+		return fleet.Errorf(fleet.CauseTooLarge, "the frame has %d bytes: at most %d are read", n, l.Bytes)
 	}
 	return nil
 }
 
-// PNG decodes a PNG.
-func PNG(data []byte) (*Image, error) {
-	conf, err := png.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return nil, fleet.Errorf(fleet.CauseCorrupt, "PNG: %v", err)
+// CheckSize refuses a picture without area and one beyond the limits.
+func (l Limits) CheckSize(width, height int) error {
+	if width <= 0 || height <= 0 {
+		return fleet.Errorf(fleet.CauseCorrupt, "the picture claims a size of %dx%d", width, height)
 	}
-	if err := CheckSize(conf.Width, conf.Height); err != nil {
-		return nil, err
+	if width > maxSide || height > maxSide || width > l.Pixels/height {
+		return fleet.Errorf(fleet.CauseTooLarge, "the picture claims %dx%d pixels: at most %d are decoded", width, height, l.Pixels)
 	}
-	src, err := png.Decode(bytes.NewReader(data))
-	if err != nil {
-		return nil, fleet.Errorf(fleet.CauseCorrupt, "PNG: %v", err)
-	}
-	img := &Image{Y: NewPlane(conf.Width, conf.Height, nil)}
-	if g, ok := src.(*image.Gray); ok {
-		for y := range conf.Height {
-			copy(img.Y.Row(y), g.Pix[y*g.Stride:])
-		}
-		return img, nil
-	}
-	// Thumbnails want colour; a quarter of it is enough.
-	img.Cb, img.Cr = NewPlane((conf.Width+1)/2, (conf.Height+1)/2, nil), NewPlane((conf.Width+1)/2, (conf.Height+1)/2, nil)
-	img.Exact = make([]float32, 0, conf.Width*conf.Height)
-	b := src.Bounds()
-	for y := range conf.Height {
-		row := img.Y.Row(y)
-		for x := range row {
-			r16, g16, b16, _ := src.At(b.Min.X+x, b.Min.Y+y).RGBA()
-			r, g, bl := uint8(r16>>8), uint8(g16>>8), uint8(b16>>8)
-			v := 0.299*float32(r) + 0.587*float32(g) + 0.114*float32(bl)
-			img.Exact = append(img.Exact, v)
-			row[x] = uint8(v + 0.5)
-			if x&1 == 0 && y&1 == 0 {
-				_, cb, cr := color.RGBToYCbCr(r, g, bl)
-				img.Cb.Row(y / 2)[x/2], img.Cr.Row(y / 2)[x/2] = cb, cr
-			}
-		}
-	}
-	return img, nil
+	return nil
 }
 
-// PGM decodes a binary PGM (P5) of 8 bits.
-func PGM(data []byte) (*Image, error) {
-	rest := data
-	field := func() string {
-		for len(rest) > 0 && (rest[0] <= ' ' || rest[0] == '#') {
-			if rest[0] == '#' {
-				i := bytes.IndexByte(rest, '\n')
-				if i < 0 {
-					rest = nil
-					break
-				}
-				rest = rest[i:]
-			}
-			rest = rest[1:]
-		}
-		i := bytes.IndexAny(rest, " \t\r\n")
-		if i < 0 || i > 8 {
-			return ""
-		}
-		f := string(rest[:i])
-		rest = rest[i:]
-		return f
-	}
-	magic := field()
-	w, err1 := strconv.Atoi(field())
-	h, err2 := strconv.Atoi(field())
-	most := field()
-	if magic != "P5" || err1 != nil || err2 != nil || most != "255" || len(rest) == 0 {
-		return nil, fleet.Errorf(fleet.CauseCorrupt, "PGM: want P5 with 8 bits")
-	}
-	if err := CheckSize(w, h); err != nil {
-		return nil, err
-	}
-	if rest = rest[1:]; len(rest) < w*h {
-		return nil, fleet.Errorf(fleet.CauseCorrupt, "PGM: %d bytes for %dx%d pixels", len(rest), w, h)
-	}
-	return &Image{Y: Plane{Pix: rest[:w*h], Width: w, Height: h, Stride: w}}, nil
+// Corrupt is the error for a frame that is not what it says it is.
+func Corrupt(format string, args ...any) error {
+	return fleet.Errorf(fleet.CauseCorrupt, format, args...)
 }
 
-// String tells the plane's size, for errors.
-func (p *Plane) String() string { return fmt.Sprintf("%dx%d", p.Width, p.Height) }
+// Unsupported is the error for a sound frame that the decoder does not read.
+func Unsupported(format string, args ...any) error {
+	return fleet.Errorf(fleet.CauseUnsupportedCodec, format, args...)
+}

@@ -1,278 +1,142 @@
-// Package pdq computes PDQ-256, the perceptual hash of facebook/ThreatExchange,
-// with its quality, bit for bit as the reference does on luma planes.
+// Package pdq computes PDQ, the 256-bit perceptual hash whose reference
+// implementation belongs to ThreatExchange, bit for bit from one luma plane.
 //
-//	luma ──two box filters each way, sampled──► 64x64 ──DCT──► 16x16 ──median──► 256 bits
+//	plane ──two box passes, seen only at 64x64 points──► grid ──┬─ gradients ──► quality 0..100
+//	                                                            └─ 16x16 DCT ──median──► 256 bits
 //
-// The reference filters the whole picture and keeps 64x64 samples of it. The
-// filter is linear and separable, so only those samples are computed here: each
-// pixel is read about once.
+// The reference filters the whole plane twice and then keeps 4096 samples of
+// it. Both filters are linear and separable, so here only those samples are
+// computed, in integers where the filter's weights are integers. What remains
+// is evaluated in float64: nearer to the exact value than the reference's
+// float32, and equal to it wherever no two coefficients tie at the median.
 package pdq
 
 import (
 	"math"
-	"sync"
+	"slices"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-const (
-	side = 64 // of the plane that is hashed
-	bits = 16 // of the hash, each way
+// Version names the rule that the hashes of this package follow. Hashes of
+// different versions must not be compared.
+const Version = "pdq-256/1"
 
-	// minSide is below what the reference hashes.
-	minSide = 5
-)
+// smallest is the side below which the reference gives the empty hash.
+const smallest = 5
 
-// Buffer64 is a picture reduced to 64x64, row by row, in the range 0..255.
-type Buffer64 [side * side]float32
-
-// Reduce reduces a luma plane of at least 5x5 to 64x64 as PDQ does.
-func Reduce(p codec.Plane, out *Buffer64) {
-	if p.Width == side && p.Height == side {
-		for y := range side {
-			for x, v := range p.Row(y) {
-				out[y*side+x] = float32(v)
-			}
-		}
-		return
-	}
-	cols, rows := kernels(p.Width), kernels(p.Height)
-	acc := accumulators.Get().(*accumulator)
-	defer accumulators.Put(acc)
-	acc.grow(p.Width)
-	for i := range rows {
-		line := acc.vertical(p, &rows[i])
-		for j := range cols {
-			k := &cols[j]
-			sum := 0.0
-			for n, w := range k.weights {
-				sum += w * line[k.from+n]
-			}
-			out[i*side+j] = float32(sum)
-		}
-	}
+// A Hasher holds the memory that hashing takes, so that a stream of frames of
+// one size allocates nothing. The zero Hasher is ready. It serves one caller at
+// a time.
+type Hasher struct {
+	rows, cols filter
+	columns    codec.Columns // of one output row
+	exact      []float64     // the same where weights are no integers
+	coef       [hashSize * hashSize]float64
+	part       [hashSize * codec.GridSize]float64
+	sorted     [hashSize * hashSize]float64
 }
 
-// ReduceExact is Reduce for luma that was computed from colours and not rounded:
-// w*h values, row by row.
-func ReduceExact(luma []float32, w, h int, out *Buffer64) {
-	if w == side && h == side {
-		copy(out[:], luma)
-		return
+// Sum returns the hash of a plane with its quality, 0..100. A plane with a side
+// below 5 samples has the empty hash and quality 0. Hashes with a quality below
+// 50 say little: nearly flat pictures match each other by chance.
+func (h *Hasher) Sum(p codec.Plane) (fleet.PDQ, uint8) {
+	var g codec.Grid
+	if !h.Reduce(p, &g) {
+		return fleet.PDQ{}, 0
 	}
-	cols, rows := kernels(w), kernels(h)
-	line := make([]float64, w)
-	for i := range rows {
-		clear(line)
-		for n, wt := range rows[i].weights {
-			at := (rows[i].from + n) * w
-			for x, v := range luma[at : at+w] {
-				line[x] += wt * float64(v)
-			}
-		}
-		for j := range cols {
-			sum := 0.0
-			for n, wt := range cols[j].weights {
-				sum += wt * line[cols[j].from+n]
-			}
-			out[i*side+j] = float32(sum)
-		}
-	}
+	return h.SumGrid(&g), Quality(&g)
 }
 
-// kernel is what one sample takes of the input: weights from index `from` on.
-type kernel struct {
-	from    int
-	weights []float64
-	counts  []uint32 // weights times scale, when these are whole numbers
-	scale   float64
+// SumGrid returns the hash of a picture that was reduced before.
+func (h *Hasher) SumGrid(g *codec.Grid) fleet.PDQ {
+	h.transform(g)
+	return h.bits(&h.coef)
 }
 
-// kernels returns the 64 kernels along a side of n pixels: the impulse response
-// of two box filters of width (n+127)/128, cut and normalised at the edges as
-// the reference does, at the places int((i+0.5)*n/64).
-func kernels(n int) (ks [side]kernel) {
-	w := (n + 127) / 128
-	window := func(o int) (lo, hi int) { // [lo, hi)
-		lo = o + (w+2)/2 - w
-		return max(lo, 0), min(lo+w, n)
-	}
-	for i := range ks {
-		at := int((float64(i) + 0.5) * float64(n) / side)
-		lo, hi := window(at)
-		from, _ := window(lo)
-		_, to := window(hi - 1)
-		k := kernel{from: from, weights: make([]float64, to-from), scale: 1 / float64(w*w)}
-		whole := hi-lo == w
-		counts := make([]uint32, to-from)
-		for o := lo; o < hi; o++ {
-			a, b := window(o)
-			whole = whole && b-a == w
-			for x := a; x < b; x++ {
-				k.weights[x-from] += 1 / float64(hi-lo) / float64(b-a)
-				counts[x-from]++
-			}
-		}
-		if whole {
-			k.counts = counts
-		}
-		ks[i] = k
-	}
-	return ks
+// Sum hashes one plane with a Hasher of its own.
+func Sum(p codec.Plane) (fleet.PDQ, uint8) {
+	var h Hasher
+	return h.Sum(p)
 }
 
-// accumulator holds one reduced line.
-type accumulator struct {
-	ints   []uint32
-	floats []float64
-}
-
-var accumulators = sync.Pool{New: func() any { return new(accumulator) }}
-
-func (a *accumulator) grow(n int) {
-	if cap(a.ints) < n {
-		a.ints, a.floats = make([]uint32, n), make([]float64, n)
-	}
-	a.ints, a.floats = a.ints[:n], a.floats[:n]
-}
-
-// vertical returns the weighted sum of the kernel's rows: in whole numbers
-// where the kernel has them, which is all but the edges.
-func (a *accumulator) vertical(p codec.Plane, k *kernel) []float64 {
-	if k.counts == nil {
-		clear(a.floats)
-		for n, w := range k.weights {
-			for x, v := range p.Row(k.from + n) {
-				a.floats[x] += w * float64(v)
-			}
-		}
-		return a.floats
-	}
-	clear(a.ints)
-	for n, w := range k.counts {
-		row := p.Row(k.from + n)
-		sums := a.ints[:len(row)]
-		for x, v := range row {
-			sums[x] += w * uint32(v)
-		}
-	}
-	for x, v := range a.ints {
-		a.floats[x] = float64(v) * k.scale
-	}
-	return a.floats
-}
-
-// Sum hashes a luma plane. A plane less than 5 pixels wide or high has the zero
-// hash and quality 0.
-func Sum(p codec.Plane) (hash fleet.PDQ, quality uint8) {
-	if p.Width < minSide || p.Height < minSide {
-		return hash, 0
-	}
-	b := buffers.Get().(*Buffer64)
-	defer buffers.Put(b)
-	Reduce(p, b)
-	return b.Hash(), b.Quality()
-}
-
-var buffers = sync.Pool{New: func() any { return new(Buffer64) }}
-
-// Quality is 0 for a plane without gradients, and 100 for a detailed one. Below
-// 50 the hash says little.
-func (b *Buffer64) Quality() uint8 {
+// Quality says how much structure a reduced picture has, 0..100: the gradients
+// between neighbors, each cut to whole percents, summed and divided by 90.
+func Quality(g *codec.Grid) uint8 {
+	const n = codec.GridSize
 	sum := 0
-	add := func(u, v float32) {
-		d := int((u - v) * 100 / 255) // truncated, as the reference does
-		if d < 0 {
-			d = -d
+	for i := range n - 1 {
+		for j := range n {
+			sum += gradient(g.Pix[i*n+j], g.Pix[(i+1)*n+j])
 		}
-		sum += d
 	}
-	for y := range side {
-		for x := range side {
-			if y < side-1 {
-				add(b[y*side+x], b[(y+1)*side+x])
-			}
-			if x < side-1 {
-				add(b[y*side+x], b[y*side+x+1])
-			}
+	for i := range n {
+		row := g.Pix[i*n : i*n+n]
+		for j := range n - 1 {
+			sum += gradient(row[j], row[j+1])
 		}
 	}
 	return uint8(min(100, sum/90))
 }
 
-// basis holds rows 1..16 of the 64-point DCT-II.
-var basis = func() (d [bits][side]float32) {
-	scale := math.Sqrt(2.0 / side)
-	for i := range bits {
-		for j := range side {
-			d[i][j] = float32(scale * math.Cos(math.Pi/(2*side)*float64(i+1)*float64(2*j+1)))
+func gradient(u, v float32) int {
+	d := int(float32(u-v) * 100 / 255) // cut towards zero, as the reference does
+	if d < 0 {
+		return -d
+	}
+	return d
+}
+
+const hashSize = 16
+
+// basis is rows 1 to 16 of the 64-point DCT-II.
+var basis = func() (d [hashSize][codec.GridSize]float64) {
+	for i := range d {
+		for j := range d[i] {
+			d[i][j] = math.Sqrt(2.0/codec.GridSize) * math.Cos(math.Pi/2/codec.GridSize*float64(i+1)*float64(2*j+1))
 		}
 	}
 	return d
 }()
 
-// Hash returns the 256 bits of the plane.
-func (b *Buffer64) Hash() (hash fleet.PDQ) {
-	var half [bits][side]float32
-	for i := range bits {
-		row := &half[i]
-		for k := range side {
-			w := basis[i][k]
-			src := b[k*side : k*side+side]
-			for j, v := range src {
-				row[j] += w * v
+// transform computes the 16x16 coefficients B = D G Dᵀ.
+func (h *Hasher) transform(g *codec.Grid) {
+	const n = codec.GridSize
+	for i := range hashSize {
+		acc := h.part[i*n : i*n+n]
+		clear(acc)
+		for k := range n {
+			d := basis[i][k]
+			for j, v := range g.Pix[k*n : k*n+n] {
+				acc[j] += float64(d * float64(v))
 			}
 		}
 	}
-	var coefs, sorted [bits * bits]float32
-	for i := range bits {
-		for j := range bits {
-			var s float32
-			for k, v := range &half[i] {
-				s += v * basis[j][k]
+	for i := range hashSize {
+		row := (*[n]float64)(h.part[i*n:])
+		for j := range hashSize {
+			d := &basis[j]
+			var a, b float64
+			for k := 0; k < n; k += 2 {
+				a += float64(row[k] * d[k])
+				b += float64(row[k+1] * d[k+1])
 			}
-			coefs[i*bits+j] = s
+			h.coef[i*hashSize+j] = a + b
 		}
 	}
-	sorted = coefs
-	median := nth(sorted[:], len(sorted)/2-1)
-	for k, v := range coefs {
-		if v > median {
-			// Bit k is bit k%16 of word k/16; the text begins with word 15.
-			hash[31-k/8] |= 1 << (k % 8)
-		}
-	}
-	return hash
 }
 
-// nth returns the n-th smallest value (quickselect); it reorders v.
-func nth(v []float32, n int) float32 {
-	lo, hi := 0, len(v)-1
-	for lo < hi {
-		pivot := v[(lo+hi)/2]
-		i, j := lo, hi
-		for i <= j {
-			for v[i] < pivot {
-				i++
-			}
-			for v[j] > pivot {
-				j--
-			}
-			if i <= j {
-				v[i], v[j] = v[j], v[i]
-				i++
-				j--
-			}
-		}
-		switch {
-		case n <= j:
-			hi = j
-		case n >= i:
-			lo = i
-		default:
-			return v[n]
+// bits sets a bit for each coefficient above the median, which is the 128th
+// smallest of the 256. Bit k of the hash's number is coefficient k.
+func (h *Hasher) bits(c *[hashSize * hashSize]float64) (p fleet.PDQ) {
+	h.sorted = *c
+	slices.Sort(h.sorted[:])
+	median := h.sorted[len(c)/2-1]
+	for k, v := range c {
+		if v > median {
+			p[len(p)-1-k/8] |= 1 << (k % 8)
 		}
 	}
-	return v[lo]
+	return p
 }

@@ -1,32 +1,27 @@
 package pdq_test
 
 import (
+	"crypto/sha256"
 	"encoding/csv"
+	"encoding/hex"
 	"fmt"
-	"math"
 	"math/bits"
 	"os"
-	"slices"
+	"path/filepath"
 	"strconv"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"github.com/shutterfleet/shutterfleet/capture/codec"
-	"github.com/shutterfleet/shutterfleet/capture/internal/synthetic"
+	"github.com/shutterfleet/shutterfleet/capture/codec/codectest"
 	"github.com/shutterfleet/shutterfleet/capture/pdq"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-func Example() {
-	hash, quality := pdq.Sum(synthetic.Gray("clouds", 512, 512))
-	fmt.Println(hash, quality)
-	// Output: 3a0665fe7f4536c1060d516b8469768df7834b6e242e480e30de1987dd33df33 100
-}
-
-func rows(t *testing.T, file string) [][]string {
+// rows reads a table of testdata, whose expected numbers were computed by the
+// reference implementation on pictures that codectest draws.
+func rows(t testing.TB, name string) []map[string]string {
 	t.Helper()
-	f, err := os.Open(file)
+	f, err := os.Open(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,10 +30,18 @@ func rows(t *testing.T, file string) [][]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all[1:]
+	var out []map[string]string
+	for _, r := range all[1:] {
+		m := map[string]string{}
+		for i, k := range all[0] {
+			m[k] = r[i]
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
-func number(t *testing.T, s string) int {
+func number(t testing.TB, s string) int {
 	t.Helper()
 	n, err := strconv.Atoi(s)
 	if err != nil {
@@ -47,139 +50,122 @@ func number(t *testing.T, s string) int {
 	return n
 }
 
-func distance(a, b fleet.PDQ) (n int) {
+func distance(a, b fleet.PDQ) (d int) {
 	for i := range a {
-		n += bits.OnesCount8(a[i] ^ b[i])
+		d += bits.OnesCount8(a[i] ^ b[i])
 	}
-	return n
+	return d
 }
 
-// padded returns p with a stride larger than its width and bytes after it that
-// must not be read.
-func padded(p codec.Plane) codec.Plane {
-	q := codec.Plane{Width: p.Width, Height: p.Height, Stride: p.Width + 13}
-	q.Pix = slices.Repeat([]byte{0xaa}, q.Stride*p.Height)
-	for y := range p.Height {
-		copy(q.Pix[y*q.Stride:], p.Row(y))
-	}
-	return q
-}
-
-// check holds a hash against a row's class: firm rows are equal on every build
-// of the reference, thin ones may swap one pair of bits, undefined ones are
-// noise.
-func check(t *testing.T, name, class string, got, want fleet.PDQ, q, wantQ uint8) {
+func parse(t testing.TB, s string) (p fleet.PDQ) {
 	t.Helper()
-	if q != wantQ {
-		t.Errorf("%s: quality %d, want %d", name, q, wantQ)
-	}
-	most := map[string]int{"firm": 0, "tiny": 0, "thin": 2, "undefined": 256}[class]
-	if d := distance(got, want); d > most {
-		t.Errorf("%s (%s): %d bits off\n got %s\nwant %s", name, class, d, got, want)
-	}
-}
-
-func parse(t *testing.T, text string) (h fleet.PDQ) {
-	t.Helper()
-	if err := h.UnmarshalText([]byte(text)); err != nil {
+	if err := p.UnmarshalText([]byte(s)); err != nil {
 		t.Fatal(err)
 	}
-	return h
+	return p
 }
 
-func TestReference(t *testing.T) {
-	for _, r := range rows(t, "testdata/synthetic.csv") {
-		w, h := number(t, r[1]), number(t, r[2])
-		name := fmt.Sprintf("%s %dx%d", r[0], w, h)
-		p := synthetic.Gray(r[0], w, h)
-		hash, q := pdq.Sum(p)
-		check(t, name, r[3], hash, parse(t, r[5]), q, uint8(number(t, r[4])))
-		if again, q2 := pdq.Sum(padded(p)); again != hash || q2 != q {
-			t.Errorf("%s: another hash with another stride", name)
+func sha(b []byte) string { s := sha256.Sum256(b); return hex.EncodeToString(s[:]) }
+
+func TestSynthetic(t *testing.T) {
+	var h pdq.Hasher // one for all: sizes change under it
+	for _, r := range rows(t, "pdq_synthetic.csv") {
+		w, ht := number(t, r["w"]), number(t, r["h"])
+		pix := codectest.Gen(r["name"], w, ht)
+		if got := sha(pix); got != r["sha256_pixels"] {
+			t.Fatalf("%s %dx%d: the picture itself differs: %s", r["name"], w, ht, got)
+		}
+		for _, stride := range []int{w, w + 13} {
+			got, quality := h.Sum(codectest.Plane(r["name"], w, ht, stride))
+			if int(quality) != number(t, r["quality"]) {
+				t.Errorf("%s %dx%d: quality %d, want %s", r["name"], w, ht, quality, r["quality"])
+			}
+			if d := distance(got, parse(t, r["pdq"])); d != 0 && r["class"] != "undefined" {
+				t.Errorf("%s %dx%d (%s): %d bits from the reference", r["name"], w, ht, r["class"], d)
+			}
 		}
 	}
 }
 
-func TestReferenceColours(t *testing.T) {
-	for _, r := range rows(t, "testdata/synthetic-rgb.csv") {
-		w, h := number(t, r[3]), number(t, r[4])
-		var c [3]codec.Plane
-		for i := range c {
-			c[i] = synthetic.Gray(r[i], w, h)
-		}
-		luma := make([]float32, w*h)
+func TestSyntheticColour(t *testing.T) {
+	var h pdq.Hasher
+	for _, r := range rows(t, "pdq_synthetic_rgb.csv") {
+		w, ht := number(t, r["w"]), number(t, r["h"])
+		red, green, blue := codectest.Gen(r["r"], w, ht), codectest.Gen(r["g"], w, ht), codectest.Gen(r["b"], w, ht)
+		luma := make([]float32, w*ht)
 		for i := range luma {
-			luma[i] = 0.299*float32(c[0].Pix[i]) + 0.587*float32(c[1].Pix[i]) + 0.114*float32(c[2].Pix[i])
+			luma[i] = codec.Luma(red[i], green[i], blue[i])
 		}
-		var b pdq.Buffer64
-		pdq.ReduceExact(luma, w, h, &b)
-		check(t, r[0]+r[1]+r[2], r[5], b.Hash(), parse(t, r[7]), b.Quality(), uint8(number(t, r[6])))
+		var g codec.Grid
+		if !h.ReduceExact(luma, w, ht, &g) {
+			t.Fatal("not reduced")
+		}
+		if got := h.SumGrid(&g); got.String() != r["pdq"] {
+			t.Errorf("%s/%s/%s %dx%d: %s, want %s", r["r"], r["g"], r["b"], w, ht, got, r["pdq"])
+		}
+		if got := pdq.Quality(&g); int(got) != number(t, r["quality"]) {
+			t.Errorf("quality %d, want %s", got, r["quality"])
+		}
 	}
 }
 
-// plain is the published algorithm in float64, without any idea: filter the
-// whole picture, then sample it.
-func plain(p codec.Plane) (out [64][64]float64) {
-	w, h := p.Width, p.Height
-	img := make([]float64, w*h)
-	for y := range h {
-		for x, v := range p.Row(y) {
-			img[y*w+x] = float64(v)
+func TestDihedral(t *testing.T) {
+	var h pdq.Hasher
+	for _, r := range rows(t, "pdq_dihedral.csv") {
+		var g codec.Grid
+		w := number(t, r["w"])
+		if !h.Reduce(codectest.Plane(r["name"], w, number(t, r["h"]), w), &g) {
+			t.Fatal("not reduced")
 		}
-	}
-	box := func(n, stride, lines, step int) {
-		win := (n + 127) / 128
-		for l := range lines {
-			in := make([]float64, n)
-			for i := range in {
-				in[i] = img[l*step+i*stride]
-			}
-			for o := range in {
-				lo := max(0, o+(win+2)/2-win)
-				hi := min(n, o+(win+2)/2-win+win)
-				s := 0.0
-				for _, v := range in[lo:hi] {
-					s += v
-				}
-				img[l*step+o*stride] = s / float64(hi-lo)
+		d := h.SumDihedral(&g)
+		for name, got := range map[string]fleet.PDQ{
+			"original": d.Original, "rotate90": d.Rotate90, "rotate180": d.Rotate180, "rotate270": d.Rotate270,
+			"flipx": d.FlipX, "flipy": d.FlipY, "flipplus1": d.FlipPlus1, "flipminus1": d.FlipMinus1,
+		} {
+			if got.String() != r[name] {
+				t.Errorf("%s %s: %s, want %s", r["name"], name, got, r[name])
 			}
 		}
 	}
-	if w != 64 || h != 64 {
-		for range 2 {
-			box(w, 1, h, w)
-			box(h, w, w, 1)
-		}
-	}
-	for i := range out {
-		for j := range out[i] {
-			out[i][j] = img[int((float64(i)+0.5)*float64(h)/64)*w+int((float64(j)+0.5)*float64(w)/64)]
-		}
-	}
-	return out
 }
 
-func TestReduceAgainstPlain(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		w, h := rapid.IntRange(5, 700).Draw(t, "w"), rapid.IntRange(5, 400).Draw(t, "h")
-		p := synthetic.Gray(rapid.SampledFrom(synthetic.Names).Draw(t, "name"), w, h)
-		want := plain(p)
-		var b pdq.Buffer64
-		pdq.Reduce(p, &b)
-		for i := range want {
-			for j, v := range want[i] {
-				if d := math.Abs(v - float64(b[i*64+j])); d > 1e-4 {
-					t.Fatalf("(%d,%d) = %v, want %v", i, j, b[i*64+j], v)
-				}
-			}
+func TestSumRefusesBrokenPlanes(t *testing.T) {
+	for _, p := range []codec.Plane{
+		{}, {Pix: make([]byte, 10), Width: 100, Height: 100, Stride: 100}, {Pix: make([]byte, 100), Width: 10, Height: 10, Stride: 5},
+		{Pix: make([]byte, 16), Width: 4, Height: 4, Stride: 4},
+	} {
+		if got, q := pdq.Sum(p); got != (fleet.PDQ{}) || q != 0 {
+			t.Errorf("Sum(%dx%d) = %s, %d: want the empty hash", p.Width, p.Height, got, q)
 		}
-	})
+	}
 }
 
-func BenchmarkSum1080p(b *testing.B) {
-	p := synthetic.Gray("clouds", 1920, 1080)
-	b.ReportAllocs()
-	for b.Loop() {
-		pdq.Sum(p)
+func TestSumAllocatesNothing(t *testing.T) {
+	p := codectest.Plane("clouds", 640, 360, 640)
+	var h pdq.Hasher
+	h.Sum(p)
+	if n := testing.AllocsPerRun(10, func() { h.Sum(p) }); n != 0 {
+		t.Errorf("%v allocations a frame, want none", n)
+	}
+}
+
+func ExampleHasher_Sum() {
+	plane := codectest.Plane("clouds", 512, 512, 512)
+	var h pdq.Hasher
+	hash, quality := h.Sum(plane)
+	fmt.Println(hash, quality)
+	// Output: 3a0665fe7f4536c1060d516b8469768df7834b6e242e480e30de1987dd33df33 100
+}
+
+func BenchmarkSum(b *testing.B) {
+	for _, size := range [][2]int{{640, 360}, {1920, 1080}, {3840, 2160}} {
+		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
+			p := codectest.Plane("clouds", size[0], size[1], size[0])
+			var h pdq.Hasher
+			b.ReportAllocs()
+			for b.Loop() {
+				h.Sum(p)
+			}
+		})
 	}
 }

@@ -26,7 +26,10 @@ func fingerprintCommand() *cobra.Command {
 				PHash      fleet.PHash   `json:"phash"`
 				Quality    fleet.Quality `json:"quality"`
 			}
-			r := capture.New(capture.Options{ThumbnailWidth: -1})
+			r, err := capture.New(capture.Options{NoThumbnail: true})
+			if err != nil {
+				return err
+			}
 			var out []result
 			for _, file := range args {
 				data, err := os.ReadFile(file)

@@ -191,7 +191,7 @@ func TestPageInBrowser(t *testing.T) {
 	defer cancel()
 	ctx, cancel := chromedp.NewContext(alloc)
 	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, 90*time.Second)
+	ctx, cancel = context.WithTimeout(ctx, 4*time.Minute)
 	defer cancel()
 	do := func(steps ...chromedp.Action[chromedp.Void]) {
 		t.Helper()
@@ -223,7 +223,8 @@ func TestPageInBrowser(t *testing.T) {
 			return err
 		})
 	}
-	do(colours("light"), chromedp.Navigate(url))
+	// High enough for all tiles: pictures out of sight are not loaded.
+	do(colours("light"), chromedp.EmulateViewport(1280, 8000), chromedp.Navigate(url))
 	wait("twelve pictures", `[...document.querySelectorAll(".tile img")].filter(i => i.complete && i.naturalWidth > 0).length >= 12 ? 1 : 0`)
 	if *update {
 		do(chromedp.EmulateViewport(1280, 860))

@@ -49,7 +49,7 @@ func Parse(datagram []byte) ([]Record, error) {
 	}
 	var m dns.Msg
 	if err := m.Unpack(datagram); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrMessage, err)
+		return nil, fmt.Errorf("%w: %w", ErrMessage, err)
 	}
 	if !m.Response {
 		return nil, nil

@@ -72,7 +72,7 @@ func Parse(datagram []byte) (Message, error) {
 		return in, nil
 	}
 	if err := p.run(); err != nil {
-		return Message{}, fmt.Errorf("%w: %v", ErrMessage, err)
+		return Message{}, fmt.Errorf("%w: %w", ErrMessage, err)
 	}
 	return p.m, nil
 }

@@ -1,18 +1,12 @@
 package worker
 
-import (
-	"syscall"
-	"unsafe"
-)
+import "golang.org/x/sys/unix"
 
-// limit bounds a child's address space and its files. A child that has ended
-// already needs none.
-func limit(pid int, memory uint64) {
-	const rlimitAS, rlimitFsize = 9, 1
-	set := func(what uintptr, most uint64) {
-		r := syscall.Rlimit{Cur: most, Max: most}
-		_, _, _ = syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), what, uintptr(unsafe.Pointer(&r)), 0, 0, 0)
+// limit bounds the address space of a process that was just started. No core
+// file is written either: it would hold a picture.
+func limit(pid int, memory uint64) error {
+	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil {
+		return err
 	}
-	set(rlimitAS, memory)
-	set(rlimitFsize, 0)
+	return unix.Prlimit(pid, unix.RLIMIT_AS, &unix.Rlimit{Cur: memory, Max: memory}, nil)
 }

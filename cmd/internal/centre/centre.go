@@ -79,7 +79,11 @@ func New(ctx context.Context, o Options) (c *Centre, err error) {
 		return c, err
 	}
 	c.gateway = gateway.New(c.Scheduler, c.pki, gateway.Options{ThumbnailEvery: o.ThumbnailEvery, DropAck: o.DropAck, Log: o.Log})
-	c.Admin = admin.New(api{c.Scheduler, c.pki.Digest()}, admin.Options{Reader: capture.New(capture.Options{ThumbnailWidth: -1}), Faults: o.Faults, Version: o.Version, Log: o.Log})
+	reader, err := capture.New(capture.Options{NoThumbnail: true})
+	if err != nil {
+		return c, err
+	}
+	c.Admin = admin.New(api{c.Scheduler, c.pki.Digest()}, admin.Options{Reader: reader, Faults: o.Faults, Version: o.Version, Log: o.Log})
 	if c.agents, err = listen(cmp.Or(o.AgentsListen, ":7443"), "--agents-listen", false); err != nil {
 		return c, err
 	}

@@ -118,7 +118,14 @@ func openStore(o Options) (*store.Store, error) {
 func (e *Edge) build() (err error) {
 	o := e.opts
 	clock := uplink.NewClock(e.store.Clock())
-	reader := capture.New(capture.Options{Worker: worker.Options{Path: o.FFmpeg}})
+	decoder, err := worker.New(worker.Options{Program: o.FFmpeg})
+	if err != nil {
+		return err
+	}
+	reader, err := capture.New(capture.Options{Worker: decoder})
+	if err != nil {
+		return err
+	}
 	codecs := reader.Codecs()
 	g := guard.New(guard.Options{Log: o.Log.With("part", "guard"), Now: clock.Now})
 	e.guard = g
