@@ -7,6 +7,7 @@ replace github.com/google/pprof => github.com/google/pprof v0.0.0-20250317173921
 replace github.com/elgs/gostrgen => github.com/elgs/gostrgen v0.0.0-20161222160715-9d61ae07eeae
 
 require (
+	github.com/adhocore/gronx v1.20.4
 	github.com/bluenviron/gortsplib/v4 v4.16.2
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.22.1

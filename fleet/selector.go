@@ -2,147 +2,356 @@ package fleet
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 )
 
-// Selector chooses cameras by their labels. Its text is a list of terms that
-// must all hold:
+// Limits of a selector: far above what a person writes, low enough that a
+// hostile text costs nothing.
+const (
+	maxSelectorBytes  = 4096
+	maxSelectorTerms  = 64
+	maxSelectorValues = 256
+)
+
+// Selector picks cameras by their labels. All of its terms must hold:
 //
-//   - every camera
-//     site=store-*            equal, with * and ? as in file names
-//     role!=gate              not equal, or not labelled at all
-//     role / !retired         labelled, not labelled
-//     crop in (vine, olive)   one of them
-//     crop not in (vine)      none of them
+//	site=store-*          the label is there and its value matches (* = any run)
+//	site!=store-*         the label is absent, or its value does not match
+//	gate                  the label is there, whatever its value
+//	!retired              the label is absent
+//	crop in (vine, olive) the label is there with one of the values
+//	crop not in (vine)    the label is absent, or has none of the values
+//	*                     every camera
 //
-// The zero Selector matches every camera.
-type Selector struct {
-	text  string
-	terms []term
-}
+// Values may hold * anywhere. A key or value with spaces or one of ,()=!"
+// is written in double quotes, with \" and \\ inside. The zero Selector
+// matches everything, as "*" does.
+type Selector struct{ terms []term }
+
+type operator uint8
+
+const (
+	opAll operator = iota
+	opHas
+	opHasNot
+	opEqual
+	opNotEqual
+	opIn
+	opNotIn
+)
 
 type term struct {
+	op     operator
 	key    string
-	not    bool
-	values []string // nil: only whether the label is there
+	values []string
 }
 
-// ParseSelector reads a selector's text.
-func ParseSelector(text string) (Selector, error) {
-	s := Selector{text: strings.TrimSpace(text)}
-	if s.text == "" {
-		return s, fmt.Errorf(`selector is empty: write "*" for every camera`)
+// ParseSelector reads a selector. Its error names the column, counted in bytes
+// from 1, and what was expected there.
+func ParseSelector(s string) (Selector, error) {
+	if len(s) > maxSelectorBytes {
+		return Selector{}, fmt.Errorf("selector: %d bytes long, want at most %d", len(s), maxSelectorBytes)
 	}
-	if s.text == "*" {
-		return s, nil
-	}
-	parts, err := splitTerms(s.text)
+	p := selectorParser{text: s}
+	sel, err := p.parse()
 	if err != nil {
-		return s, fmt.Errorf("selector %q: %w", s.text, err)
+		return Selector{}, fmt.Errorf("selector %q: %w", s, err)
 	}
-	for _, part := range parts {
-		t, err := parseTerm(strings.TrimSpace(part))
-		if err != nil {
-			return s, fmt.Errorf("selector %q: %w", s.text, err)
-		}
-		s.terms = append(s.terms, t)
-	}
-	return s, nil
+	return sel, nil
 }
 
-// splitTerms cuts at the commas that are not inside parentheses.
-func splitTerms(text string) (parts []string, err error) {
-	depth, from := 0, 0
-	for i, r := range text {
-		switch r {
-		case '(':
-			depth++
-		case ')':
-			depth--
-		case ',':
-			if depth == 0 {
-				parts = append(parts, text[from:i])
-				from = i + 1
-			}
-		}
-		if depth < 0 || depth > 1 {
-			return nil, fmt.Errorf("parenthesis at %d does not fit", i+1)
-		}
-	}
-	if depth != 0 {
-		return nil, fmt.Errorf("a parenthesis is not closed")
-	}
-	return append(parts, text[from:]), nil
-}
-
-func parseTerm(text string) (term, error) {
-	if key, list, ok := strings.Cut(text, "("); ok {
-		list, rest, _ := strings.Cut(list, ")")
-		t := term{}
-		words := strings.Fields(key)
-		switch {
-		case strings.TrimSpace(rest) != "":
-			return t, fmt.Errorf("%q: nothing may follow the list", text)
-		case len(words) == 2 && words[1] == "in":
-		case len(words) == 3 && words[1] == "not" && words[2] == "in":
-			t.not = true
-		default:
-			return t, fmt.Errorf("%q: write key in (a, b) or key not in (a, b)", text)
-		}
-		t.key = words[0]
-		for v := range strings.SplitSeq(list, ",") {
-			t.values = append(t.values, strings.TrimSpace(v))
-		}
-		return t, t.check(text)
-	}
-	if key, value, ok := strings.Cut(text, "!="); ok {
-		t := term{key: strings.TrimSpace(key), not: true, values: []string{strings.TrimSpace(value)}}
-		return t, t.check(text)
-	}
-	if key, value, ok := strings.Cut(text, "="); ok {
-		t := term{key: strings.TrimSpace(key), values: []string{strings.TrimSpace(strings.TrimPrefix(value, "="))}}
-		return t, t.check(text)
-	}
-	key, not := strings.CutPrefix(text, "!")
-	t := term{key: strings.TrimSpace(key), not: not}
-	return t, t.check(text)
-}
-
-func (t *term) check(text string) error {
-	if t.key == "" || strings.ContainsAny(t.key, " \t!=()*") {
-		return fmt.Errorf("%q: want a label, as in role=gate", text)
-	}
-	for _, v := range t.values {
-		if _, err := path.Match(v, ""); err != nil || v == "" {
-			return fmt.Errorf("%q: value %q is empty or no pattern", text, v)
-		}
-	}
-	return nil
-}
-
-// Match reports whether a camera with these labels is chosen.
+// Match reports whether labels satisfy every term.
 func (s Selector) Match(labels map[string]string) bool {
 	for _, t := range s.terms {
 		v, ok := labels[t.key]
-		if ok && t.values != nil {
-			ok = slices.ContainsFunc(t.values, func(p string) bool {
-				m, err := path.Match(strings.ReplaceAll(p, "/", "\x00"), strings.ReplaceAll(v, "/", "\x00"))
-				return err == nil && m
-			})
-		}
-		if ok == t.not {
-			return false
+		switch t.op {
+		case opHas:
+			if !ok {
+				return false
+			}
+		case opHasNot:
+			if ok {
+				return false
+			}
+		case opEqual, opIn:
+			if !ok || !t.matches(v) {
+				return false
+			}
+		case opNotEqual, opNotIn:
+			if ok && t.matches(v) {
+				return false
+			}
 		}
 	}
 	return true
 }
 
-// String returns the text it was read from.
+func (t term) matches(v string) bool {
+	return slices.ContainsFunc(t.values, func(g string) bool { return globMatch(g, v) })
+}
+
+// String returns the canonical text: ParseSelector reads it back to the same
+// selector.
 func (s Selector) String() string {
-	if s.text == "" {
+	if len(s.terms) == 0 {
 		return "*"
 	}
-	return s.text
+	var b strings.Builder
+	for i, t := range s.terms {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		key := quoteKey(t.key)
+		switch t.op {
+		case opAll:
+			b.WriteByte('*')
+		case opHas:
+			b.WriteString(key)
+		case opHasNot:
+			b.WriteString("!" + key)
+		case opEqual:
+			b.WriteString(key + "=" + quoteWord(t.values[0]))
+		case opNotEqual:
+			b.WriteString(key + "!=" + quoteWord(t.values[0]))
+		case opIn, opNotIn:
+			b.WriteString(key)
+			if t.op == opNotIn {
+				b.WriteString(" not")
+			}
+			b.WriteString(" in (")
+			for j, v := range t.values {
+				if j > 0 {
+					b.WriteString(", ")
+				}
+				b.WriteString(quoteWord(v))
+			}
+			b.WriteByte(')')
+		}
+	}
+	return b.String()
+}
+
+// MarshalText writes the canonical text.
+func (s Selector) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads a selector.
+func (s *Selector) UnmarshalText(b []byte) (err error) {
+	*s, err = ParseSelector(string(b))
+	return err
+}
+
+type selectorParser struct {
+	text string
+	pos  int
+}
+
+func (p *selectorParser) parse() (Selector, error) {
+	var s Selector
+	for {
+		t, err := p.term()
+		if err != nil {
+			return s, err
+		}
+		s.terms = append(s.terms, t)
+		if len(s.terms) > maxSelectorTerms {
+			return s, p.want(fmt.Sprintf("at most %d terms", maxSelectorTerms))
+		}
+		p.space()
+		switch {
+		case p.pos == len(p.text):
+			if len(s.terms) == 1 && s.terms[0].op == opAll {
+				s.terms = nil
+			}
+			return s, nil
+		case !p.take(","):
+			return s, p.want("a comma before the next term")
+		}
+	}
+}
+
+func (p *selectorParser) term() (term, error) {
+	p.space()
+	if p.take("!") {
+		p.space()
+		key, err := p.key()
+		return term{op: opHasNot, key: key}, err
+	}
+	start := p.pos
+	key, err := p.key()
+	if key == "*" && p.text[start] == '*' {
+		return term{op: opAll}, nil
+	}
+	if err != nil {
+		return term{}, err
+	}
+	p.space()
+	switch {
+	case p.take("!="):
+		v, err := p.value()
+		return term{op: opNotEqual, key: key, values: []string{v}}, err
+	case p.take("="):
+		v, err := p.value()
+		return term{op: opEqual, key: key, values: []string{v}}, err
+	case p.pos == len(p.text) || p.text[p.pos] == ',':
+		return term{op: opHas, key: key}, nil
+	}
+	op := opIn
+	if p.keyword("not") {
+		op = opNotIn
+		p.space()
+	}
+	if !p.keyword("in") {
+		return term{}, p.want("=, !=, in (…), not in (…) or a comma after " + key)
+	}
+	values, err := p.list()
+	return term{op: op, key: key, values: values}, err
+}
+
+func (p *selectorParser) list() ([]string, error) {
+	p.space()
+	if !p.take("(") {
+		return nil, p.want("( and a list of values")
+	}
+	var values []string
+	for {
+		v, err := p.value()
+		if err != nil {
+			return nil, err
+		}
+		if values = append(values, v); len(values) > maxSelectorValues {
+			return nil, p.want(fmt.Sprintf("at most %d values", maxSelectorValues))
+		}
+		p.space()
+		switch {
+		case p.take(")"):
+			return values, nil
+		case !p.take(","):
+			return nil, p.want(", or ) after a value")
+		}
+	}
+}
+
+func (p *selectorParser) key() (string, error) {
+	start := p.pos
+	quoted := strings.HasPrefix(p.text[p.pos:], `"`)
+	w, ok := p.word()
+	switch {
+	case !ok || w == "":
+		p.pos = start
+		return "", p.want("a label name, for example site")
+	case !quoted && strings.Contains(w, "*"):
+		if w == "*" {
+			return w, p.at(start, "* alone selects every camera; a label cannot be excluded or compared by *")
+		}
+		return "", p.at(start, "a label name holds no *; only values do, as in site=store-*")
+	}
+	return w, nil
+}
+
+func (p *selectorParser) value() (string, error) {
+	p.space()
+	w, ok := p.word()
+	if !ok {
+		return "", p.want("a value; write an empty one as \"\"")
+	}
+	return w, nil
+}
+
+// word reads a bare or a quoted word; false leaves the position at the fault.
+func (p *selectorParser) word() (string, bool) {
+	if !p.take(`"`) {
+		start := p.pos
+		for p.pos < len(p.text) && !special(p.text[p.pos]) {
+			p.pos++
+		}
+		return p.text[start:p.pos], p.pos > start
+	}
+	var b strings.Builder
+	for p.pos < len(p.text) {
+		c := p.text[p.pos]
+		p.pos++
+		switch {
+		case c == '"':
+			return b.String(), true
+		case c == '\\' && p.pos < len(p.text):
+			b.WriteByte(p.text[p.pos])
+			p.pos++
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", false
+}
+
+func (p *selectorParser) keyword(w string) bool {
+	rest, ok := strings.CutPrefix(p.text[p.pos:], w)
+	if !ok || rest != "" && !special(rest[0]) {
+		return false
+	}
+	p.pos += len(w)
+	return true
+}
+
+func (p *selectorParser) take(s string) bool {
+	if !strings.HasPrefix(p.text[p.pos:], s) {
+		return false
+	}
+	p.pos += len(s)
+	return true
+}
+
+func (p *selectorParser) space() {
+	for p.pos < len(p.text) && strings.IndexByte(" \t\r\n", p.text[p.pos]) >= 0 {
+		p.pos++
+	}
+}
+
+func (p *selectorParser) want(what string) error { return p.at(p.pos, "want "+what) }
+
+func (p *selectorParser) at(pos int, problem string) error {
+	return fmt.Errorf("column %d: %s", pos+1, problem)
+}
+
+func special(c byte) bool { return strings.IndexByte(" \t\r\n,()=!\"", c) >= 0 }
+
+func quoteWord(w string) string {
+	if w != "" && !strings.ContainsAny(w, " \t\r\n,()=!\"") {
+		return w
+	}
+	return quote(w)
+}
+
+// quoteKey also quotes a star, which bare would mean every camera.
+func quoteKey(w string) string {
+	if strings.Contains(w, "*") {
+		return quote(w)
+	}
+	return quoteWord(w)
+}
+
+func quote(w string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(w) + `"`
+}
+
+// globMatch matches * against any run of bytes. It remembers only the last
+// star, so its cost is bounded by len(pattern) × len(text).
+func globMatch(pattern, text string) bool {
+	star, mark, p := -1, 0, 0
+	for t := 0; t < len(text); {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, t
+			p++
+		case p < len(pattern) && pattern[p] == text[t]:
+			p++
+			t++
+		case star >= 0:
+			mark++
+			p, t = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -402,22 +401,4 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%+v", in.Cameras)
 		}
 	})
-}
-
-func TestParseSchedules(t *testing.T) {
-	good, err := scheduler.ParseSchedules([]byte("schedules:\n  - name: shelf\n    select: \"site=store-*\"\n    every: 5m\n  - name: gate\n    select: role=gate\n    cron: [\"30 2 * * *\"]\n    tz: America/New_York\n  - {name: hi, select: \"*\", cron: \"0 4 * * *\", lead: 10s, retries: 0}\n"))
-	if err != nil || len(good) != 3 || good[0].Every.D() != 5*time.Minute || len(good[2].Cron) != 1 || *good[2].Retries != 0 {
-		t.Fatalf("%+v, %v", good, err)
-	}
-	for text, want := range map[string]string{
-		"":                         "begin the file with",
-		"schedules:\n  - nam: x\n": "2:5",
-		"schedules:\n  - {name: x, select: \"*\"}":                                                     "exactly one of every, cron, once",
-		"schedules:\n  - {name: x, select: \"*\", every: 5m}\n  - {name: x, select: \"*\", every: 5m}": "used twice",
-		"schedules:\n  - {name: x, select: \"*\", every: five}":                                        "write for example",
-	} {
-		if _, err := scheduler.ParseSchedules([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want one with %q", text, err, want)
-		}
-	}
 }

@@ -5,268 +5,284 @@ import (
 	"math/bits"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
-
-	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// cron is a compiled expression: five fields (minute, hour, day of month,
-// month, day of week), or six with seconds first. A day matches when the month
-// does and, if both kinds of days are restricted, either of them; as in Vixie
-// cron.
+// cron is one compiled expression. Each field is a bitmap of the values that
+// match; the special days are kept beside it.
 type cron struct {
-	sec, min      uint64
-	hour          uint64
-	dom, month    uint64
-	dow           uint64
-	domAny        bool
-	dowAny        bool
-	lastDay       bool   // L: the month's last day
-	lastWeekday   bool   // LW
-	nearWeekday   uint64 // nW: the weekday nearest to day n
-	lastOfWeekday uint64 // 5L: the month's last Friday
-	nthOfWeekday  [7]uint8
-	allHours      bool
+	second, minute uint64
+	hour           uint32
+	month          uint16 // bit 1 = January
+	dom            uint32 // bit 1 = the first
+	dow            uint8  // bit 0 = Sunday
+
+	lastDay   uint32   // bit n: n days before the last day of the month (L, L-3)
+	lastWork  bool     // LW: the last Monday-to-Friday of the month
+	near      uint32   // bit n: the weekday nearest to day n (15W)
+	lastDow   uint8    // bit d: the last such weekday of the month (5L)
+	nth       [6]uint8 // nth[n] bit d: the n-th such weekday (5#2)
+	both      bool     // day of month and day of week both restricted: either matches
+	everyHour bool     // goes by elapsed time at changes of offset
 }
 
-type cronField struct {
-	name      string
-	low, high int
-	names     []string // of low, low+1, …
-}
+// maxCronBytes bounds one expression; a full list of 60 minutes takes 170.
+const maxCronBytes = 512
 
-var (
-	secField   = cronField{name: "second", high: 59}
-	minField   = cronField{name: "minute", high: 59}
-	hourField  = cronField{name: "hour", high: 23}
-	domField   = cronField{name: "day of month", low: 1, high: 31}
-	monthField = cronField{name: "month", low: 1, high: 12, names: strings.Fields("jan feb mar apr may jun jul aug sep oct nov dec")}
-	dowField   = cronField{name: "day of week", high: 7, names: strings.Fields("sun mon tue wed thu fri sat")}
-)
+var monthNames = []string{"", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
+var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-const allHours = 1<<24 - 1
-
-var cronShorthands = map[string]string{
-	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
-	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
-}
-
-func parseCron(text string) (c cron, err error) {
-	full := text
-	if s, ok := cronShorthands[strings.TrimSpace(text)]; ok {
-		full = s
+// parseCron reads five fields (minute hour day month weekday) or six with the
+// second first, or one of @hourly, @daily, @midnight, @weekly, @monthly,
+// @yearly and @annually.
+func parseCron(text string) (*cron, error) {
+	fail := func(err error) (*cron, error) { return nil, fmt.Errorf("%q: %w", text, err) }
+	if len(text) > maxCronBytes {
+		return nil, fmt.Errorf("%d bytes long, want at most %d", len(text), maxCronBytes)
 	}
-	f := strings.Fields(full)
-	if len(f) == 5 {
-		f = append([]string{"0"}, f...)
-	}
-	if len(f) != 6 {
-		return c, fmt.Errorf("%q has %d fields: want minute hour day-of-month month day-of-week, or these with seconds first", text, len(f))
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("%q: %w", text, err)
+	fields := strings.Fields(strings.ToLower(text))
+	if len(fields) == 1 && strings.HasPrefix(fields[0], "@") {
+		long, ok := shorthands(fields[0])
+		if !ok {
+			return fail(fmt.Errorf("want @hourly, @daily, @weekly, @monthly or @yearly, or five fields; for intervals use every"))
 		}
-	}()
-	if c.sec, err = secField.parse(f[0]); err != nil {
-		return c, err
+		fields = strings.Fields(long)
 	}
-	if c.min, err = minField.parse(f[1]); err != nil {
-		return c, err
+	switch len(fields) {
+	case 5:
+		fields = append([]string{"0"}, fields...)
+	case 6:
+	default:
+		return fail(fmt.Errorf("%d fields: want 5 (minute hour day month weekday) or 6 (second first)", len(fields)))
 	}
-	if c.hour, err = hourField.parse(f[2]); err != nil {
-		return c, err
+	c := &cron{}
+	var err error
+	if c.second, err = parseField("second", fields[0], 0, 59, nil); err != nil {
+		return fail(err)
 	}
-	if err = c.parseDays(f[3]); err != nil {
-		return c, err
+	if c.minute, err = parseField("minute", fields[1], 0, 59, nil); err != nil {
+		return fail(err)
 	}
-	if c.month, err = monthField.parse(f[4]); err != nil {
-		return c, err
+	hour, err := parseField("hour", fields[2], 0, 23, nil)
+	if err != nil {
+		return fail(err)
 	}
-	if err = c.parseWeekdays(f[5]); err != nil {
-		return c, err
+	c.hour = uint32(hour)
+	if err := c.parseDom(fields[3]); err != nil {
+		return fail(err)
 	}
-	c.allHours = c.hour == allHours
-	// As Vixie cron has it, a field that begins with * does not restrict.
-	c.domAny = strings.HasPrefix(f[3], "*") || f[3] == "?"
-	c.dowAny = strings.HasPrefix(f[5], "*") || f[5] == "?"
-	if _, ok := c.next(0, time.UTC); !ok {
-		return c, fmt.Errorf("no day ever matches")
+	month, err := parseField("month", fields[4], 1, 12, monthNames)
+	if err != nil {
+		return fail(err)
+	}
+	c.month = uint16(month)
+	if err := c.parseDow(fields[5]); err != nil {
+		return fail(err)
+	}
+	// Vixie cron calls a field unrestricted when it begins with a star, so
+	// "*/2" narrows the other field instead of adding to it.
+	c.both = !star(fields[3]) && !star(fields[5])
+	c.everyHour = c.hour == 1<<24-1
+	if !c.possible() {
+		return fail(fmt.Errorf("no such day ever comes: check day of month, month and weekday"))
 	}
 	return c, nil
 }
 
-func (c *cron) parseDays(text string) error {
-	var plain []string
-	for part := range strings.SplitSeq(strings.ToUpper(text), ",") {
-		switch day, w := strings.CutSuffix(part, "W"); {
-		case part == "L":
-			c.lastDay = true
-		case part == "LW":
-			c.lastWeekday = true
-		case w:
-			n, err := strconv.Atoi(day)
-			if err != nil || n < 1 || n > 31 {
-				return fmt.Errorf("day of month %q: want a day before the W", part)
-			}
-			c.nearWeekday |= 1 << n
-		default:
-			plain = append(plain, part)
-		}
+func star(field string) bool { return field[0] == '*' || field[0] == '?' }
+
+func shorthands(s string) (string, bool) {
+	switch s {
+	case "@hourly":
+		return "0 * * * *", true
+	case "@daily", "@midnight":
+		return "0 0 * * *", true
+	case "@weekly":
+		return "0 0 * * 0", true
+	case "@monthly":
+		return "0 0 1 * *", true
+	case "@yearly", "@annually":
+		return "0 0 1 1 *", true
 	}
-	var err error
-	if plain != nil {
-		c.dom, err = domField.parse(strings.Join(plain, ","))
-	}
-	return err
+	return "", false
 }
 
-func (c *cron) parseWeekdays(text string) error {
-	var plain []string
-	for part := range strings.SplitSeq(strings.ToLower(text), ",") {
-		day, nth, hash := strings.Cut(part, "#")
-		head, last := strings.CutSuffix(part, "l")
-		switch {
-		case hash:
-			d, err := dowField.value(day)
-			n, err2 := strconv.Atoi(nth)
-			if err != nil || err2 != nil || n < 1 || n > 5 {
-				return fmt.Errorf("day of week %q: want for example fri#2, the second Friday", part)
-			}
-			c.nthOfWeekday[d%7] |= 1 << n
-		case last && head != "":
-			d, err := dowField.value(head)
-			if err != nil {
-				return err
-			}
-			c.lastOfWeekday |= 1 << (d % 7)
-		case part == "l":
-			plain = append(plain, "6")
-		default:
-			plain = append(plain, part)
+// parseField reads a comma list of *, a, a-b, each with an optional /step.
+// "a/step" means from a to the end of the range, as in Quartz.
+func parseField(name, text string, low, high int, names []string) (set uint64, err error) {
+	for item := range strings.SplitSeq(text, ",") {
+		span, step, stepped := strings.Cut(item, "/")
+		from, until, err := parseRange(name, span, low, high, names)
+		if err != nil {
+			return 0, err
 		}
-	}
-	if plain == nil {
-		return nil
-	}
-	set, err := dowField.parse(strings.Join(plain, ","))
-	if set&(1<<7) != 0 {
-		set = set&^(1<<7) | 1
-	}
-	c.dow = set
-	return err
-}
-
-func (f *cronField) parse(text string) (set uint64, err error) {
-	for part := range strings.SplitSeq(strings.ToLower(text), ",") {
-		span, stepText, stepped := strings.Cut(part, "/")
-		step := 1
+		n := 1
 		if stepped {
-			if step, err = strconv.Atoi(stepText); err != nil || step < 1 {
-				return 0, fmt.Errorf("%s %q: the step is a number above 0", f.name, part)
+			if n, err = strconv.Atoi(step); err != nil || n < 1 || n > high {
+				return 0, fmt.Errorf("%s %q: want a step between 1 and %d after /", name, item, high)
+			}
+			if !strings.Contains(span, "-") && !star(span+" ") {
+				until = high
 			}
 		}
-		low, high := f.low, f.high
-		if f.name == dowField.name {
-			high = 6
-		}
-		if span != "*" && span != "?" {
-			from, to, ranged := strings.Cut(span, "-")
-			if low, err = f.value(from); err != nil {
-				return 0, err
-			}
-			switch {
-			case ranged:
-				if high, err = f.value(to); err != nil {
-					return 0, err
-				}
-			case !stepped:
-				high = low
-			}
-			if high < low {
-				return 0, fmt.Errorf("%s %q: the range ends before it begins", f.name, part)
-			}
-		}
-		for v := low; v <= high; v += step {
+		for v := from; v <= until; v += n {
 			set |= 1 << v
 		}
 	}
 	return set, nil
 }
 
-func (f *cronField) value(text string) (int, error) {
-	for i, n := range f.names {
-		if text == n {
-			return f.low + i, nil
+func parseRange(name, span string, low, high int, names []string) (from, until int, err error) {
+	if span == "*" || span == "?" && (name == "day of month" || name == "weekday") {
+		return low, high, nil
+	}
+	a, b, ranged := strings.Cut(span, "-")
+	if from, err = parseValue(name, a, low, high, names); err != nil {
+		return 0, 0, err
+	}
+	until = from
+	if ranged {
+		if until, err = parseValue(name, b, low, high, names); err != nil {
+			return 0, 0, err
+		}
+	}
+	if until < from {
+		return 0, 0, fmt.Errorf("%s %q: the range runs backwards; write two ranges with a comma", name, span)
+	}
+	return from, until, nil
+}
+
+func parseValue(name, text string, low, high int, names []string) (int, error) {
+	for i, n := range names {
+		if n != "" && n == text {
+			return i, nil
 		}
 	}
 	v, err := strconv.Atoi(text)
-	if err != nil || v < f.low || v > f.high {
-		return 0, fmt.Errorf("%s %q: want %d to %d", f.name, text, f.low, f.high)
+	if err != nil || v < low || v > high || text[0] == '+' {
+		hint := ""
+		if names != nil {
+			hint = " or a name such as " + names[len(names)-1]
+		}
+		return 0, fmt.Errorf("%s %q: want %d to %d%s", name, text, low, high, hint)
 	}
 	return v, nil
 }
 
-// day reports whether the local day matches.
-func (c *cron) day(y int, m time.Month, d int) bool {
-	if c.month&(1<<m) == 0 {
+// parseDom reads the day of month: the usual items, L, L-n, LW and nW.
+func (c *cron) parseDom(text string) error {
+	const name = "day of month"
+	for item := range strings.SplitSeq(text, ",") {
+		before, back := strings.CutPrefix(item, "l-")
+		near, nearest := strings.CutSuffix(item, "w")
+		switch {
+		case item == "l":
+			c.lastDay |= 1
+		case item == "lw" || item == "wl":
+			c.lastWork = true
+		case back:
+			n, err := parseValue(name, before, 1, 30, nil)
+			if err != nil {
+				return err
+			}
+			c.lastDay |= 1 << n
+		case nearest:
+			n, err := parseValue(name, near, 1, 31, nil)
+			if err != nil {
+				return err
+			}
+			c.near |= 1 << n
+		default:
+			set, err := parseField(name, item, 1, 31, nil)
+			if err != nil {
+				return err
+			}
+			c.dom |= uint32(set)
+		}
+	}
+	return nil
+}
+
+// parseDow reads the weekday: 0-7 (0 and 7 are Sunday) or names, dL and d#n.
+func (c *cron) parseDow(text string) error {
+	const name = "weekday"
+	for item := range strings.SplitSeq(text, ",") {
+		day, nth, numbered := strings.Cut(item, "#")
+		last, isLast := strings.CutSuffix(item, "l")
+		switch {
+		case numbered:
+			d, err := parseValue(name, day, 0, 7, dayNames)
+			if err != nil {
+				return err
+			}
+			n, err := parseValue(name+" number after #", nth, 1, 5, nil)
+			if err != nil {
+				return err
+			}
+			c.nth[n] |= 1 << (d % 7)
+		case isLast && last == "":
+			c.dow |= 1 << 6 // Quartz: L alone is Saturday, the last day of its week
+		case isLast:
+			d, err := parseValue(name, last, 0, 7, dayNames)
+			if err != nil {
+				return err
+			}
+			c.lastDow |= 1 << (d % 7)
+		default:
+			high := 7
+			if strings.HasPrefix(item, "*") || strings.HasPrefix(item, "?") {
+				high = 6
+			}
+			set, err := parseField(name, item, 0, high, dayNames)
+			if err != nil {
+				return err
+			}
+			c.dow |= uint8(set&0x7f | set>>7&1)
+		}
+	}
+	return nil
+}
+
+// matchDay reports whether the expression allows the day.
+func (c *cron) matchDay(d date) bool {
+	if c.month>>d.month&1 == 0 {
 		return false
 	}
-	switch {
-	case c.domAny && c.dowAny:
-		// A step (*/2) restricts although it begins with *.
-		return (c.dom == 0 || c.dom&(1<<d) != 0) && c.weekday(y, m, d)
-	case c.domAny:
-		return (c.dom == 0 || c.dom&(1<<d) != 0) && c.weekday(y, m, d)
-	case c.dowAny:
-		return c.monthday(y, m, d) && c.weekday(y, m, d)
+	length := monthDays(d.year, d.month)
+	wd := d.weekday()
+	dom := c.dom>>d.day&1 != 0 ||
+		c.lastDay>>(length-d.day)&1 != 0 ||
+		c.lastWork && d.day == nearestWorkday(d, length, length) ||
+		c.near != 0 && c.matchNear(d, length)
+	dow := c.dow>>wd&1 != 0 ||
+		c.nth[(d.day-1)/7+1]>>wd&1 != 0 ||
+		c.lastDow>>wd&1 != 0 && d.day+7 > length
+	if c.both {
+		return dom || dow
 	}
-	return c.monthday(y, m, d) || c.weekday(y, m, d)
+	return dom && dow
 }
 
-func lastDayOf(y int, m time.Month) int { return time.Date(y, m+1, 0, 0, 0, 0, 0, time.UTC).Day() }
-
-func weekdayOf(y int, m time.Month, d int) int {
-	return int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday())
-}
-
-func (c *cron) monthday(y int, m time.Month, d int) bool {
-	if c.dom&(1<<d) != 0 {
-		return true
-	}
-	last := lastDayOf(y, m)
-	if c.lastDay && d == last {
-		return true
-	}
-	if c.lastWeekday {
-		n := last
-		for w := weekdayOf(y, m, n); w == 0 || w == 6; w = weekdayOf(y, m, n) {
-			n--
-		}
-		if d == n {
-			return true
-		}
-	}
-	for set := c.nearWeekday; set != 0; set &= set - 1 {
-		n := bits.TrailingZeros64(set)
-		if n <= last && d == nearestWeekday(y, m, n, last) {
+func (c *cron) matchNear(d date, length int) bool {
+	for set := c.near; set != 0; set &= set - 1 {
+		n := bits.TrailingZeros32(set)
+		if n <= length && d.day == nearestWorkday(d, n, length) {
 			return true
 		}
 	}
 	return false
 }
 
-// nearestWeekday returns the Monday to Friday nearest to day n in its month.
-func nearestWeekday(y int, m time.Month, n, last int) int {
-	switch weekdayOf(y, m, n) {
+// nearestWorkday returns the Monday-to-Friday nearest to day n of d's month,
+// never leaving the month.
+func nearestWorkday(d date, n, length int) int {
+	switch (date{d.year, d.month, n}).weekday() {
 	case 6:
 		if n == 1 {
 			return 3
 		}
 		return n - 1
 	case 0:
-		if n == last {
+		if n == length {
 			return n - 2
 		}
 		return n + 1
@@ -274,132 +290,61 @@ func nearestWeekday(y int, m time.Month, n, last int) int {
 	return n
 }
 
-func (c *cron) weekday(y int, m time.Month, d int) bool {
-	w := weekdayOf(y, m, d)
-	return c.dow&(1<<w) != 0 ||
-		c.lastOfWeekday&(1<<w) != 0 && d+7 > lastDayOf(y, m) ||
-		c.nthOfWeekday[w]&(1<<((d-1)/7+1)) != 0
-}
-
-// searchYears bounds the search: February 29 on a given weekday comes again
-// within 40 years.
-const searchYears = 41
-
-// next returns the first instant after `after` that matches in loc.
-func (c *cron) next(after fleet.Instant, loc *time.Location) (fleet.Instant, bool) {
-	from := after.Time().In(loc)
-	y, m, d := from.Date()
-	// The day before, because a gap at midnight may carry its times over.
-	for day, end := time.Date(y, m, d-1, 0, 0, 0, 0, time.UTC), from.Year()+searchYears; day.Year() <= end; {
-		y, m, d := day.Date()
-		if c.month&(1<<m) == 0 {
-			day = time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)
-			continue
-		}
-		if c.day(y, m, d) {
-			find := c.timeOfDay
-			if c.allHours {
-				find = c.elapsed
-			}
-			if at, ok := find(y, m, d, after, loc); ok {
-				return at, true
-			}
-		}
-		day = time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC)
-	}
-	return 0, false
-}
-
-// timeOfDay finds the day's first matching time after `after`.
-func (c *cron) timeOfDay(y int, m time.Month, d int, after fleet.Instant, loc *time.Location) (fleet.Instant, bool) {
-	for hs := c.hour; hs != 0; hs &= hs - 1 {
-		h := bits.TrailingZeros64(hs)
-		if resolve(y, m, d, h, 59, 59, loc) <= after {
-			continue
-		}
-		for ms := c.min; ms != 0; ms &= ms - 1 {
-			mi := bits.TrailingZeros64(ms)
-			if resolve(y, m, d, h, mi, 59, loc) <= after {
+// possible looks through one whole cycle of the Gregorian calendar, 400 years.
+func (c *cron) possible() bool {
+	for y := 2000; y < 2400; y++ {
+		for m := 1; m <= 12; m++ {
+			if c.month>>m&1 == 0 {
 				continue
 			}
-			for ss := c.sec; ss != 0; ss &= ss - 1 {
-				if at := resolve(y, m, d, h, mi, bits.TrailingZeros64(ss), loc); at > after {
-					return at, true
+			for d := 1; d <= monthDays(y, m); d++ {
+				if c.matchDay(date{y, m, d}) {
+					return true
 				}
 			}
+		}
+	}
+	return false
+}
+
+// nextWall returns the first matching wall time at or after w; false when the
+// calendar's horizon comes first.
+func (c *cron) nextWall(w wall) (wall, bool) {
+	d, sec := w.split()
+	if c.matchDay(d) {
+		if s, ok := c.nextClock(sec); ok {
+			return wallOf(d, s), true
+		}
+	}
+	first, _ := c.nextClock(0)
+	for d = d.next(); d.year <= maxYear; d = d.next() {
+		if c.month>>d.month&1 == 0 {
+			d.day = monthDays(d.year, d.month)
+			continue
+		}
+		if c.matchDay(d) {
+			return wallOf(d, first), true
 		}
 	}
 	return 0, false
 }
 
-// resolve turns a local time into an instant: the end of the gap when it does
-// not exist, the first pass when it comes twice.
-func resolve(y int, m time.Month, d, h, mi, s int, loc *time.Location) fleet.Instant {
-	t := time.Date(y, m, d, h, mi, s, 0, loc)
-	if t.Hour() != h || t.Minute() != mi || t.Day() != d {
-		// In a gap. time.Date promises no side of it: look at the offsets around.
-		start, end := t.ZoneBounds()
-		edge := start
-		if !end.IsZero() && (start.IsZero() || end.Sub(t).Abs() < t.Sub(start).Abs()) {
-			edge = end
-		}
-		return fleet.At(edge)
-	}
-	// A second pass has the same wall clock one offset change earlier.
-	if start, _ := t.ZoneBounds(); !start.IsZero() {
-		_, now := t.Zone()
-		_, before := start.Add(-time.Second).Zone()
-		if earlier := t.Add(time.Duration(now-before) * time.Second); before > now && earlier.Before(start) {
-			return fleet.At(earlier)
-		}
-	}
-	return fleet.At(t)
-}
-
-// elapsed finds the first match after `after` within the local day, walking
-// real minutes, so that an hour that comes twice has its times twice.
-func (c *cron) elapsed(y int, m time.Month, d int, after fleet.Instant, loc *time.Location) (fleet.Instant, bool) {
-	t := resolve(y, m, d, 0, 0, 0, loc).Time()
-	if a := after.Time().Truncate(time.Minute); a.After(t) {
-		t = a
-	}
-	for {
-		l := t.In(loc)
-		if ly, lm, ld := l.Date(); ly != y || lm != m || ld != d {
-			return 0, false
-		}
-		if c.min&(1<<l.Minute()) != 0 {
-			for ss := c.sec; ss != 0; ss &= ss - 1 {
-				if at := fleet.At(t) + fleet.Instant(bits.TrailingZeros64(ss)*1000); at > after {
-					return at, true
-				}
+// nextClock returns the first matching second of a day at or after sec.
+func (c *cron) nextClock(sec int) (int, bool) {
+	h, m, s := sec/3600, sec/60%60, sec%60
+	if c.hour>>h&1 != 0 {
+		if c.minute>>m&1 != 0 {
+			if rest := c.second >> s; rest != 0 {
+				return sec + bits.TrailingZeros64(rest), true
 			}
 		}
-		t = t.Add(time.Minute)
+		if rest := c.minute >> (m + 1); rest != 0 {
+			return h*3600 + (m+1+bits.TrailingZeros64(rest))*60 + bits.TrailingZeros64(c.second), true
+		}
 	}
-}
-
-// zones remembers the zones a schedule was asked for.
-type zones struct{ m sync.Map }
-
-func (z *zones) get(name string) (*time.Location, error) {
-	if l, ok := z.m.Load(name); ok {
-		return l.(*time.Location), nil
+	rest := c.hour >> (h + 1)
+	if rest == 0 {
+		return 0, false
 	}
-	if name == "Local" {
-		return nil, fmt.Errorf("%q depends on the machine: write an IANA name such as Europe/Paris", name)
-	}
-	l, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, fmt.Errorf("zone %q is not known: write an IANA name such as Europe/Paris", name)
-	}
-	z.m.Store(name, l)
-	return l, nil
-}
-
-// CheckZone reports whether name is an IANA zone.
-func CheckZone(name string) error {
-	var z zones
-	_, err := z.get(name)
-	return err
+	return (h+1+bits.TrailingZeros32(rest))*3600 + bits.TrailingZeros64(c.minute)*60 + bits.TrailingZeros64(c.second), true
 }

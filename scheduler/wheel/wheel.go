@@ -1,227 +1,337 @@
-// Package wheel is a hierarchical timing wheel: it holds millions of entries
-// and yields those that are due. It is pure: time enters only by Advance.
+// Package wheel keeps millions of timers and says which are due. It is pure:
+// it has no clock and no goroutine; its owner advances it and guards it by a
+// lock.
 //
-//	level 0   64 slots of 1 ms          an entry lies at the level of the highest
-//	level 1   64 slots of 64 ms         6-bit group in which its time differs from
-//	level 2   64 slots of 4.1 s         the present, and falls one or more levels
-//	  ...                               each time the present enters its slot
-//	level 10                            (Varghese and Lauck 1987, scheme 7)
+//	Add ─► ring 3 ─► ring 2 ─► ring 1 ─► ring 0 ─ Advance(now) ─► batches of Due
+//	       25 days   2.3 h     4.1 s     1 ms                      (a slot's width)
 //
-// Entries are 24 bytes in slabs without pointers, so the garbage collector does
-// not look at them; slabs are added and never copied.
+// A timer is filed by its distance into the finest ring that reaches it. Each
+// ring reaches over two slots of the ring above, so the coming slot above is
+// moved down little by little while the present one runs: no tick has to move
+// a whole slot. A slot is a stack of 256-byte chunks, so filing and moving
+// read and write memory in order; chunks and timers live in segments without
+// pointers, which grow without copying and cost the garbage collector nothing.
 package wheel
 
 import (
-	"fmt"
+	"math"
 	"math/bits"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
+// maxBatch is the most entries handed to fire at a time.
+const maxBatch = 256
+
+// rings from fine to coarse. reach = slots << shift is twice the width of a
+// slot of the next ring; no slot is wider than 2^32 ms, so that an entry need
+// keep only the low 32 bits of its time.
+var rings = [...]struct{ shift, slots int }{
+	{0, 8192},  // 1 ms, reaches 8.2 s
+	{12, 4096}, // 4.1 s, reaches 4.7 h
+	{23, 512},  // 2.3 h, reaches 50 days
+	{31, 512},  // 25 days, reaches 35 years
+}
+
+const levels = len(rings)
+
+// coarse is the shift of the coarsest ring; what lies beyond it is far.
 const (
-	slotBits = 6
-	slots    = 1 << slotBits
-	levels   = (63 + slotBits - 1) / slotBits
-	slabBits = 14
-	slabSize = 1 << slabBits
-	batch    = 256
+	coarse     = 31
+	coarseSpan = 512
 )
 
-// Handle names one entry until it fires or is cancelled. The zero Handle names
-// none.
+// Handle names one added timer, to cancel it. The zero Handle names none.
 type Handle uint64
 
-// Due is an entry whose time has come.
+// Due is a timer whose time has come.
 type Due struct {
-	At  fleet.Instant // when it was due; the present of its Add if that was later
-	Key uint32        // as given to Add
+	Key uint32
+	At  fleet.Instant // as it was added
 }
 
-// entry is 24 bytes. next and prev link the entries of one slot, or next alone
-// the free ones; 0 ends a list.
-type entry struct {
-	at         fleet.Instant
-	next, prev uint32
-	key        uint32
-	gen        uint32 // odd while in use
-}
-
-// Wheel holds entries. It is not safe for concurrent use.
+// Wheel holds timers. Use New. It is not safe for use by several goroutines at
+// once.
 type Wheel struct {
-	now   fleet.Instant
-	heads [levels][slots]uint32
-	busy  [levels]uint64 // bit i: slot i is not empty
-	slabs []*[slabSize]entry
-	free  uint32
-	used  uint32 // entries ever taken from slabs; 0 is nobody's
-	n     int
-	out   [batch]Due
+	now   int64 // every slot up to and including it has been fired
+	live  int   // timers waiting
+	dead  int   // cancelled, not yet met
+	ring  [levels]ring
+	late  slot  // added when already due, as pairs
+	far   slot  // beyond the coarsest ring, as pairs
+	least int64 // no far timer is before it
+
+	records records
+	chunks  chunks
+	sweep   sweep
+
+	firing bool
+	n      int
+	batch  [maxBatch]Due
 }
 
-// New returns an empty wheel whose present is start. Instants before the Unix
-// epoch are taken as the epoch.
+type ring struct {
+	shift uint
+	mask  int64
+	slots []slot
+	busy  []uint64 // bit per slot
+}
+
+// New returns an empty wheel whose time is start: a timer at or before it is
+// due at once.
 func New(start fleet.Instant) *Wheel {
-	return &Wheel{now: max(start, 0)}
-}
-
-// Len returns the number of entries.
-func (w *Wheel) Len() int { return w.n }
-
-// Now returns the present: the highest time given to Advance.
-func (w *Wheel) Now() fleet.Instant { return w.now }
-
-func (w *Wheel) entry(i uint32) *entry { return &w.slabs[i>>slabBits][i&(slabSize-1)] }
-
-// Add files an entry for the instant at; one that is not after the present is
-// due at the next Advance. It may be called from Advance's fire.
-func (w *Wheel) Add(at fleet.Instant, key uint32) Handle {
-	i := w.free
-	if i != 0 {
-		w.free = w.entry(i).next
-	} else {
-		if w.used++; w.used>>slabBits >= uint32(len(w.slabs)) {
-			w.slabs = append(w.slabs, new([slabSize]entry))
+	w := &Wheel{now: int64(start), least: math.MaxInt64}
+	for l, r := range rings {
+		w.ring[l] = ring{
+			shift: uint(r.shift),
+			mask:  int64(r.slots - 1),
+			slots: make([]slot, r.slots),
+			busy:  make([]uint64, r.slots/64),
 		}
-		i = w.used
 	}
-	e := w.entry(i)
-	e.at, e.key = max(at, w.now), key
-	e.gen++
-	w.link(i, e)
-	w.n++
-	return Handle(uint64(e.gen)<<32 | uint64(i))
+	return w
 }
 
-// Cancel takes the entry out and reports whether it was still there.
+// Len returns how many timers wait.
+func (w *Wheel) Len() int { return w.live }
+
+// Now returns the time the wheel has been advanced to.
+func (w *Wheel) Now() fleet.Instant { return fleet.Instant(w.now) }
+
+// Bytes returns the memory of timers and slots, whether in use or kept for
+// reuse.
+func (w *Wheel) Bytes() int {
+	n := w.records.bytes() + w.chunks.bytes()
+	for _, r := range w.ring {
+		n += len(r.slots)*slotBytes + len(r.busy)*8
+	}
+	return n
+}
+
+// Add files a timer. One that is already due fires at the next Advance, or in
+// the Advance that is running. Keys need not differ.
+func (w *Wheel) Add(at fleet.Instant, key uint32) Handle {
+	id, h := w.records.take(key)
+	w.live++
+	if int64(at) <= w.now {
+		w.pushPair(&w.late, id, int64(at))
+	} else {
+		w.place(id, int64(at))
+	}
+	return h
+}
+
+// Cancel takes a timer out and reports whether it was still waiting. A handle
+// of a timer that has fired, was cancelled, or has been handed to the batch
+// that is being fired does nothing, also after its place was taken by another.
 func (w *Wheel) Cancel(h Handle) bool {
-	i := uint32(h)
-	if i == 0 || i > w.used {
+	if !w.records.kill(h) {
 		return false
 	}
-	e := w.entry(i)
-	if e.gen != uint32(h>>32) || e.gen&1 == 0 {
-		return false
+	w.live--
+	w.dead++
+	// The entry stays in its slot until that is reached or swept; sweeping
+	// keeps the dead below about half of the living.
+	if w.dead > w.live/2+sweepFloor {
+		w.sweepSome()
 	}
-	w.unlink(e)
-	w.release(i, e)
 	return true
 }
 
-func (w *Wheel) release(i uint32, e *entry) {
-	e.gen++
-	e.next, w.free = w.free, i
-	w.n--
+// Next returns the earliest instant at which something may be due, never later
+// than the true one; false when no timer waits. An owner sleeps until then and
+// calls Advance, which may find nothing due yet.
+func (w *Wheel) Next() (fleet.Instant, bool) {
+	switch {
+	case w.live == 0:
+		return 0, false
+	case w.late.n > 0:
+		return fleet.Instant(w.now), true
+	}
+	t, ok := w.nextBusy()
+	return fleet.Instant(t), ok
 }
 
-// place returns the slot of the instant at, as seen from the present.
-func (w *Wheel) place(at fleet.Instant) (level, slot int) {
-	if diff := uint64(at ^ w.now); diff != 0 {
-		level = (bits.Len64(diff) - 1) / slotBits
-	}
-	return level, int(at>>(level*slotBits)) & (slots - 1)
-}
-
-func (w *Wheel) link(i uint32, e *entry) {
-	l, s := w.place(e.at)
-	head := w.heads[l][s]
-	e.next, e.prev = head, 0
-	if head != 0 {
-		w.entry(head).prev = i
-	}
-	w.heads[l][s] = i
-	w.busy[l] |= 1 << s
-}
-
-func (w *Wheel) unlink(e *entry) {
-	if e.next != 0 {
-		w.entry(e.next).prev = e.prev
-	}
-	if e.prev != 0 {
-		w.entry(e.prev).next = e.next
+// Advance moves time on to now and hands every timer due by then to fire, in
+// batches of at most 256 that are valid during the call only: first those that
+// were late when added, then by instant; in no order within an instant. fire
+// may Add and Cancel; what it adds at or before now fires in the same Advance,
+// so it must move forward in time. Advance called from inside fire, and a now
+// before the last one, moves nothing.
+func (w *Wheel) Advance(now fleet.Instant, fire func(batch []Due)) {
+	if w.firing {
 		return
 	}
-	// The present only moves past a slot once that is empty, so the entry's
-	// place is still the one it was linked at.
-	l, s := w.place(e.at)
-	w.heads[l][s] = e.next
-	if e.next == 0 {
-		w.busy[l] &^= 1 << s
-	}
-}
-
-// first returns the earliest slot that is not empty, and when it begins.
-func (w *Wheel) first() (level, slot int, at fleet.Instant, ok bool) {
-	for l := range levels {
-		if w.busy[l] == 0 {
-			continue
-		}
-		// All slots of a level that hold anything lie at or after the present's.
-		s := bits.TrailingZeros64(w.busy[l])
-		shift := l * slotBits
-		at := w.now>>(shift+slotBits)<<(shift+slotBits) | fleet.Instant(s)<<shift
-		return l, s, at, true
-	}
-	return 0, 0, 0, false
-}
-
-// Next returns an instant at or before the earliest entry's time; false when
-// there is none. It is exact when that is less than 64 ms away.
-func (w *Wheel) Next() (fleet.Instant, bool) {
-	_, _, at, ok := w.first()
-	return max(at, w.now), ok
-}
-
-// Advance moves the present to now and hands all entries whose time has come
-// to fire, in batches of at most 256 in the order of their times. An entry has
-// left the wheel when fire sees it. The batch is only valid during the call. A
-// now before the present changes nothing.
-func (w *Wheel) Advance(now fleet.Instant, fire func([]Due)) {
-	now = max(now, w.now)
-	out := w.out[:0]
+	w.firing = true
+	defer func() { w.firing = false }()
 	for {
-		l, s, at, ok := w.first()
-		if !ok || at > now {
-			if len(out) > 0 {
-				fire(out)
-				out = w.out[:0]
-				continue // fire may have added
-			}
+		w.fireLate(fire)
+		t, ok := w.nextBusy()
+		if !ok || t > int64(now) {
 			break
 		}
-		w.now = max(w.now, at)
-		if l > 0 {
-			w.cascade(l, s)
-			continue
-		}
-		for w.heads[0][s] != 0 {
-			i := w.heads[0][s]
-			e := w.entry(i)
-			w.unlink(e)
-			out = append(out, Due{At: e.at, Key: e.key})
-			w.release(i, e)
-			if len(out) == batch {
-				fire(out)
-				out = w.out[:0]
-			}
-		}
+		w.moveTo(t)
+		w.fireSlot(t, fire)
 	}
-	w.now = now
-}
-
-// cascade files the entries of a slot anew, now that the present has entered it.
-func (w *Wheel) cascade(l, s int) {
-	i := w.heads[l][s]
-	w.heads[l][s] = 0
-	w.busy[l] &^= 1 << s
-	for i != 0 {
-		e := w.entry(i)
-		next := e.next
-		w.link(i, e)
-		i = next
+	if int64(now) > w.now {
+		w.moveTo(int64(now))
 	}
 }
 
-// String tells the wheel's size, for logs.
-func (w *Wheel) String() string {
-	return fmt.Sprintf("wheel at %s with %d entries in %d bytes", w.now, w.n, len(w.slabs)*slabSize*24)
+func (w *Wheel) fireLate(fire func([]Due)) {
+	for w.late.n > 0 {
+		for w.late.n > 0 && w.n < maxBatch {
+			id, at := w.popPair(&w.late)
+			w.collect(id, at)
+		}
+		w.flush(fire)
+	}
+}
+
+func (w *Wheel) fireSlot(t int64, fire func([]Due)) {
+	r := &w.ring[0]
+	i := t & r.mask
+	s := &r.slots[i]
+	for s.n > 0 {
+		for s.n > 0 && w.n < maxBatch {
+			w.collect(w.chunks.pop(s).id, t)
+		}
+		w.flush(fire)
+	}
+	r.busy[i>>6] &^= 1 << (i & 63)
+}
+
+func (w *Wheel) collect(id uint32, at int64) {
+	key, alive := w.records.free(id)
+	if !alive {
+		w.dead--
+		return
+	}
+	w.live--
+	w.batch[w.n] = Due{key, fleet.Instant(at)}
+	w.n++
+}
+
+func (w *Wheel) flush(fire func([]Due)) {
+	if w.n == 0 {
+		return
+	}
+	batch := w.batch[:w.n]
+	w.n = 0
+	fire(batch)
+}
+
+// place files a timer after now into the finest ring that reaches it.
+func (w *Wheel) place(id uint32, at int64) {
+	for l := range w.ring {
+		r := &w.ring[l]
+		if uint64(at>>r.shift)-uint64(w.now>>r.shift) <= uint64(r.mask) {
+			i := at >> r.shift & r.mask
+			w.chunks.push(&r.slots[i], item{id, uint32(at)})
+			r.busy[i>>6] |= 1 << (i & 63)
+			return
+		}
+	}
+	w.least = min(w.least, at)
+	w.pushPair(&w.far, id, at)
+}
+
+// nextBusy returns the start of the earliest slot after now that holds an
+// entry: exact in the finest ring, a lower bound above it.
+func (w *Wheel) nextBusy() (int64, bool) {
+	next, found := int64(math.MaxInt64), false
+	for l := range w.ring {
+		r := &w.ring[l]
+		if d := r.next(w.now >> r.shift & r.mask); d > 0 {
+			next, found = min(next, (w.now>>r.shift+d)<<r.shift), true
+		}
+	}
+	if w.far.n > 0 {
+		// Halfway into the coarsest ring's reach is early enough to file it.
+		t := max(w.now>>coarse+1, w.least>>coarse-coarseSpan/2)
+		if t <= math.MaxInt64>>coarse {
+			t <<= coarse
+		} else {
+			t = math.MaxInt64
+		}
+		next, found = min(next, t), true
+	}
+	return next, found
+}
+
+// next returns the distance from slot i to the next busy one, 0 for none.
+func (r *ring) next(i int64) int64 {
+	words := int64(len(r.busy))
+	j := (i + 1) & r.mask
+	k := j >> 6
+	set := r.busy[k] &^ (1<<(j&63) - 1)
+	for range words + 1 {
+		if set != 0 {
+			return (k<<6 + int64(bits.TrailingZeros64(set)) - i) & r.mask
+		}
+		k = (k + 1) % words
+		set = r.busy[k]
+	}
+	return 0
+}
+
+// moveTo sets the time to t, at most the start of the next busy slot. Slots
+// that t enters are moved down whole, and of the slots that follow them, as
+// much as their share of the time.
+func (w *Wheel) moveTo(t int64) {
+	before := w.now
+	w.now = t
+	if w.far.n > 0 && uint64(w.least>>coarse)-uint64(t>>coarse) < coarseSpan {
+		w.fileFar()
+	}
+	for l := levels - 1; l > 0; l-- {
+		r := &w.ring[l]
+		at := t >> r.shift
+		if i := at & r.mask; at != before>>r.shift && r.slots[i].n > 0 {
+			w.moveDown(r, i, at<<r.shift, math.MaxInt)
+		}
+		i := (at + 1) & r.mask
+		if n := int(r.slots[i].n); n > 0 {
+			left := uint64((at+1)<<r.shift) - uint64(t)
+			gone := uint64(t) - uint64(before)
+			share := float64(gone) / (float64(gone) + float64(left))
+			w.moveDown(r, i, (at+1)<<r.shift, int(float64(n)*share)+1)
+		}
+	}
+}
+
+// moveDown files up to most entries of slot i, which begins at start, into
+// finer rings.
+func (w *Wheel) moveDown(r *ring, i, start int64, most int) {
+	s := &r.slots[i]
+	for range min(most, int(s.n)) {
+		e := w.chunks.pop(s)
+		at := start + int64(e.at-uint32(start))
+		w.place(e.id, at)
+	}
+	if s.n == 0 {
+		r.busy[i>>6] &^= 1 << (i & 63)
+	}
+}
+
+// fileFar files the far timers that the coarsest ring now reaches.
+func (w *Wheel) fileFar() {
+	old := w.far
+	w.far, w.least = slot{}, math.MaxInt64
+	for old.n > 0 {
+		id, at := w.popPair(&old)
+		w.place(id, at)
+	}
+}
+
+// pushPair keeps a timer with all bits of its time, as two entries.
+func (w *Wheel) pushPair(s *slot, id uint32, at int64) {
+	w.chunks.push(s, item{id, uint32(at)})
+	w.chunks.push(s, item{uint32(uint64(at) >> 32), 0})
+}
+
+func (w *Wheel) popPair(s *slot) (id uint32, at int64) {
+	high := w.chunks.pop(s)
+	low := w.chunks.pop(s)
+	return low.id, int64(uint64(high.id)<<32 | uint64(low.at))
 }
