@@ -23,6 +23,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet/calendar"
 	"github.com/shutterfleet/shutterfleet/protocols/camtest"
 	"github.com/shutterfleet/shutterfleet/scheduler"
+	"github.com/shutterfleet/shutterfleet/scheduler/admin"
 )
 
 const devSite = "dev"
@@ -85,6 +86,13 @@ type summary struct {
 	Unaccounted   int    `json:"unaccounted"`
 }
 
+// unaccountedError ends a run whose books do not agree with the calendar. The
+// summary has said so: it has no further words.
+type unaccountedError int
+
+func (unaccountedError) Error() string { return "" }
+func (unaccountedError) ExitCode() int { return 1 }
+
 // dev is one run.
 type dev struct {
 	o      devOptions
@@ -99,11 +107,11 @@ type dev struct {
 
 func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 	if o.format != "table" && o.format != "json" {
-		return usageError{fmt.Errorf("output %q: want table or json", o.format)}
+		return usage("-o %s: want table or json", o.format)
 	}
 	faults, err := camtest.ParseFaults(o.faults)
 	if err != nil {
-		return usageError{err}
+		return usage("%w", err)
 	}
 	dir := o.data
 	if dir == "" {
@@ -160,7 +168,7 @@ func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 	if !o.lan {
 		start("virtual cameras", d.town.Run)
 		if err := d.town.Apply(faults); err != nil {
-			return usageError{err}
+			return usage("%w", err)
 		}
 		interfaces = loopbackOnly
 	}
@@ -178,7 +186,7 @@ func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 	}
 	start("agent", func(ctx context.Context) error { return errors.Join(d.edge.Run(ctx), d.edge.Close()) })
 	wg.Go(func() { d.watch(events) })
-	if !o.headless && terminal(os.Stdout) {
+	if !o.headless && isTerminal(os.Stdout) {
 		wg.Go(func() { d.status(run, cmd) })
 	}
 
@@ -242,7 +250,7 @@ func (d *dev) finish(cmd *cobra.Command, run context.Context) error {
 			sum.CamerasFound.Total, sum.CamerasApproved, sum.Issued, sum.Captured, sum.Failed, sum.Missed, sum.Skipped, sum.Unaccounted)
 	}
 	if sum.Unaccounted != 0 && err == nil {
-		return exitError(1)
+		return unaccountedError(sum.Unaccounted)
 	}
 	return err
 }
@@ -359,7 +367,7 @@ func (d *dev) status(ctx context.Context, cmd *cobra.Command) {
 	}
 }
 
-func terminal(f *os.File) bool {
+func isTerminal(f *os.File) bool {
 	st, err := f.Stat()
 	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }
@@ -385,14 +393,6 @@ func newTownFaults(t *camtest.Town, on []camtest.CameraFault) *townFaults {
 	return f
 }
 
-// Kinds lists what can go wrong.
-func (f *townFaults) Kinds() (out []string) {
-	for _, k := range camtest.Faults() {
-		out = append(out, string(k))
-	}
-	return out
-}
-
 // Set switches a fault.
 func (f *townFaults) Set(name, kind string, on bool) error {
 	if err := f.town.SetFault(name, camtest.Fault(kind), on); err != nil {
@@ -404,20 +404,19 @@ func (f *townFaults) Set(name, kind string, on bool) error {
 	return nil
 }
 
-// Active lists the faults that are on, by camera.
-func (f *townFaults) Active() map[string][]string {
+// List tells each camera's faults.
+func (f *townFaults) List() (out []admin.VirtualCamera) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := map[string][]string{}
-	for x, on := range f.on {
-		for _, c := range f.town.Cameras() {
-			if on && (x.Camera == c.Name || x.Camera == "*") {
-				out[c.Name] = append(out[c.Name], string(x.Fault))
+	for _, c := range f.town.Cameras() {
+		v := admin.VirtualCamera{Name: c.Name}
+		for _, k := range camtest.Faults() {
+			v.Faults = append(v.Faults, string(k))
+			if f.on[camtest.CameraFault{Camera: c.Name, Fault: k}] || f.on[camtest.CameraFault{Camera: "*", Fault: k}] {
+				v.On = append(v.On, string(k))
 			}
 		}
-	}
-	for _, l := range out {
-		slices.Sort(l)
+		out = append(out, v)
 	}
 	return out
 }

@@ -13,10 +13,13 @@ import (
 
 // fingerprintCommand reads pictures from files, without a server.
 func fingerprintCommand() *cobra.Command {
-	var format string
+	var d door
 	cmd := &cobra.Command{
-		Use: "fingerprint FILE...", Short: "Print the fingerprints and quality of pictures (JPEG, PNG, PGM)", Args: cobra.MinimumNArgs(1),
+		Use: "fingerprint FILE...", Short: "Print the fingerprints and quality of pictures (JPEG, PNG, PGM)",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("fingerprint wants one file or more")
+			}
 			type result struct {
 				File       string        `json:"file"`
 				Width      int           `json:"width"`
@@ -52,14 +55,11 @@ func fingerprintCommand() *cobra.Command {
 				fp := res.Fingerprint
 				out = append(out, result{file, int(res.Width), int(res.Height), fp.PDQ, int(fp.PDQQuality), fp.PHash, res.Quality})
 			}
-			return show(cmd, format, out, func(t *table) {
-				t.row("FILE", "SIZE", "PDQ", "QUALITY", "PHASH")
-				for _, x := range out {
-					t.row(x.File, fmt.Sprintf("%dx%d", x.Width, x.Height), x.PDQ.String(), fmt.Sprint(x.PDQQuality), x.PHash.String())
-				}
-			})
+			return d.print(cmd, out, rows(cmd, out, "no pictures", "FILE SIZE PDQ QUALITY PHASH", func(x result) []any {
+				return []any{x.File, fmt.Sprintf("%dx%d", x.Width, x.Height), x.PDQ, x.PDQQuality, x.PHash}
+			}))
 		},
 	}
-	outputFlag(cmd, &format)
+	cmd.Flags().StringVarP(&d.output, "output", "o", "table", "table, json or yaml")
 	return cmd
 }

@@ -47,7 +47,7 @@ func startDev(t *testing.T, args ...string) (url string, stop func() string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out := &output{}
-	cmd := root()
+	cmd := rootCommand()
 	cmd.SetArgs(append([]string{"dev", "--listen", "127.0.0.1:0"}, args...))
 	cmd.SetOut(out)
 	done := make(chan error, 1)
@@ -96,7 +96,7 @@ func get(t *testing.T, c *http.Client, url string) string {
 // is accounted for.
 func TestDevBalances(t *testing.T) {
 	var out bytes.Buffer
-	cmd := root()
+	cmd := rootCommand()
 	cmd.SetArgs([]string{"dev", "--headless", "--listen", "127.0.0.1:0", "--for", "8s", "-o", "json", "--faults", "dock-2=silent,gate-yard=black"})
 	cmd.SetOut(&out)
 	if err := cmd.ExecuteContext(t.Context()); err != nil {
@@ -130,7 +130,12 @@ func TestPageWithoutScripts(t *testing.T) {
 		t.Error("the gallery is shown to strangers")
 	}
 	get(t, c, url)
-	if body := get(t, c, url); !strings.Contains(body, "has been used") {
+	again, err := http.Get(url) // another browser, with the same link
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Body.Close()
+	if len(again.Cookies()) > 0 {
 		t.Error("the login link works twice")
 	}
 	var page string
@@ -147,7 +152,7 @@ func TestPageWithoutScripts(t *testing.T) {
 	if camera == nil {
 		t.Fatal("no link to a camera")
 	}
-	for path, want := range map[string]string{"/cameras/" + camera[1]: "Last outcomes", "/schedules": "every 2s", "/agents": "connected", "/api/openapi.json": `"openapi":"3.1`} {
+	for path, want := range map[string]string{"/cameras/" + camera[1]: "Recent captures", "/schedules": "every 2s", "/agents": "connected", "/api/openapi.json": `"openapi":"3.1`} {
 		if body := get(t, c, base+path); !strings.Contains(body, want) {
 			t.Errorf("%s lacks %q", path, want)
 		}
@@ -253,23 +258,5 @@ func TestPageInBrowser(t *testing.T) {
 	wait("a newer frame in the first tile", first)
 	if n := number(`document.querySelectorAll(".state svg").length - document.querySelectorAll(".state").length`); n != 0 {
 		t.Errorf("%d states lack their shape", -n)
-	}
-}
-
-func TestUsage(t *testing.T) {
-	for args, want := range map[string]string{
-		"dev --faults nonsense":    "camera=fault",
-		"cameras approve":          "name cameras, or say --all",
-		"captures ls -o xml":       "token",
-		"schedules apply":          "required",
-		"cameras frobnicate":       "unknown verb",
-		"fingerprint /nonexistent": "no such file",
-	} {
-		cmd := root()
-		cmd.SetArgs(strings.Fields(args))
-		cmd.SetOut(io.Discard)
-		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want one with %q", args, err, want)
-		}
 	}
 }

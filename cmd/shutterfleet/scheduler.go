@@ -17,6 +17,9 @@ func schedulerCommand() *cobra.Command {
 		Use: "scheduler --data DIR", Short: "Run the centre: scheduler, agents' door, API and pages", Args: noArgs,
 		Long: "Run the centre until it is told to end (SIGTERM). At its first start it makes its keys and writes\nDIR/admin.token, with which the verbs and the page let you in.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.DataDir == "" {
+				return usage("scheduler wants --data DIR: the directory for all that the centre keeps")
+			}
 			level := slog.LevelInfo
 			if verbose {
 				level = slog.LevelDebug
@@ -39,6 +42,5 @@ func schedulerCommand() *cobra.Command {
 	f.StringVar(&o.AdminListen, "admin-listen", "127.0.0.1:7080", "address of the API and the pages")
 	f.StringVar(&o.MachineListen, "machine-listen", "127.0.0.1:7091", "address of /livez, /readyz and /metrics; empty for none")
 	f.BoolVar(&verbose, "verbose", false, "log more")
-	required(cmd, "data")
 	return cmd
 }

@@ -2,11 +2,20 @@ package admin
 
 import (
 	"bytes"
-	"encoding/json"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,376 +23,382 @@ import (
 	"github.com/shutterfleet/shutterfleet/scheduler"
 )
 
-// pages are rendered here and work without scripts; live.js only replaces
-// parts of them with what the same templates render.
-func (a *Server) pages() {
-	a.mux.HandleFunc("GET /{$}", a.gallery)
-	a.mux.HandleFunc("GET /cameras/{id}", a.cameraPage)
-	a.mux.HandleFunc("GET /schedules", a.schedulesPage)
-	a.mux.HandleFunc("GET /agents", a.agentsPage)
-	a.mux.HandleFunc("GET /parts/tile/{id}", a.tilePart)
-	a.mux.HandleFunc("GET /parts/books", a.booksPart)
-	a.mux.HandleFunc("GET /parts/gallery", a.galleryPart)
-	a.mux.HandleFunc("GET /events", a.events)
-	a.mux.HandleFunc("POST /approve", a.approve)
-	a.mux.HandleFunc("POST /faults", a.setFault)
-	a.mux.HandleFunc("GET /login", a.login)
-	a.mux.HandleFunc("POST /login", a.login)
-	a.mux.HandleFunc("POST /logout", a.logout)
-	a.mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+//go:embed templates assets
+var files embed.FS
+
+const (
+	// tilesPerPage keeps the first page under 150 kB without pictures; a test
+	// weighs it.
+	tilesPerPage = 96
+
+	// pendingShown is how many pending cameras a page lists; approving all is
+	// one button.
+	pendingShown = 24
+
+	// scanned bounds how many cameras are counted and filtered by status for
+	// one page. Beyond it the page says so.
+	scanned = 5000
+
+	// capturesShown is the length of a camera's list.
+	capturesShown = 50
+
+	// maxTiles bounds one request for changed tiles.
+	maxTiles = 200
+)
+
+// pages holds the parsed templates and the assets with their digests.
+type pages struct {
+	byName map[string]*template.Template
+	assets map[string]asset
 }
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"clock":   func(i fleet.Instant) string { return i.Time().Local().Format("15:04:05") },
-	"moment":  func(i fleet.Instant) string { return i.Time().Local().Format("2 Jan 15:04:05") },
-	"iso":     func(i fleet.Instant) string { return i.String() },
-	"shape":   shape,
-	"percent": func(n, of uint64) string { return fmt.Sprintf("%.1f", 100*float64(n)/float64(max(of, 1))) },
-	"join":    strings.Join,
-	"ms":      func(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) },
-}).ParseFS(files, "templates/*.html"))
-
-// shape draws a state's mark: each state has its own form, so that colour is
-// never the only sign.
-func shape(status string) template.HTML {
-	paths := map[string]string{
-		"ok":                `<circle cx="8" cy="8" r="6"/>`,
-		"late":              `<path d="M8 2a6 6 0 1 0 .01 0M8 5v3.5l2.5 1.5" fill="none" stroke="currentColor" stroke-width="2"/>`,
-		"failed":            `<path d="M3.5 3.5l9 9m0-9l-9 9" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round"/>`,
-		"missed":            `<circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" stroke-width="2" stroke-dasharray="3 2.5"/>`,
-		"pending":           `<path d="M8 1.5 14.5 8 8 14.5 1.5 8z"/>`,
-		"needs-credentials": `<path d="M5 7V5a3 3 0 0 1 6 0v2" fill="none" stroke="currentColor" stroke-width="2"/><rect x="3" y="7" width="10" height="7" rx="1.5"/>`,
-		"offline":           `<path d="M2 8h12" stroke="currentColor" stroke-width="3" stroke-linecap="round"/>`,
-		"idle":              `<circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" stroke-width="2"/>`,
-	}
-	p, ok := paths[status]
-	if !ok {
-		p = `<rect x="3" y="3" width="10" height="10" rx="2" fill="none" stroke="currentColor" stroke-width="2"/>`
-	}
-	return template.HTML(`<svg class="shape" viewBox="0 0 16 16" width="14" height="14" fill="currentColor" aria-hidden="true">` + p + `</svg>`) //nolint:gosec // constants of this file
+type asset struct {
+	body   []byte
+	kind   string
+	digest string
 }
 
-// words is what a status is called on the page.
-func words(v *scheduler.CameraView) string {
-	switch v.Status {
-	case scheduler.StatusFailed, scheduler.StatusMissed:
-		if v.Last != nil && v.Last.Cause != "" {
-			return v.Status + ": " + string(v.Last.Cause)
+func newPages() *pages {
+	p := &pages{byName: map[string]*template.Template{}, assets: map[string]asset{}}
+	kinds := map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
+	for name, kind := range kinds {
+		body, err := fs.ReadFile(files, "assets/"+name)
+		if err != nil {
+			panic(err) // embedded: a test reads them all
 		}
-	case scheduler.StatusNeedsCredentials:
-		return "needs credentials"
+		sum := sha256.Sum256(body)
+		p.assets[name] = asset{body, kind, hex.EncodeToString(sum[:6])}
 	}
-	return v.Status
+	funcs := template.FuncMap{
+		"asset": func(name string) string { return "/assets/" + name + "?v=" + p.assets[name].digest },
+		"ago":   ago, "clock": clock, "num": num, "ms": milliseconds,
+		"eq": func(a any, bs ...any) bool {
+			return slices.ContainsFunc(bs, func(b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) })
+		},
+	}
+	base := template.Must(template.New("").Funcs(funcs).ParseFS(files, "templates/layout.html", "templates/tile.html"))
+	for _, name := range []string{"gallery", "camera", "schedules", "agents", "login", "error"} {
+		p.byName[name] = template.Must(template.Must(base.Clone()).ParseFS(files, "templates/"+name+".html"))
+	}
+	p.byName["tiles"] = template.Must(base.Clone())
+	return p
 }
 
-type tile struct {
-	ID, Name, Site, Status, Words, Why, Found string
-	Frame                                     fleet.Instant // 0: none
-	At                                        fleet.Instant // of the last outcome; 0: none
-	Pending                                   bool
-	Faults                                    []string // of a virtual camera
-	CanFault                                  bool
+// page is what the layout needs; each page embeds it.
+type page struct {
+	Who, Role, Here, Version string
+	May                      bool   // operator or more
+	Live                     bool   // follows events
+	Refresh                  string // where to go at once
+	Now                      fleet.Instant
 }
 
-func (a *Server) tile(v *scheduler.CameraView) tile {
-	t := tile{ID: v.ID.String(), Name: v.Name, Site: string(v.Site), Status: v.Status, Words: words(v), Why: v.Reason, Frame: v.LastFrame, Pending: v.State == fleet.Pending}
-	if v.Last != nil {
-		t.At = v.Last.At
-		if v.Last.Outcome != fleet.Captured {
-			t.Why = v.Last.Detail
-		}
+func (a *Server) page(r *http.Request, here string, live bool) page {
+	v := visitorOf(r.Context())
+	p := page{Here: here, Version: a.o.Version, Live: live, Now: fleet.At(a.o.Now())}
+	if v.err == nil {
+		p.Who, p.Role, p.May = cmp.Or(v.Name, "signed in"), v.Role, rank(v.Role) >= rank(scheduler.RoleOperator)
 	}
-	var via []string
-	for _, w := range v.Via {
-		via = append(via, string(w))
-	}
-	t.Found = strings.Join(via, ", ")
-	if a.opts.Faults != nil {
-		t.Faults, t.CanFault = a.opts.Faults.Active()[v.Name], true
-	}
-	return t
+	p.Live = live && p.Who != ""
+	return p
 }
 
-type galleryData struct {
-	Title   string
-	Books   booksData
-	Tiles   []tile
-	Pending []tile
-	Empty   bool // nothing at all: the page says what to do next
-	NoAgent bool
-	Site    string
-	State   string
-	Sites   []string
-	States  []string
-	Who     scheduler.Principal
-	CanEdit bool
-	Dev     bool
-}
-
-type booksData struct {
-	fleet.Books
-	Cameras, Agents, Connected int
-}
-
-// maxTiles bounds one page of the gallery.
-const maxTiles = 500
-
-func (a *Server) galleryData(r *http.Request) (galleryData, error) {
-	ctx := r.Context()
-	p := who(ctx)
-	d := galleryData{Title: "Cameras", Site: r.URL.Query().Get("site"), State: r.URL.Query().Get("state"), Who: p, CanEdit: may(p.Role, scheduler.RoleOperator), Dev: a.opts.Faults != nil}
-	vs, err := a.sched.Cameras(ctx, scheduler.CameraQuery{})
-	if err != nil {
-		return d, err
-	}
-	for i := range vs {
-		v := &vs[i]
-		if !slices.Contains(d.Sites, string(v.Site)) {
-			d.Sites = append(d.Sites, string(v.Site))
-		}
-		if !slices.Contains(d.States, v.Status) {
-			d.States = append(d.States, v.Status)
-		}
-		hidden := v.State == fleet.Ignored || v.State == fleet.Retired
-		switch {
-		case d.Site != "" && string(v.Site) != d.Site, d.State != "" && v.Status != d.State, d.State == "" && hidden:
-		case v.State == fleet.Pending:
-			d.Pending = append(d.Pending, a.tile(v))
-		case len(d.Tiles) < maxTiles:
-			d.Tiles = append(d.Tiles, a.tile(v))
-		}
-	}
-	slices.Sort(d.Sites)
-	slices.Sort(d.States)
-	slices.SortStableFunc(d.Tiles, func(x, y tile) int { return strings.Compare(x.Site+"\x00"+x.Name, y.Site+"\x00"+y.Name) })
-	if d.Books, err = a.booksData(r); err != nil {
-		return d, err
-	}
-	d.Books.Cameras = len(vs)
-	d.Empty, d.NoAgent = len(vs) == 0, d.Books.Agents == 0
-	return d, nil
-}
-
-func (a *Server) booksData(r *http.Request) (d booksData, err error) {
-	b, err := a.sched.Books(r.Context())
-	if err != nil {
-		return d, err
-	}
-	d.Books = b.Total
-	agents, err := a.sched.Agents(r.Context())
-	for _, g := range agents {
-		if g.State != fleet.Retired {
-			d.Agents++
-			if g.Connected {
-				d.Connected++
-			}
-		}
-	}
-	return d, err
-}
-
-func (a *Server) render(w http.ResponseWriter, name string, data any, err error) {
+// show renders a page wholly before the first byte goes out, so that a fault
+// never cuts one.
+func (a *Server) show(w http.ResponseWriter, r *http.Request, status int, name, part string, data any) {
 	var b bytes.Buffer
-	if err == nil {
-		err = templates.ExecuteTemplate(&b, name, data)
-	}
-	if err != nil {
-		a.log.Error("page failed", "err", err)
-		http.Error(w, "The page could not be made: the scheduler's log says why.", http.StatusInternalServerError)
+	if err := a.pages.byName[name].ExecuteTemplate(&b, part, data); err != nil {
+		a.log.ErrorContext(r.Context(), "page failed", "page", name, "err", err)
+		http.Error(w, "this page could not be made; the scheduler's log says why", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = b.WriteTo(w) //nolint:errcheck // the client has gone
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // the reader went away
 }
 
-func (a *Server) gallery(w http.ResponseWriter, r *http.Request) {
-	d, err := a.galleryData(r)
-	a.render(w, "gallery.html", d, err)
+func (a *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, detail := problem(err)
+	if status == http.StatusInternalServerError {
+		a.log.ErrorContext(r.Context(), "page failed", "path", r.URL.Path, "err", err)
+	}
+	a.refuse(w, r, status, detail)
 }
 
-func (a *Server) galleryPart(w http.ResponseWriter, r *http.Request) {
-	d, err := a.galleryData(r)
-	a.render(w, "cameras", d, err)
+func (a *Server) refuse(w http.ResponseWriter, r *http.Request, status int, message string) {
+	a.show(w, r, status, "error", "layout", struct {
+		page
+		Status, Message string
+	}{a.page(r, "", false), cmp.Or(http.StatusText(status), "Given up"), message})
 }
 
-func (a *Server) booksPart(w http.ResponseWriter, r *http.Request) {
-	d, err := a.booksData(r)
-	a.render(w, "books", d, err)
-}
-
-func (a *Server) view(w http.ResponseWriter, r *http.Request) (scheduler.CameraView, bool) {
-	id, err := fleet.ParseCameraID(r.PathValue("id"))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusNotFound)
-		return scheduler.CameraView{}, false
+func (a *Server) registerPages() {
+	view := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+		a.mux.HandleFunc("GET "+pattern, a.forRole(scheduler.RoleViewer, h))
 	}
-	v, err := a.sched.Camera(r.Context(), id)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusNotFound)
-		return v, false
-	}
-	return v, true
-}
-
-func (a *Server) tilePart(w http.ResponseWriter, r *http.Request) {
-	if v, ok := a.view(w, r); ok {
-		a.render(w, "tile", a.tile(&v), nil)
-	}
-}
-
-func (a *Server) cameraPage(w http.ResponseWriter, r *http.Request) {
-	v, ok := a.view(w, r)
-	if !ok {
-		return
-	}
-	cs, _, err := a.sched.Captures(r.Context(), scheduler.CaptureQuery{Camera: v.ID, Limit: 50})
-	type row struct {
-		fleet.Capture
-		Schedule string
-	}
-	var rows []row
-	for _, c := range cs {
-		rows = append(rows, row{c, a.sched.ScheduleName(c.Schedule)})
-	}
-	var kinds []string
-	if a.opts.Faults != nil {
-		kinds = a.opts.Faults.Kinds()
-	}
-	a.render(w, "camera.html", map[string]any{"Title": v.Name, "Camera": a.camera(&v), "Tile": a.tile(&v), "Rows": rows, "Who": who(r.Context()), "Kinds": kinds}, err)
-}
-
-func (a *Server) schedulesPage(w http.ResponseWriter, r *http.Request) {
-	vs, err := a.sched.Schedules(r.Context())
-	a.render(w, "schedules.html", map[string]any{"Title": "Schedules", "Schedules": vs, "Who": who(r.Context())}, err)
-}
-
-func (a *Server) agentsPage(w http.ResponseWriter, r *http.Request) {
-	vs, err := a.sched.Agents(r.Context())
-	a.render(w, "agents.html", map[string]any{"Title": "Agents", "Agents": vs, "Who": who(r.Context())}, err)
-}
-
-// events streams what changes: the ids of cameras, at most one message in 200
-// ms, each id once in it.
-func (a *Server) events(w http.ResponseWriter, r *http.Request) {
-	flush, ok := w.(http.Flusher)
-	if !ok {
-		http.Error(w, "no streaming here", http.StatusNotImplemented)
-		return
-	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	fmt.Fprint(w, "retry: 2000\n\n")
-	flush.Flush()
-	events := a.sched.Subscribe(r.Context())
-	const pace = 200 * time.Millisecond
-	tick := time.NewTicker(pace)
-	defer tick.Stop()
-	idle := time.Now()
-	var msg struct {
-		Cameras []string `json:"cameras,omitempty"` // whose tile changed
-		Books   bool     `json:"books,omitempty"`
-		List    bool     `json:"list,omitempty"` // cameras came or went
-	}
-	for {
-		select {
-		case e, ok := <-events:
-			if !ok {
-				return
-			}
-			switch e.Kind {
-			case "capture", "thumbnail":
-				if id := e.Camera.String(); !slices.Contains(msg.Cameras, id) && len(msg.Cameras) < maxTiles {
-					msg.Cameras = append(msg.Cameras, id)
+	form := func(pattern, role string, h func(http.ResponseWriter, *http.Request) error) {
+		a.mux.HandleFunc("POST "+pattern, a.forRole(role, func(w http.ResponseWriter, r *http.Request) error {
+			r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
+			if err := r.ParseForm(); err != nil {
+				if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
+					return big
 				}
-			case "camera", "agent", "resync":
-				msg.List = true
+				return invalid("form", "cannot be read: %v", err)
 			}
-			msg.Books = true
-		case <-tick.C:
-			if len(msg.Cameras) == 0 && !msg.Books && !msg.List {
-				if time.Since(idle) > 15*time.Second {
-					idle = time.Now()
-					fmt.Fprint(w, ": still here\n\n")
-					flush.Flush()
-				}
-				continue
+			return h(w, r)
+		}))
+	}
+	view("/{$}", a.galleryPage)
+	view("/tiles", a.tilesPart)
+	view("/cameras/{id}", a.cameraPage)
+	view("/schedules", a.schedulesPage)
+	view("/agents", a.agentsPage)
+	form("/enrol", scheduler.RoleOperator, a.enrolForm)
+	form("/cameras/{id}", scheduler.RoleOperator, a.cameraForm)
+	form("/cameras/{id}/credentials", scheduler.RoleOperator, a.credentialsForm)
+	if a.o.Faults != nil {
+		form("/faults", scheduler.RoleOperator, a.faultsForm)
+	}
+	a.mux.HandleFunc("GET /login", a.loginPage)
+	a.mux.HandleFunc("POST /login", a.loginForm)
+	a.mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
+		a.doors.end(w, r)
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+	})
+	a.mux.HandleFunc("GET /assets/{name}", a.assetFile)
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		a.refuse(w, r, http.StatusNotFound, "There is no page at this address.")
+	})
+}
+
+// forRole runs a page for who may see it; others are sent to the login, or told.
+func (a *Server) forRole(role string, h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch status, detail, ok := visitorOf(r.Context()).may(role); {
+		case ok:
+			if err := h(w, r); err != nil {
+				a.fail(w, r, err)
 			}
-			b, err := json.Marshal(msg)
-			if err != nil {
-				return
-			}
-			if _, err := fmt.Fprintf(w, "data: %s\n\n", b); err != nil {
-				return
-			}
-			flush.Flush()
-			msg.Cameras, msg.Books, msg.List, idle = nil, false, false, time.Now()
+		case status == http.StatusUnauthorized && r.Method == http.MethodGet:
+			http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+		default:
+			a.refuse(w, r, status, detail)
 		}
 	}
 }
 
-func back(w http.ResponseWriter, r *http.Request) {
-	to := "/"
-	if p := r.FormValue("back"); strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "//") && !strings.Contains(p, "\\") {
-		to = p
+func (a *Server) assetFile(w http.ResponseWriter, r *http.Request) {
+	f, ok := a.pages.assets[r.PathValue("name")]
+	if !ok {
+		a.refuse(w, r, http.StatusNotFound, "There is no file at this address.")
+		return
 	}
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	w.Header().Set("Content-Type", f.kind)
+	w.Header().Set("Cache-Control", "no-cache")
+	if r.URL.Query().Get("v") == f.digest {
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	w.Header().Set("ETag", `"`+f.digest+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.body))
 }
 
-func (a *Server) approve(w http.ResponseWriter, r *http.Request) {
-	to := fleet.Approved
-	if r.FormValue("state") == string(fleet.Ignored) {
-		to = fleet.Ignored
-	}
-	if err := r.ParseForm(); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	if _, err := a.enrol(r.Context(), r.Form["id"], r.FormValue("all") != "", to); err != nil {
-		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-		return
-	}
-	back(w, r)
+// --- login ---------------------------------------------------------------------
+
+type loginData struct {
+	page
+	Message, Next string
 }
 
-func (a *Server) setFault(w http.ResponseWriter, r *http.Request) {
-	if a.opts.Faults == nil {
-		http.NotFound(w, r)
-		return
+func (a *Server) loginPage(w http.ResponseWriter, r *http.Request) {
+	d := loginData{page: a.page(r, "login", false), Next: localPath(r.URL.Query().Get("next"))}
+	code := r.URL.Query().Get("code")
+	switch {
+	case d.Who != "":
+		http.Redirect(w, r, d.Next, http.StatusSeeOther) //nolint:gosec // a localPath
+	case code == "":
+		a.show(w, r, http.StatusOK, "login", "layout", d)
+	case strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || r.Method == http.MethodHead:
+		// A browser that looks ahead must not use the link up.
+		w.WriteHeader(http.StatusServiceUnavailable)
+	case !a.doors.redeem(code):
+		d.Message = "This link was used before, or it is older than ten minutes. Paste a token, or ask for a new link."
+		a.show(w, r, http.StatusUnauthorized, "login", "layout", d)
+	default:
+		a.doors.begin(w, r, scheduler.Principal{Name: "one-time login", Role: scheduler.RoleAdmin})
+		a.log.InfoContext(r.Context(), "signed in", "name", "one-time login", "role", scheduler.RoleAdmin)
+		// A page that goes on by itself, not a redirect: a link that is clicked
+		// in another site's page would carry no SameSite=Strict cookie along one.
+		d.Refresh = d.Next
+		a.show(w, r, http.StatusOK, "login", "layout", d)
 	}
-	if err := a.opts.Faults.Set(r.FormValue("camera"), r.FormValue("fault"), r.FormValue("on") != ""); err != nil {
-		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-		return
-	}
-	back(w, r)
 }
 
-func (a *Server) login(w http.ResponseWriter, r *http.Request) {
-	if code := r.URL.Query().Get("code"); code != "" && r.Method == http.MethodGet {
-		if a.sessions.useCode(code) {
-			a.sessions.begin(w, r, scheduler.Principal{Name: "local", Role: scheduler.RoleAdmin})
-			// A page, not a redirect: a strict cookie is not sent along a
-			// redirect that began on another site.
-			a.render(w, "welcome.html", map[string]any{"Title": "Welcome"}, nil)
-			return
+func (a *Server) loginForm(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
+	token := fleet.Secret(strings.TrimSpace(r.PostFormValue("token")))
+	p, err := a.s.Authenticate(r.Context(), token)
+	if token == "" || err != nil {
+		status, detail := http.StatusUnauthorized, "This token is not known here, or it was revoked."
+		if err != nil && !errors.Is(err, scheduler.ErrUnauthorized) {
+			status, detail = problem(err)
+			a.log.ErrorContext(r.Context(), "sign in failed", "err", err)
+		} else {
+			a.log.WarnContext(r.Context(), "sign in refused", "from", r.RemoteAddr)
 		}
-		a.render(w, "login.html", map[string]any{"Title": "Log in", "Problem": "This link has been used or is too old. Use the token in admin.token, or start again."}, nil)
+		a.show(w, r, status, "login", "layout", loginData{page: a.page(r, "login", false), Message: detail, Next: localPath(r.PostFormValue("next"))})
 		return
 	}
-	problem := ""
-	if r.Method == http.MethodPost {
-		p, err := a.sched.Authenticate(r.Context(), fleet.Secret(strings.TrimSpace(r.FormValue("token"))))
-		if err == nil {
-			a.sessions.begin(w, r, p)
-			http.Redirect(w, r, "/", http.StatusSeeOther)
-			return
-		}
-		problem = "This token is not known here."
-	}
-	a.render(w, "login.html", map[string]any{"Title": "Log in", "Problem": problem}, nil)
+	a.doors.begin(w, r, p)
+	a.log.InfoContext(r.Context(), "signed in", "name", p.Name, "role", p.Role)
+	http.Redirect(w, r, localPath(r.PostFormValue("next")), http.StatusSeeOther) //nolint:gosec // a localPath
 }
 
-func (a *Server) logout(w http.ResponseWriter, r *http.Request) {
-	a.sessions.end(r)
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
+// localPath returns p when it is a path of this server, else "/": a login must
+// not lead to somebody else's page.
+func localPath(p string) string {
+	u, err := url.Parse(p)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") || strings.ContainsAny(p, "\\\r\n") {
+		return "/"
+	}
+	return p
+}
+
+// --- forms ---------------------------------------------------------------------
+
+func (a *Server) enrolForm(w http.ResponseWriter, r *http.Request) error {
+	site := r.PostForm.Get("site")
+	to := fleet.Enrollment(cmp.Or(r.PostForm.Get("state"), string(fleet.Approved)))
+	if to != fleet.Approved && to != fleet.Ignored {
+		return invalid("state", "%q: want approved or ignored", to)
+	}
+	texts, all := r.PostForm["ids"], r.PostForm.Get("all") != ""
+	if one := r.PostForm.Get("one"); one != "" {
+		texts = []string{one}
+	}
+	if all {
+		texts = nil
+	}
+	back := "/"
+	if site != "" {
+		back = "/?site=" + url.QueryEscape(site)
+	}
+	if p := r.PostForm.Get("back"); p != "" {
+		back = localPath(p)
+	}
+	ids, err := a.toEnrol(r.Context(), texts, all, fleet.SiteID(site))
+	if err != nil {
+		return err
+	}
+	if len(ids) > 0 {
+		if _, err := a.s.Enrol(r.Context(), ids, to); err != nil {
+			return err
+		}
+	}
+	http.Redirect(w, r, back, http.StatusSeeOther) //nolint:gosec // a localPath, or the gallery
+	return nil
+}
+
+func (a *Server) cameraForm(w http.ResponseWriter, r *http.Request) error {
+	id, err := cameraID("id", r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	name := strings.TrimSpace(r.PostForm.Get("name"))
+	change := scheduler.CameraChange{Name: &name}
+	if change.IfVersion, err = strconv.ParseUint(cmp.Or(r.PostForm.Get("version"), "0"), 10, 64); err != nil {
+		return invalid("version", "%v", err)
+	}
+	if text := strings.TrimSpace(r.PostForm.Get("label")); text != "" {
+		k, v, ok := strings.Cut(text, "=")
+		if !ok || strings.TrimSpace(k) == "" {
+			return invalid("label", "%q: want key=value, or key= to remove it", text)
+		}
+		v = strings.TrimSpace(v)
+		change.Labels = map[string]*string{strings.TrimSpace(k): &v}
+		if v == "" {
+			change.Labels[strings.TrimSpace(k)] = nil
+		}
+	}
+	if _, err := a.s.SetCamera(r.Context(), id, change); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/cameras/"+id.String(), http.StatusSeeOther) //nolint:gosec // an id has no slash
+	return nil
+}
+
+func (a *Server) credentialsForm(w http.ResponseWriter, r *http.Request) error {
+	id, err := cameraID("id", r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	v, err := a.camera(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	c := scheduler.NewCredentials{Site: v.Site, Camera: id, User: strings.TrimSpace(r.PostForm.Get("user")), Password: fleet.Secret(r.PostForm.Get("password"))}
+	if r.PostForm.Get("all") != "" {
+		c.Camera = 0
+	}
+	if _, err := a.s.PutCredentials(r.Context(), c); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/cameras/"+id.String(), http.StatusSeeOther) //nolint:gosec // an id has no slash
+	return nil
+}
+
+func (a *Server) faultsForm(w http.ResponseWriter, r *http.Request) error {
+	if err := a.o.Faults.Set(r.PostForm.Get("camera"), r.PostForm.Get("fault"), r.PostForm.Get("on") != ""); err != nil {
+		return invalid("fault", "%v", err)
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+	return nil
+}
+
+// agentHost is the host that agents reach this scheduler at, as far as the
+// browser's request tells.
+func agentHost(r *http.Request) string {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(r.Host); err == nil {
+		host = h
+	}
+	if ip := net.ParseIP(strings.Trim(host, "[]")); host == "" || host == "localhost" || ip != nil && ip.IsLoopback() {
+		return "HOST"
+	}
+	if strings.Contains(host, ":") {
+		return "[" + strings.Trim(host, "[]") + "]"
+	}
+	return host
+}
+
+// --- texts ---------------------------------------------------------------------
+
+func ago(at, now fleet.Instant) string {
+	switch s := max(0, now.Sub(at)).Round(time.Second); {
+	case s < time.Minute:
+		return fmt.Sprintf("%d s ago", s/time.Second)
+	case s < time.Hour:
+		return fmt.Sprintf("%d min ago", s/time.Minute)
+	case s < 24*time.Hour:
+		return fmt.Sprintf("%d h ago", s/time.Hour)
+	default:
+		return fmt.Sprintf("%d d ago", s/(24*time.Hour))
+	}
+}
+
+func clock(at fleet.Instant) string { return at.Time().Format("2006-01-02 15:04:05") }
+
+func milliseconds(ms int64) string { return strconv.FormatInt(ms, 10) + " ms" }
+
+// num writes a count with thin spaces between thousands.
+func num(v any) string {
+	s := fmt.Sprint(v)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
+
+func contextSites(ctx context.Context, s SiteKeeper) ([]string, error) {
+	v, err := s.Sites(ctx)
+	return each(v, func(s scheduler.SiteView) string { return string(s.ID) }), err
 }

@@ -108,6 +108,11 @@ func (a api) CreateKey(ctx context.Context, n scheduler.NewKey) (scheduler.KeyVi
 	return a.Scheduler.CreateKey(ctx, n, a.ca)
 }
 
+// Enrol moves cameras; the scheduler's own Enrol takes in agents.
+func (a api) Enrol(ctx context.Context, ids []fleet.CameraID, to fleet.Enrollment) ([]scheduler.CameraView, error) {
+	return a.EnrolCameras(ctx, ids, to)
+}
+
 func listen(addr, flag string, fallback bool) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil && fallback {
