@@ -1,0 +1,90 @@
+package runner
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+// enter returns the camera's entry and a function to leave it with.
+func (r *Runner) enter(id fleet.CameraID) (*camera, func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.cameras[id]
+	if c == nil {
+		c = &camera{turn: make(chan struct{}, 1)}
+		r.cameras[id] = c
+	}
+	c.users++
+	return c, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		c.users--
+		r.tidy(id, c)
+	}
+}
+
+// tidy forgets an entry that says nothing: healthy cameras cost no memory
+// between captures. Callers hold mu.
+func (r *Runner) tidy(id fleet.CameraID, c *camera) {
+	if c.users == 0 && c.failures == 0 {
+		delete(r.cameras, id)
+	}
+}
+
+// breaker reports whether the camera is to be left alone, and for how long
+// yet. When its time is over, one order passes as the trial, and the others
+// are still turned away until that one has its outcome.
+func (r *Runner) breaker(c *camera) (wait time.Duration, open bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.until.IsZero() {
+		return 0, false
+	}
+	if wait = time.Until(c.until); wait > 0 || c.trial {
+		return max(0, wait), true
+	}
+	c.trial = true
+	return 0, false
+}
+
+// endTrial gives the trial to the next order: this one has learned nothing.
+func (r *Runner) endTrial(c *camera) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.trial = false
+}
+
+// learn enters an outcome into the camera's breaker.
+func (r *Runner) learn(id fleet.CameraID, c *camera, out fleet.Capture) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	trial := c.trial
+	c.trial = false
+	if out.Outcome == fleet.Captured || !countsAgainst(out.Cause) {
+		if !c.until.IsZero() {
+			r.opts.Log.Info("camera is well again", "camera_id", id)
+		}
+		c.failures, c.until, c.open = 0, time.Time{}, 0
+		return
+	}
+	c.failures++
+	if !trial && c.failures < r.opts.Failures {
+		return
+	}
+	first := c.open == 0
+	c.open = min(r.opts.MaxOpen, max(r.opts.Open, 2*c.open))
+	// Half of the time is drawn, so that cameras which failed together, behind
+	// one switch, do not come back together.
+	c.until = time.Now().Add(c.open/2 + time.Duration(rand.Int64N(int64(c.open/2)+1)))
+	if first {
+		r.opts.Log.Warn("camera keeps failing, it is left alone for a while", "camera_id", id, "failures", c.failures, "cause", out.Cause, "err", out.Detail)
+	}
+}
+
+func (r *Runner) failures(c *camera) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return c.failures
+}
