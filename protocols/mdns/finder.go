@@ -36,11 +36,12 @@ var (
 )
 
 const (
-	hops         = 255             // RFC 6762, section 11
-	askAgain     = 2 * time.Second // between questions for the same missing record
-	maxQuestions = 64              // in one follow-up query
-	maxKnown     = 200             // known answers in one query: about 6 kB
-	maxEndpoints = 64              // of one host
+	hops         = 255                     // RFC 6762, section 11
+	askAgain     = 2 * time.Second         // between questions for the same missing record
+	addressWait  = 1500 * time.Millisecond // for the address of a host, before its datagrams' source is taken
+	maxQuestions = 64                      // in one follow-up query
+	maxKnown     = 200                     // known answers in one query: about 6 kB
+	maxEndpoints = 64                      // of one host
 )
 
 // Options configure a Finder.
@@ -126,6 +127,9 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 		tick: func(now time.Time) {
 			for l, c := range caches {
 				lost(l, c, c.expire(now), now)
+				for _, s := range c.sightings(c.overdue(now), l, now) {
+					heard(s)
+				}
 			}
 		},
 		closed: func(l *link) { delete(caches, l) },
@@ -174,7 +178,9 @@ func (c *cache) followUp(touched []string, now time.Time) []byte {
 		}
 		if qs := c.missing(i); len(qs) > 0 {
 			i.asked = now
-			m.Question = append(m.Question, qs...)
+			if !slices.Contains(m.Question, qs[0]) { // channels of one host ask for one address
+				m.Question = append(m.Question, qs...)
+			}
 		}
 	}
 	if len(m.Question) == 0 {
@@ -198,6 +204,12 @@ func (c *cache) sightings(touched []string, l *link, now time.Time) []fleet.Sigh
 	var out []fleet.Sighting
 	for _, h := range hosts {
 		on := c.on(h)
+		if len(c.hosts[h]) == 0 && now.Sub(on[0].since) < addressWait {
+			continue // overdue tells of it if no address comes
+		}
+		for _, i := range on {
+			i.told = true
+		}
 		for _, a := range sources(c.addresses(h), on[0].from, l) {
 			s := sight(h, on, a)
 			s.Interface, s.At = l.name, now
@@ -205,6 +217,17 @@ func (c *cache) sightings(touched []string, l *link, now time.Time) []fleet.Sigh
 		}
 	}
 	return out
+}
+
+// overdue returns the instances whose host's address never came.
+func (c *cache) overdue(now time.Time) (names []string) {
+	for _, i := range c.instances {
+		if i.srv && !i.told && now.Sub(i.since) >= addressWait {
+			names = append(names, i.name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // goodbyes returns the sightings of hosts that have no service left.

@@ -150,7 +150,9 @@ type instance struct {
 	text    []string
 	expires time.Time
 	srv     bool
+	since   time.Time // when the SRV was first heard
 	asked   time.Time // when the missing parts were last asked for
+	told    bool      // a sighting went out
 	ptrAt   time.Time // when its PTR was last heard, for ptrTTL
 	ptrTTL  time.Duration
 	from    netip.Addr
@@ -201,6 +203,9 @@ func (c *cache) add(rs []Record, from netip.Addr, now time.Time) (touched []stri
 				continue
 			}
 			if i := c.instance(r.Name, r.Label, from, now); i != nil && c.room(i, r.Target) {
+				if !i.srv {
+					i.since, i.asked = now, time.Time{} // its address is another question
+				}
 				i.srv, i.host, i.port, i.expires = true, r.Target, r.Port, until(r)
 				touched = append(touched, i.name)
 			}
