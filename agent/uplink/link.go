@@ -1,0 +1,371 @@
+package uplink
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/wire"
+)
+
+// welcomeTimeout bounds connect, handshake, Hello and Welcome together.
+const welcomeTimeout = 20 * time.Second
+
+// link is one stream, from Hello to its end.
+type link struct {
+	u      *Uplink
+	id     Identity
+	stream grpc.BidiStreamingClient[wire.FromAgent, wire.FromCentre]
+
+	send         sync.Mutex        // one message at a time
+	instructions chan *wire.Signed // capacity: what may wait while a commit is under way; then the stream waits
+	stored       chan uint64       // report batches the centre has stored; capacity as the window, for it never sends more
+	thumbStored  chan uint64
+	answered     chan struct{} // capacity 1: a probe was answered
+	measured     chan struct{} // closed with the first answer
+	first        sync.Once
+}
+
+// link runs one stream until it ends; it never returns nil unless ctx is done.
+func (u *Uplink) link(ctx context.Context, id Identity) error {
+	config, err := id.tls()
+	if err != nil {
+		return err
+	}
+	conn, err := dial(u.opts.Server, config, u.dialOptions()...)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := &link{
+		u: u, id: id,
+		instructions: make(chan *wire.Signed, 16),
+		stored:       make(chan uint64, u.opts.Window),
+		thumbStored:  make(chan uint64, thumbWindow),
+		answered:     make(chan struct{}, 1),
+		measured:     make(chan struct{}),
+	}
+	slow := time.AfterFunc(welcomeTimeout, cancel)
+	welcome, err := l.open(ctx, wire.NewAgentsClient(conn))
+	if !slow.Stop() && err != nil {
+		return fmt.Errorf("link to %s: no welcome within %v", u.opts.Server, welcomeTimeout)
+	}
+	if err != nil {
+		return fmt.Errorf("link to %s: %w", u.opts.Server, explain(err))
+	}
+	u.up(id)
+	every := time.Duration(welcome.GetThumbnailEveryMs()) * time.Millisecond
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.receive(ctx) })
+	g.Go(func() error { return l.obey(ctx) })
+	g.Go(func() error { return l.report(ctx) })
+	g.Go(func() error { return l.probe(ctx) })
+	g.Go(func() error { return l.show(ctx, every) })
+	g.Go(func() error { return l.tell(ctx) })
+	g.Go(func() error {
+		<-ctx.Done()
+		cancel() // a Send that waits for the other side ends with the stream
+		return nil
+	})
+	return g.Wait()
+}
+
+func (l *link) open(ctx context.Context, client wire.AgentsClient) (*wire.Welcome, error) {
+	stream, err := client.Link(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.stream = stream
+	s := l.u.store
+	nonce, _ := s.Last()
+	held, _, pending := s.Counts()
+	hello := &wire.Hello{WireVersion: wire.Version, Version: l.u.opts.Version, Hostname: l.u.opts.Hostname, CamerasVersion: s.CamerasVersion(),
+		Nonce: nonce, OrdersHeld: uint64(held), OutboxPending: uint64(pending)}
+	for _, c := range l.u.opts.Codecs {
+		hello.Codecs = append(hello.Codecs, string(c))
+	}
+	// A Send that fails says only EOF; the reason comes with Recv.
+	_ = l.say(&wire.FromAgent{Body: &wire.FromAgent_Hello{Hello: hello}})
+	m, err := stream.Recv()
+	if err != nil {
+		return nil, err
+	}
+	w := m.GetWelcome()
+	if w == nil {
+		return nil, errors.New("the centre's first message is no welcome")
+	}
+	if w.GetWireVersion() != wire.Version {
+		return nil, fmt.Errorf("the centre speaks version %d of the agents' protocol and this agent %d: update the older one", w.GetWireVersion(), wire.Version)
+	}
+	return w, nil
+}
+
+func (l *link) say(m *wire.FromAgent) error {
+	l.send.Lock()
+	defer l.send.Unlock()
+	return l.stream.Send(m)
+}
+
+// receive hands each message to who waits for it. It must not wait for the
+// disk itself: the answer to a probe is stamped here.
+func (l *link) receive(ctx context.Context) error {
+	for {
+		m, err := l.stream.Recv()
+		if err != nil {
+			return fmt.Errorf("stream ended: %w", explain(err))
+		}
+		switch b := m.GetBody().(type) {
+		case *wire.FromCentre_ClockAnswer:
+			a := b.ClockAnswer
+			l.u.clock.Measure(time.Unix(0, a.GetT1()), time.Unix(0, a.GetT2()), time.Unix(0, a.GetT3()), l.u.clock.Local())
+			l.first.Do(func() { close(l.measured) })
+			select {
+			case l.answered <- struct{}{}:
+			default:
+			}
+		case *wire.FromCentre_Signed:
+			err = hand(ctx, l.instructions, b.Signed)
+		case *wire.FromCentre_ReportStored:
+			err = hand(ctx, l.stored, b.ReportStored.GetBatch())
+		case *wire.FromCentre_ThumbnailStored:
+			err = hand(ctx, l.thumbStored, b.ThumbnailStored.GetBatch())
+		}
+		// InventoryStored needs nobody: a list that was lost with its stream is
+		// sent again with the next one.
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func hand[T any](ctx context.Context, c chan<- T, v T) error {
+	select {
+	case c <- v:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// obey takes instructions in their order. Those that the disk refused are
+// acknowledged once it has taken them after all.
+func (l *link) obey(ctx context.Context) error {
+	select {
+	case <-l.measured: // expiry is judged by the centre's clock
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var late []uint64
+	retry := time.NewTicker(time.Second)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-retry.C:
+			if len(late) == 0 || l.u.store.Sync(ctx) != nil {
+				continue
+			}
+			for _, nonce := range late {
+				if err := l.acknowledge(nonce); err != nil {
+					return err
+				}
+			}
+			late = nil
+		case s := <-l.instructions:
+			in, err := l.verify(s)
+			if err != nil {
+				l.u.count(func(s *Status) { s.Refused++ })
+				l.u.log.WarnContext(ctx, "instruction refused", "nonce", in.GetNonce(), "err", err)
+				continue
+			}
+			switch err := l.take(ctx, in); {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err == nil:
+				if err := l.acknowledge(in.GetNonce()); err != nil {
+					return err
+				}
+			default:
+				l.u.log.WarnContext(ctx, "instruction is not durable, it is not acknowledged yet", "nonce", in.GetNonce(), "err", err)
+				if n, _ := l.u.store.Last(); n >= in.GetNonce() {
+					late = append(late, in.GetNonce())
+				}
+			}
+		}
+	}
+}
+
+func (l *link) acknowledge(nonce uint64) error {
+	return l.say(&wire.FromAgent{Body: &wire.FromAgent_OrdersStored{OrdersStored: &wire.OrdersStored{Nonce: nonce}}})
+}
+
+// verify accepts an instruction that the centre signed for this agent, now,
+// for the first time.
+func (l *link) verify(s *wire.Signed) (*wire.Instruction, error) {
+	signed := append([]byte(wire.SigningContext), s.GetInstruction()...)
+	if !ed25519.Verify(l.id.OrderKey, signed, s.GetSignature()) {
+		return nil, errors.New("it is not signed by the centre")
+	}
+	in := &wire.Instruction{}
+	if err := proto.Unmarshal(s.GetInstruction(), in); err != nil {
+		return nil, fmt.Errorf("it cannot be read: %w", err)
+	}
+	nonce, fence := l.u.store.Last()
+	switch now := l.u.clock.Now(); {
+	case fleet.AgentID(in.GetAgent()) != l.id.Agent:
+		return in, fmt.Errorf("it is for agent %q", in.GetAgent())
+	case in.GetNonce() <= nonce:
+		return in, fmt.Errorf("its nonce %d is not above %d", in.GetNonce(), nonce)
+	case in.GetFence() < fence:
+		return in, fmt.Errorf("its fence %d is below %d", in.GetFence(), fence)
+	case in.GetExpiresMs() <= now.UnixMilli():
+		return in, fmt.Errorf("it expired at %s, %v ago", fleet.Instant(in.GetExpiresMs()), now.Sub(time.UnixMilli(in.GetExpiresMs())).Round(time.Millisecond))
+	}
+	return in, nil
+}
+
+// take does what an instruction says, and returns once it is durable.
+func (l *link) take(ctx context.Context, in *wire.Instruction) error {
+	s, nonce, fence := l.u.store, in.GetNonce(), in.GetFence()
+	switch b := in.GetBody().(type) {
+	case *wire.Instruction_Orders:
+		orders, err := wire.ParseOrders(b.Orders.GetPacked())
+		if err != nil {
+			return fmt.Errorf("orders: %w", err)
+		}
+		return s.Begin(ctx, orders, nonce, fence)
+	case *wire.Instruction_Recall:
+		orders, err := wire.ParseOrders(b.Recall.GetPacked())
+		if err != nil {
+			return fmt.Errorf("recall: %w", err)
+		}
+		list := make([]fleet.Occurrence, len(orders))
+		for i, o := range orders {
+			list[i] = o.Occurrence
+		}
+		_, err = s.Recall(ctx, list, nonce, fence)
+		return err
+	case *wire.Instruction_Cameras:
+		return s.SetCameras(ctx, cameras(b.Cameras), nonce, fence)
+	case *wire.Instruction_Command:
+		if err := s.Begin(ctx, nil, nonce, fence); err != nil { // a command is not done twice
+			return err
+		}
+		return l.say(&wire.FromAgent{Body: &wire.FromAgent_CommandResult{CommandResult: &wire.CommandResult{Id: b.Command.GetId(), Done: true,
+			Error: fmt.Sprintf("this agent (%s) does not know the command %q: update it", l.u.opts.Version, b.Command.GetKind())}}})
+	}
+	return fmt.Errorf("instruction %d: this agent does not know its kind: update it", nonce)
+}
+
+func cameras(c *wire.Cameras) Cameras {
+	out := Cameras{Version: c.GetVersion(), Full: c.GetFull(), Site: logins(c.GetSiteCredentials())}
+	for _, p := range c.GetPut() {
+		t := fleet.Target{Camera: fleet.CameraID(p.GetId()), Device: p.GetDevice(), Source: p.GetSource(), Credentials: logins(p.GetCredentials())}
+		for _, e := range p.GetEndpoints() {
+			t.Endpoints = append(t.Endpoints, fleet.Endpoint{Protocol: fleet.Protocol(e.GetProtocol()), URL: e.GetUrl()})
+		}
+		out.Put = append(out.Put, t)
+	}
+	for _, id := range c.GetRemove() {
+		out.Remove = append(out.Remove, fleet.CameraID(id))
+	}
+	return out
+}
+
+func logins(cs []*wire.Credential) []fleet.Credentials {
+	out := make([]fleet.Credentials, len(cs))
+	for i, c := range cs {
+		out[i] = fleet.Credentials{User: c.GetUser(), Password: fleet.Secret(c.GetPassword()), Version: c.GetVersion()}
+	}
+	return out
+}
+
+// probe measures the clock, quickly at first, and ends the link when the
+// centre does not answer.
+func (l *link) probe(ctx context.Context) error {
+	for n := 0; ; n++ {
+		t1 := l.u.clock.Local().UnixNano()
+		if err := l.say(&wire.FromAgent{Body: &wire.FromAgent_ClockProbe{ClockProbe: &wire.ClockProbe{T1: t1}}}); err != nil {
+			return fmt.Errorf("probe: %w", err)
+		}
+		t := time.NewTimer(l.u.opts.Heartbeat)
+		select {
+		case <-l.answered:
+			t.Stop()
+		case <-t.C:
+			return fmt.Errorf("the centre is silent for %v", l.u.opts.Heartbeat)
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+		wait := l.u.opts.Heartbeat
+		if n < keptSamples {
+			wait = min(wait, 250*time.Millisecond)
+		}
+		if !sleep(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+// tell sends the inventory whenever it changes, and the load now and then.
+func (l *link) tell(ctx context.Context) error {
+	load := time.NewTicker(l.u.opts.Heartbeat)
+	defer load.Stop()
+	l.u.inventory.again() // the centre may be another one than last time
+	for {
+		if batch, devices := l.u.inventory.take(); devices != nil {
+			m := &wire.Inventory{Batch: batch}
+			for _, d := range devices {
+				b, err := json.Marshal(d)
+				if err != nil {
+					return fmt.Errorf("inventory: %w", err)
+				}
+				m.Devices = append(m.Devices, b)
+			}
+			if err := l.say(&wire.FromAgent{Body: &wire.FromAgent_Inventory{Inventory: m}}); err != nil {
+				return fmt.Errorf("inventory: %w", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.u.inventory.changed:
+		case <-load.C:
+			held, running, pending := l.u.store.Counts()
+			m := &wire.Load{OrdersHeld: uint64(held), OutboxPending: uint64(pending), Capturing: uint32(running), RssBytes: rss()}
+			if err := l.say(&wire.FromAgent{Body: &wire.FromAgent_Load{Load: m}}); err != nil {
+				return fmt.Errorf("load: %w", err)
+			}
+		}
+	}
+}
+
+// rss returns this process's resident memory, or 0 where nobody tells.
+func rss() uint64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	f := strings.Fields(string(b))
+	if err != nil || len(f) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseUint(f[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * uint64(os.Getpagesize())
+}
