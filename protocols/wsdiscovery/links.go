@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -309,7 +310,7 @@ func openLink(ifi net.Interface, v6 bool, prefixes []netip.Prefix, o linkOptions
 		prefixes: prefixes, group: net.UDPAddrFromAddrPort(group), log: o.log,
 	}
 	if v6 {
-		l.group.Zone = ifi.Name
+		l.group.Zone = zone(ifi)
 	}
 	var errs error
 	for _, p := range prefixes {
@@ -335,10 +336,14 @@ func openLink(ifi net.Interface, v6 bool, prefixes []netip.Prefix, o linkOptions
 	return l, nil
 }
 
+// zone names ifi by its number: package net remembers what number a name has
+// for a minute, and an interface may come back under its old name.
+func zone(ifi net.Interface) string { return strconv.Itoa(ifi.Index) }
+
 func openSender(ifi net.Interface, from netip.Addr, hops int) (net.PacketConn, error) {
 	network := "udp4"
 	if from.Is6() {
-		network, from = "udp6", from.WithZone(ifi.Name)
+		network, from = "udp6", from.WithZone(zone(ifi))
 	}
 	c, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)))
 	if err != nil {
