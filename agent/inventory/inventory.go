@@ -140,33 +140,47 @@ func (v *Inventory) Run(ctx context.Context) error {
 	defer house.Stop()
 	work := time.NewTimer(0)
 	defer work.Stop()
-	var mergeAt time.Time // zero: nothing new
+	var (
+		mergeAt time.Time     // zero: nothing new
+		wakeAt  time.Time     // when work fires
+		pace    time.Duration // a merge of thousands of devices takes its time: at most a tenth of ours
+		look    = true        // something may be due; a sighting we know changes nothing
+	)
 	soon := func() {
-		if mergeAt.IsZero() {
-			mergeAt = time.Now().Add(gather)
+		if !mergeAt.IsZero() {
+			return
+		}
+		mergeAt = time.Now().Add(max(gather, pace))
+		if wakeAt.IsZero() || mergeAt.Before(wakeAt) {
+			wakeAt = mergeAt
+			work.Reset(time.Until(wakeAt))
 		}
 	}
 	for {
-		now := time.Now()
-		if !mergeAt.IsZero() && !now.Before(mergeAt) {
-			mergeAt = time.Time{}
-			b.merge(now)
-			v.publish(b.devices(now))
+		if look {
+			look = false
+			now := time.Now()
+			if !mergeAt.IsZero() && !now.Before(mergeAt) {
+				mergeAt = time.Time{}
+				b.merge(now)
+				v.publish(b.devices(now))
+				pace = 10 * time.Since(now)
+			}
+			for _, t := range b.due(now) {
+				started.Go(func() {
+					o := v.describe(ctx, t)
+					select {
+					case ended <- o:
+					case <-ctx.Done():
+					}
+				})
+			}
+			wakeAt = b.next(now)
+			if !mergeAt.IsZero() && mergeAt.Before(wakeAt) {
+				wakeAt = mergeAt
+			}
+			work.Reset(time.Until(wakeAt))
 		}
-		for _, t := range b.due(now) {
-			started.Go(func() {
-				o := v.describe(ctx, t)
-				select {
-				case ended <- o:
-				case <-ctx.Done():
-				}
-			})
-		}
-		next := b.next(now)
-		if !mergeAt.IsZero() && mergeAt.Before(next) {
-			next = mergeAt
-		}
-		work.Reset(time.Until(next))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -177,12 +191,14 @@ func (v *Inventory) Run(ctx context.Context) error {
 		case o := <-ended:
 			b.described(o, time.Now())
 			soon()
+			look = true
 		case <-v.poked:
 			v.mu.Lock()
 			known, site := v.known, v.site
 			v.mu.Unlock()
 			b.tell(known, site)
 			soon()
+			look = true
 		case <-house.C:
 			b.forget(time.Now())
 			soon()
@@ -190,6 +206,7 @@ func (v *Inventory) Run(ctx context.Context) error {
 			if b.reveal(time.Now()) {
 				soon()
 			}
+			look = true
 		}
 	}
 }

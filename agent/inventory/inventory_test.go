@@ -79,7 +79,7 @@ func run(t *testing.T, o inventory.Options) *inventory.Inventory {
 	return v
 }
 
-func wsd(n int, port string) fleet.Sighting {
+func wsdOf(n int, port string) fleet.Sighting {
 	ip := netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
 	return fleet.Sighting{
 		Via: fleet.ViaWSDiscovery, Source: ip, Interface: "eth0", Name: "wsd",
@@ -88,7 +88,7 @@ func wsd(n int, port string) fleet.Sighting {
 	}
 }
 
-func mdns(n int, host string) fleet.Sighting {
+func mdnsOf(n int, host string) fleet.Sighting {
 	ip := netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
 	return fleet.Sighting{
 		Via: fleet.ViaMDNS, Source: ip, Interface: "eth0", Name: "mdns",
@@ -97,7 +97,7 @@ func mdns(n int, host string) fleet.Sighting {
 	}
 }
 
-func upnp(n int) fleet.Sighting {
+func upnpOf(n int) fleet.Sighting {
 	ip := netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
 	return fleet.Sighting{
 		Via: fleet.ViaUPnP, Source: ip, Interface: "eth0", Name: "upnp",
@@ -116,9 +116,9 @@ func TestThreeWaysOneDevice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear, d := make(air), &desk{answer: described}
 		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d})
-		ear <- mdns(5, "cam5.local")
-		ear <- upnp(5)
-		ear <- wsd(5, "")
+		ear <- mdnsOf(5, "cam5.local")
+		ear <- upnpOf(5)
+		ear <- wsdOf(5, "")
 		time.Sleep(time.Second)
 		got := v.Devices()
 		if len(got) != 1 {
@@ -142,7 +142,7 @@ func TestThreeWaysOneDevice(t *testing.T) {
 		default:
 		}
 		for range 5 { // refreshed sightings are no change
-			ear <- wsd(5, "")
+			ear <- wsdOf(5, "")
 			time.Sleep(20 * time.Second)
 		}
 		select {
@@ -157,12 +157,12 @@ func TestKeyStaysWhenStrongerEvidenceComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear, d := make(air), &desk{answer: described}
 		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d})
-		ear <- mdns(5, "cam5.local")
+		ear <- mdnsOf(5, "cam5.local")
 		time.Sleep(time.Minute)
 		if got := v.Devices(); len(got) != 1 || got[0].Key != "host:cam5.local" || got[0].State != fleet.DeviceOK || len(got[0].Sources) != 1 || len(got[0].Sources[0].Profiles) != 1 {
 			t.Fatalf("Devices() = %+v", got)
 		}
-		ear <- wsd(5, ":8080")
+		ear <- wsdOf(5, ":8080")
 		time.Sleep(time.Minute)
 		got := v.Devices()
 		if len(got) != 1 || got[0].Key != "host:cam5.local" || got[0].Sources[0].Token != "v0" {
@@ -180,13 +180,13 @@ func TestAddressChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear, d := make(air), &desk{answer: described}
 		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d})
-		ear <- wsd(5, "")
-		ear <- mdns(7, "seven.local")
+		ear <- wsdOf(5, "")
+		ear <- mdnsOf(7, "seven.local")
 		time.Sleep(time.Minute)
-		moved := wsd(9, "")
-		moved.Claims = wsd(5, "").Claims
+		moved := wsdOf(9, "")
+		moved.Claims = wsdOf(5, "").Claims
 		ear <- moved
-		again := mdns(8, "seven.local") // no EPR: only its name
+		again := mdnsOf(8, "seven.local") // no EPR: only its name
 		ear <- again
 		time.Sleep(10 * time.Second)
 		if got := v.Devices(); len(got) != 2 || got[0].Addresses[0] != moved.Source {
@@ -229,7 +229,7 @@ func TestDescribeFailures(t *testing.T) {
 				}}
 				v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d})
 				for range 10 {
-					ear <- wsd(5, "")
+					ear <- wsdOf(5, "")
 					time.Sleep(time.Minute)
 				}
 				got := v.Devices()
@@ -267,7 +267,7 @@ func TestDescribeIsBounded(t *testing.T) {
 		}
 		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d})
 		for i := range 40 {
-			ear <- wsd(i+1, "")
+			ear <- wsdOf(i+1, "")
 		}
 		time.Sleep(5500 * time.Millisecond)
 		if d.most != 8 || d.count() != 40 {
@@ -310,8 +310,8 @@ func TestKnown(t *testing.T) {
 			t.Errorf("asked %+v", d.asked)
 		}
 		d.mu.Unlock()
-		ear <- wsd(5, "")
-		ear <- mdns(5, "cam5.local")
+		ear <- wsdOf(5, "")
+		ear <- mdnsOf(5, "cam5.local")
 		time.Sleep(time.Second)
 		if got := v.Devices(); len(got) != 3 || got[0].Key != "host:cam5.local" || len(got[0].Via) != 2 {
 			t.Errorf("Devices() = %+v, want the heard one under the centre's key", got)
@@ -328,10 +328,10 @@ func TestEvidenceAloneIsNoDevice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear := make(air)
 		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}})
-		page := mdns(5, "nas.local")
+		page := mdnsOf(5, "nas.local")
 		page.Endpoints = nil
 		ear <- page
-		bye := wsd(6, "")
+		bye := wsdOf(6, "")
 		bye.Gone = true
 		ear <- bye
 		time.Sleep(time.Minute)
@@ -345,23 +345,23 @@ func TestByeAndBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear := make(air)
 		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}})
-		ear <- wsd(5, "")
+		ear <- wsdOf(5, "")
 		time.Sleep(time.Second)
-		forged := wsd(5, "")
+		forged := wsdOf(5, "")
 		forged.Gone, forged.Source = true, netip.MustParseAddr("10.0.0.66")
 		ear <- forged
 		time.Sleep(time.Second)
 		if got := v.Devices(); got[0].State != fleet.DeviceOK {
 			t.Errorf("a goodbye from elsewhere counts: %+v", got)
 		}
-		bye := wsd(5, "")
+		bye := wsdOf(5, "")
 		bye.Gone, bye.Endpoints = true, nil
 		ear <- bye
 		time.Sleep(time.Second)
 		if got := v.Devices(); len(got) != 1 || got[0].State != fleet.DeviceUnreachable || len(got[0].Endpoints) != 1 {
 			t.Errorf("after its goodbye: %+v", got)
 		}
-		ear <- wsd(5, "")
+		ear <- wsdOf(5, "")
 		time.Sleep(time.Second)
 		if got := v.Devices(); got[0].State != fleet.DeviceOK {
 			t.Errorf("back again: %+v", got)
@@ -382,12 +382,12 @@ func TestFlood(t *testing.T) {
 		ear := make(air)
 		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}})
 		for i := range 2000 {
-			s := wsd(i, "")
+			s := wsdOf(i, "")
 			s.Source = netip.MustParseAddr("10.0.0.66")
 			ear <- s
 		}
 		for i := range 5000 {
-			ear <- wsd(i, "")
+			ear <- wsdOf(i, "")
 		}
 		time.Sleep(time.Minute)
 		if n := len(v.Devices()); n != 4096 {
