@@ -15,7 +15,7 @@ import (
 // sync waits until all that was changed before the call is durable. The first
 // of a group to call does the work for all of it, after waiting a little for
 // more; there is no goroutine of the store's own.
-func (s *Store) sync(ctx context.Context, rows int) error {
+func (s *Store) sync(ctx context.Context, rows int, force bool) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -27,6 +27,7 @@ func (s *Store) sync(ctx context.Context, rows int) error {
 		b = &batch{full: make(chan struct{}), done: make(chan struct{})}
 		s.gathering = b
 	}
+	b.force = b.force || force
 	before := b.rows
 	b.rows += rows
 	if before < s.opts.Batch && b.rows >= s.opts.Batch {
@@ -52,11 +53,23 @@ func (s *Store) sync(ctx context.Context, rows int) error {
 	s.io.Lock()
 	s.mu.Lock()
 	s.gathering = nil // who comes now changed something this commit does not see
+	now := b.force || s.pressing()
 	s.mu.Unlock()
-	b.err = s.commit()
+	if now {
+		b.err = s.commit()
+	}
 	s.io.Unlock()
 	close(b.done)
 	return b.err
+}
+
+// pressing reports whether something waits that a power cut must not take.
+// Rows to delete are none: their outcomes are stored at the centre, and a row
+// that comes back is reported once more, which changes nothing there. So an
+// agent online writes orders when they come, and little besides. Callers hold mu.
+func (s *Store) pressing() bool {
+	d := &s.dirty
+	return len(s.fresh)+len(d.orders)+len(d.cameras)+len(d.values) > 0 || d.stamp || d.list || d.full || len(s.acked)+len(s.gone) >= s.opts.Batch
 }
 
 // snapshot is what one commit writes.

@@ -116,7 +116,8 @@ func (s *Store) SetCameras(ctx context.Context, c Cameras, nonce, fence uint64) 
 	}
 	s.version, s.site, s.dirty.list = c.Version, slices.Clone(c.Site), true
 	s.mu.Unlock()
-	return s.sync(ctx, len(c.Put)+1)
+	signal(s.camsChanged)
+	return s.sync(ctx, len(c.Put)+1, false)
 }
 
 // Cameras is one change of the camera list.
@@ -156,7 +157,7 @@ func (s *Store) setJSON(ctx context.Context, key string, v any) error {
 	s.mu.Lock()
 	s.dirty.value(key, b)
 	s.mu.Unlock()
-	if err := s.sync(ctx, s.opts.Batch); err != nil {
+	if err := s.sync(ctx, s.opts.Batch, true); err != nil {
 		return fmt.Errorf("save %s: %w", key, err)
 	}
 	return nil

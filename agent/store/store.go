@@ -101,6 +101,7 @@ type Store struct {
 	ordersChanged chan struct{} // capacity 1: a signal, not a queue
 	outboxChanged chan struct{}
 	settled       chan struct{}
+	camsChanged   chan struct{}
 }
 
 // held is an order in memory.
@@ -122,10 +123,11 @@ type dirty struct {
 
 // batch is a group of callers who share one commit.
 type batch struct {
-	rows int
-	full chan struct{} // closed when rows reach Options.Batch
-	done chan struct{}
-	err  error
+	rows  int
+	force bool          // write deletions too
+	full  chan struct{} // closed when rows reach Options.Batch
+	done  chan struct{}
+	err   error
 }
 
 const schema = `
@@ -179,6 +181,7 @@ func Open(path string, o Options) (*Store, error) {
 		ordersChanged: make(chan struct{}, 1),
 		outboxChanged: make(chan struct{}, 1),
 		settled:       make(chan struct{}, 1),
+		camsChanged:   make(chan struct{}, 1),
 	}
 	if err := s.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open agent store %s: %w", path, err), db.Close())
@@ -234,7 +237,7 @@ func (s *Store) Begin(ctx context.Context, orders []fleet.Order, nonce, fence ui
 	}
 	s.mu.Unlock()
 	signal(s.ordersChanged)
-	return s.sync(ctx, len(orders))
+	return s.sync(ctx, len(orders), false)
 }
 
 // Recall takes orders back that have not begun, and returns those, once that
@@ -259,7 +262,7 @@ func (s *Store) Recall(ctx context.Context, recalled []fleet.Occurrence, nonce, 
 	s.mu.Unlock()
 	signal(s.ordersChanged)
 	signal(s.settled)
-	return back, s.sync(ctx, len(back))
+	return back, s.sync(ctx, len(back), false)
 }
 
 // Due returns up to limit orders whose nominal time has come, oldest first,
@@ -321,7 +324,7 @@ func (s *Store) Finish(ctx context.Context, c fleet.Capture) error {
 	s.mu.Unlock()
 	signal(s.outboxChanged)
 	signal(s.settled)
-	return s.sync(ctx, 1)
+	return s.sync(ctx, 1, false)
 }
 
 // Take gives out up to limit undelivered outcomes, newest first. They are not
@@ -388,13 +391,13 @@ func (s *Store) Ack(ctx context.Context, ids []int64) error {
 	if n < s.opts.Batch {
 		return nil
 	}
-	return s.sync(ctx, n)
+	return s.sync(ctx, n, true)
 }
 
 // Sync writes all that changed and returns nil once everything taken so far is
 // durable. After a fault of the disk it is how the store finds out that the
 // disk is well again.
-func (s *Store) Sync(ctx context.Context) error { return s.sync(ctx, s.opts.Batch) }
+func (s *Store) Sync(ctx context.Context) error { return s.sync(ctx, s.opts.Batch, true) }
 
 // Fault returns why the disk refused the last commit, or nil.
 func (s *Store) Fault() error {
@@ -411,6 +414,19 @@ func (s *Store) Counts() (orders, running, pending int) {
 	return len(s.held), s.running, len(s.fresh) + s.onDisk
 }
 
+// HeldUntil returns how many orders are held whose nominal time is not after t.
+func (s *Store) HeldUntil(t fleet.Instant) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for o := range s.held {
+		if o.Nominal <= t {
+			n++
+		}
+	}
+	return n
+}
+
 // OrdersChanged signals that orders came or went. Signals coalesce.
 func (s *Store) OrdersChanged() <-chan struct{} { return s.ordersChanged }
 
@@ -420,6 +436,9 @@ func (s *Store) OutboxChanged() <-chan struct{} { return s.outboxChanged }
 // Settled signals that an order ended or an outcome was acknowledged.
 // Signals coalesce.
 func (s *Store) Settled() <-chan struct{} { return s.settled }
+
+// CamerasChanged signals a change of the camera list. Signals coalesce.
+func (s *Store) CamerasChanged() <-chan struct{} { return s.camsChanged }
 
 // stamp refuses what is not newer than the last instruction. Callers hold mu.
 func (s *Store) stamp(nonce, fence uint64) error {
