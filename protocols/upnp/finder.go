@@ -34,6 +34,7 @@ const (
 	maxDevices   = 4096             // remembered at a time, cameras or not
 	maxFetches   = 8                // descriptions fetched at a time
 	maxPerSource = 64               // devices that one address may be
+	sourceWidth  = 2                // descriptions fetched from one address at a time: a slow one must not take all
 	fetchTimeout = 3 * time.Second  // for one description
 	fetchAgain   = time.Hour        // after a good one
 	retryFetch   = 30 * time.Second // after a failed one, doubled up to fetchAgain
@@ -95,20 +96,30 @@ type described struct {
 func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 	var (
 		fetches sync.WaitGroup
-		mu      sync.Mutex // guards known and heard: fetches end when they end
+		mu      sync.Mutex // guards known, own and heard: fetches end when they end
 		known   = newDevices()
 		slots   = make(chan struct{}, maxFetches)
+		own     = map[netip.Addr]chan struct{}{} // the like for each address
 	)
 	defer fetches.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	start := func(p place, location string) {
+	start := func(p place, location string) { // with mu held
+		if own[p.from] == nil {
+			if len(own) >= maxDevices {
+				clear(own) // those under way keep theirs
+			}
+			own[p.from] = make(chan struct{}, sourceWidth)
+		}
+		turns := []chan struct{}{own[p.from], slots}
 		fetches.Go(func() {
-			select {
-			case slots <- struct{}{}:
-				defer func() { <-slots }()
-			case <-ctx.Done():
-				return
+			for _, turn := range turns {
+				select {
+				case turn <- struct{}{}:
+					defer func() { <-turn }()
+				case <-ctx.Done():
+					return
+				}
 			}
 			d, err := f.describe(ctx, location)
 			if ctx.Err() != nil {

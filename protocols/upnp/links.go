@@ -248,7 +248,7 @@ func runLinks(ctx context.Context, o linkOptions) error {
 				o.tick(now)
 			}
 		case p := <-packets:
-			if rate.allow(p.from) && p.link.plausible(p.from) {
+			if rate.allow(p.from, p.link.loopback) && p.link.plausible(p.from) {
 				o.heard(p)
 			}
 		}
@@ -450,11 +450,13 @@ func (r *rate) reset() {
 	clear(r.source)
 }
 
-func (r *rate) allow(a netip.Addr) bool {
+// allow counts one datagram from a. On loopback one address speaks for all
+// programs of this host, so only the total counts.
+func (r *rate) allow(a netip.Addr, loopback bool) bool {
 	r.total++
 	if r.total > totalPackets {
 		return false
 	}
 	r.source[a]++
-	return r.source[a] <= sourcePackets
+	return loopback || r.source[a] <= sourcePackets
 }

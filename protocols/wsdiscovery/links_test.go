@@ -86,15 +86,18 @@ func TestRate(t *testing.T) {
 	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 	n := 0
 	for range 3 * sourcePackets {
-		if r.allow(a) {
+		if r.allow(a, false) {
 			n++
 		}
 	}
-	if n != sourcePackets || !r.allow(b) {
+	if n != sourcePackets || !r.allow(b, false) {
 		t.Errorf("%d datagrams of one source passed, want %d, and its neighbour's too", n, sourcePackets)
 	}
+	if !r.allow(a, true) {
+		t.Error("loopback is capped like one device")
+	}
 	r.reset()
-	if !r.allow(a) {
+	if !r.allow(a, false) {
 		t.Error("the next second refuses too")
 	}
 }
