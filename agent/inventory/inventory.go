@@ -774,14 +774,19 @@ func (r *record) show(now time.Time) fleet.Device {
 			}
 		}
 	}
+	const byUPnP = "heard by UPnP only, with no address for pictures: add it by hand with `cameras add`"
 	switch {
+	case r.state == fleet.DeviceUnreachable && len(d.Endpoints) == 0:
+		d.Reason = byUPnP + "; ONVIF at its usual place: " + d.Reason
+	case r.state == fleet.DeviceNeedsCredentials && d.Reason == "":
+		d.Reason = "no login for it is known: give one with `creds put`"
 	case r.state != "":
 	case r.cluster.gone():
 		d.State, d.Reason = fleet.DeviceUnreachable, "it said goodbye; it is listed again as soon as it is heard"
 	case r.silent(now):
 		d.State, d.Reason = fleet.DeviceUnreachable, "not heard for five minutes; check its power and network"
 	case len(d.Endpoints) == 0:
-		d.State, d.Reason = fleet.DeviceUnreachable, "heard by UPnP only, with no address for pictures: add it by hand with `cameras add`"
+		d.State, d.Reason = fleet.DeviceUnreachable, byUPnP
 	}
 	return d
 }

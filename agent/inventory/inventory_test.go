@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -416,4 +417,68 @@ func TestFinderIsStartedAgain(t *testing.T) {
 			t.Errorf("started %d times, want 3", n)
 		}
 	})
+}
+
+func TestUPnPAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ear := make(air)
+		d := &desk{answer: func(fleet.Target) (fleet.Device, error) {
+			return fleet.Device{}, fleet.Errorf(fleet.CauseNotFound, "no such page")
+		}}
+		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d})
+		ear <- upnpOf(5)
+		time.Sleep(time.Second)
+		got := v.Devices()
+		if len(got) != 1 || got[0].State != fleet.DeviceUnreachable || !strings.Contains(got[0].Reason, "cameras add") || !strings.Contains(got[0].Reason, "no such page") || len(got[0].Sources) != 1 {
+			t.Fatalf("Devices() = %+v", got)
+		}
+		d.mu.Lock()
+		if e := d.asked[0].Endpoints; len(e) != 1 || e[0].URL != "http://10.0.0.5/onvif/device_service" {
+			t.Errorf("asked at %v", e)
+		}
+		d.answer = func(g fleet.Target) (fleet.Device, error) {
+			r, err := described(g)
+			r.Endpoints = g.Endpoints
+			return r, err
+		}
+		d.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		if got := v.Devices(); got[0].State != fleet.DeviceOK || len(got[0].Endpoints) != 1 || got[0].Sources[0].Token != "v0" {
+			t.Errorf("described on the second try: %+v", got)
+		}
+	})
+}
+
+// TestApprovalChangesNothing: the centre names a device that was found; it
+// stays as it is and is not described again.
+func TestApprovalChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ear, d := make(air), &desk{answer: described}
+		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d})
+		ear <- mdnsOf(5, "cam5.local")
+		time.Sleep(time.Second)
+		ear <- wsdOf(5, "")
+		time.Sleep(time.Second)
+		before := v.Devices()
+		v.SetKnown([]fleet.Target{{Camera: 1, Device: before[0].Key, Source: "v0", Endpoints: []fleet.Endpoint{{Protocol: fleet.RTSP, URL: "rtsp://10.0.0.5/resolved"}}}})
+		time.Sleep(time.Second)
+		if after := v.Devices(); fmt.Sprint(after) != fmt.Sprint(before) || d.count() != 1 {
+			t.Errorf("before %+v\nafter %+v\ndescribed %d times", before, after, d.count())
+		}
+	})
+}
+
+func ExampleInventory() {
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	v := inventory.New(inventory.Options{}) // with Finders, it would hear something
+	v.SetKnown([]fleet.Target{{
+		Device:    "url:rtsp://192.0.2.7/live",
+		Endpoints: []fleet.Endpoint{{Protocol: fleet.RTSP, URL: "rtsp://192.0.2.7/live"}},
+	}})
+	if err := v.Run(ctx); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(len(v.Devices()), "devices so soon") // a device has 300 ms to be heard in other ways
+	// Output: 0 devices so soon
 }

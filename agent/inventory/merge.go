@@ -244,7 +244,7 @@ func fresh(set map[obsID]observation) []observation {
 	of := func(o observation) same { return same{o.Via, o.Interface, o.Source.Is4(), o.primary()} }
 	newest := map[same]time.Time{}
 	for _, o := range set {
-		if k := of(o); !o.Gone && o.At.After(newest[k]) {
+		if k := of(o); o.At.After(newest[k]) {
 			newest[k] = o.At
 		}
 	}

@@ -61,6 +61,11 @@ func TestMerge(t *testing.T) {
 		{"one host name, two IPv4 addresses", []observation{seen(fleet.ViaMDNS, "10.0.0.1", "", "", host), later(seen(fleet.ViaMDNS, "10.0.0.2", "", "", host), time.Second)}, 2},
 		{"one mDNS answer, two IPv4 addresses", []observation{seen(fleet.ViaMDNS, "10.0.0.1", "", "", host), seen(fleet.ViaMDNS, "10.0.0.2", "", "", host)}, 1},
 		{"it moved", []observation{seen(fleet.ViaMDNS, "10.0.0.1", "", "", host), later(seen(fleet.ViaMDNS, "10.0.0.2", "", "", host), time.Minute)}, 1},
+		{"it moved and left", []observation{seen(fleet.ViaWSDiscovery, "10.0.0.1", "", "", eprA), func() observation {
+			o := later(seen(fleet.ViaWSDiscovery, "10.0.0.2", "", "", eprA), time.Hour)
+			o.Gone = true
+			return o
+		}()}, 1},
 		{"a junk MAC", []observation{seen(fleet.ViaMDNS, "10.0.0.1", "", "", host, claim(fleet.ClaimMAC, "00:00:00:00:00:00")), seen(fleet.ViaUPnP, "10.0.0.2", "", "", udnA, claim(fleet.ClaimMAC, "00:00:00:00:00:00"))}, 2},
 		{"two keys of the centre at one address", []observation{
 			knownObservation("url:rtsp://10.0.0.1/a", []fleet.Target{{Endpoints: []fleet.Endpoint{{Protocol: fleet.RTSP, URL: "rtsp://10.0.0.1/a"}}}}),
@@ -74,7 +79,11 @@ func TestMerge(t *testing.T) {
 			for _, o := range c.in {
 				remember(set, o)
 			}
-			if got := merge(set); len(got) != c.want {
+			got := merge(set)
+			if c.name == "it moved and left" && (len(got[0]) != 1 || !got[0].gone()) {
+				t.Errorf("its old address is back: %v", got)
+			}
+			if len(got) != c.want {
 				t.Errorf("merge(%v) = %d devices %v, want %d", c.in, len(got), got, c.want)
 			}
 		})
