@@ -2,45 +2,23 @@ package upnp
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/guard"
 )
 
-var errTooLarge = errors.New("the description is too large")
-
-// describe fetches and reads one description. The location was checked
-// against its sender; redirects are not followed.
-func (f *Finder) describe(ctx context.Context, location string) (Description, error) {
+// describe fetches and reads one description, whose location was checked
+// against its sender. The guard bounds it and keeps redirects on the host.
+func describe(ctx context.Context, g *guard.Guard, location string) (Description, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	t := &http.Transport{
-		DialContext:            (&net.Dialer{}).DialContext,
-		DisableKeepAlives:      true,
-		MaxResponseHeaderBytes: maxDescriptionBytes,
-	}
-	defer t.CloseIdleConnections()
-	c := http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)
+	res, err := g.Do(ctx, guard.Login{}, guard.Request{Method: http.MethodGet, URL: location, MaxBytes: maxDescriptionBytes})
 	if err != nil {
 		return Description{}, err
 	}
-	res, err := c.Do(req)
-	if err != nil {
-		return Description{}, err
+	if res.Status != http.StatusOK {
+		return Description{}, fleet.Errorf(fleet.CauseProtocol, "the description's address answers status %d", res.Status)
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return Description{}, fmt.Errorf("description answers %s", res.Status)
-	}
-	doc, err := io.ReadAll(io.LimitReader(res.Body, maxDescriptionBytes+1))
-	if err != nil {
-		return Description{}, err
-	}
-	if len(doc) > maxDescriptionBytes {
-		return Description{}, errTooLarge
-	}
-	return ParseDescription(doc)
+	return ParseDescription(res.Body)
 }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/guard"
 )
 
 var (
@@ -34,7 +35,7 @@ const (
 	maxDevices   = 4096             // remembered at a time, cameras or not
 	maxFetches   = 8                // descriptions fetched at a time
 	maxPerSource = 64               // devices that one address may be
-	sourceWidth  = 2                // descriptions fetched from one address at a time: a slow one must not take all
+	sourceWidth  = 1                // descriptions fetched from one address at a time: the guard keeps one connection to each
 	fetchTimeout = 3 * time.Second  // for one description
 	fetchAgain   = time.Hour        // after a good one
 	retryFetch   = 30 * time.Second // after a failed one, doubled up to fetchAgain
@@ -101,6 +102,8 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 		slots   = make(chan struct{}, maxFetches)
 		own     = map[netip.Addr]chan struct{}{} // the like for each address
 	)
+	g := guard.New(guard.Options{Log: f.opts.Log})
+	defer g.Close()
 	defer fetches.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -121,7 +124,7 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 					return
 				}
 			}
-			d, err := f.describe(ctx, location)
+			d, err := describe(ctx, g, location)
 			if ctx.Err() != nil {
 				return
 			}
