@@ -1,0 +1,76 @@
+package scheduler
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseSchedules(t *testing.T) {
+	specs, err := ParseSchedules([]byte(`
+schedules:
+  - name: shelf
+    select: "site=store-*,!retired"
+    every: 5m
+    retry: 0
+  - name: gate-at-night
+    select: "role=gate"
+    cron: ["30 2 * * *", "0 4 * * 1-5"]
+    tz: America/New_York
+  - {name: one, select: "*", cron: "0 4 * * *"}
+  - {name: first, select: "*", once: approval, lead: 1s}
+  - {name: dated, select: "*", once: 2027-03-01T06:00:00Z}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(specs) != 5 || time.Duration(specs[0].Every) != 5*time.Minute || *specs[0].Retry != 0 ||
+		len(specs[1].Cron) != 2 || len(specs[2].Cron) != 1 || specs[3].Once != "approval" || specs[4].Once != "2027-03-01T06:00:00Z" {
+		t.Errorf("ParseSchedules = %+v", specs)
+	}
+	if again, err := ParseSchedules([]byte(`{"schedules": [` + specs[1].JSON() + `]}`)); err != nil || !again[0].Equal(specs[1]) {
+		t.Errorf("JSON form: %+v, %v", again, err)
+	}
+}
+
+func TestParseSchedulesFaults(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"empty", "", "the file is empty"},
+		{"comment only", "# nothing\n", "none in the file"},
+		{"no schedules", "schedules: []", "none in the file"},
+		{"unknown key", "schedules:\n  - name: a\n    select: '*'\n    evry: 5m\n", "[4:5] unknown field \"evry\""},
+		{"unknown top key", "schedule:\n  - name: a\n", "[1:1] unknown field \"schedule\""},
+		{"no unit", "schedules:\n  - {name: a, select: '*', every: 5}\n", "write 5s for seconds"},
+		{"bad yaml", "schedules:\n  - [", "schedules: ["},
+		{"not a map", "- a", "schedules: ["},
+		{"duplicate", "schedules:\n  - {name: a, select: '*', every: 5s}\n  - {name: a, select: '*', every: 6s}\n", "items 1 and 2 are both called \"a\""},
+		{"duplicate key", "schedules:\n  - {name: a, name: b, select: '*', every: 5s}\n", "already defined"},
+		{"two kinds", "schedules:\n  - {name: a, select: '*', every: 5s, cron: '* * * * *'}\n", "item 1: schedule \"a\": cron: a schedule has one of"},
+		{"two documents", "schedules:\n  - {name: a, select: '*', every: 5s}\n---\nschedules: []\n", "second document"},
+		{"cron map", "schedules:\n  - {name: a, select: '*', cron: {a: b}}\n", "[2:34]"},
+	} {
+		specs, err := ParseSchedules([]byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %+v, error %v, want one with %q", c.name, specs, err, c.want)
+		}
+	}
+}
+
+// FuzzParseSchedules holds that what is accepted survives its own JSON.
+func FuzzParseSchedules(f *testing.F) {
+	f.Add("schedules:\n  - {name: a, select: '*', every: 5s}\n")
+	f.Add("schedules:\n  - name: b\n    select: 'k in (a, b)'\n    cron: ['0 0 L * *', '0 0 * * 5#2']\n    tz: Europe/Paris\n")
+	f.Add(`{"schedules": [{"name":"c","select":"*","once":"approval"}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		specs, err := ParseSchedules([]byte(text))
+		if err != nil {
+			return
+		}
+		for _, s := range specs {
+			again, err := ParseSchedules([]byte(`{"schedules": [` + s.JSON() + `]}`))
+			if err != nil || len(again) != 1 || !again[0].Equal(s) {
+				t.Fatalf("%s read back as %+v, %v", s.JSON(), again, err)
+			}
+		}
+	})
+}
