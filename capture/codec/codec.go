@@ -59,9 +59,12 @@ func (p *Picture) HasChroma() bool { return p.Cb.Valid() && p.Cr.Valid() }
 // GridSize is the side of a Grid.
 const GridSize = 64
 
-// Grid is a picture reduced to 64x64 luma samples, row by row: what all
-// fingerprints of a frame are computed from.
-type Grid [GridSize * GridSize]float32
+// Grid is a picture reduced to 64x64 luma samples: what all fingerprints of a
+// frame are computed from.
+type Grid struct {
+	Pix  [GridSize * GridSize]float32 // row by row
+	X, Y [GridSize]float32            // where each column and row has its centre, as a share of width and height
+}
 
 // Limits bound what one frame may cost. They are checked against what a frame
 // claims before memory is taken for it.

@@ -69,11 +69,11 @@ func Quality(g *codec.Grid) uint8 {
 	sum := 0
 	for i := range n - 1 {
 		for j := range n {
-			sum += gradient(g[i*n+j], g[(i+1)*n+j])
+			sum += gradient(g.Pix[i*n+j], g.Pix[(i+1)*n+j])
 		}
 	}
 	for i := range n {
-		row := g[i*n : i*n+n]
+		row := g.Pix[i*n : i*n+n]
 		for j := range n - 1 {
 			sum += gradient(row[j], row[j+1])
 		}
@@ -109,7 +109,7 @@ func (h *Hasher) transform(g *codec.Grid) {
 		clear(acc)
 		for k := range n {
 			d := basis[i][k]
-			for j, v := range g[k*n : k*n+n] {
+			for j, v := range g.Pix[k*n : k*n+n] {
 				acc[j] += float64(d * float64(v))
 			}
 		}

@@ -12,7 +12,17 @@ type filter struct {
 	size   int
 	points [codec.GridSize]tap
 	memory []float64
+
+	centres [codec.GridSize]float32 // of the points, as a share of the axis
 }
+
+// unfiltered are the centres of a picture that is 64 samples wide already.
+var unfiltered = func() (c [codec.GridSize]float32) {
+	for i := range c {
+		c[i] = (float32(i) + 0.5) / codec.GridSize
+	}
+	return c
+}()
 
 // tap is one output point: the sum over its weights of weight times input,
 // divided by norm.
@@ -73,6 +83,12 @@ func (f *filter) prepare(size int) {
 			}
 		}
 		f.points[i] = t
+		var sum, moment float64
+		for k, v := range w {
+			sum += v
+			moment += v * (float64(from+k) + 0.5)
+		}
+		f.centres[i] = float32(moment / sum / float64(size))
 	}
 	f.memory, f.size = mem, size
 }
@@ -87,17 +103,19 @@ func (h *Hasher) Reduce(p codec.Plane, g *codec.Grid) bool {
 	if p.Width == codec.GridSize && p.Height == codec.GridSize {
 		for y := range codec.GridSize {
 			for x, v := range p.Row(y) {
-				g[y*codec.GridSize+x] = float32(v)
+				g.Pix[y*codec.GridSize+x] = float32(v)
 			}
 		}
+		g.X, g.Y = unfiltered, unfiltered
 		return true
 	}
 	h.rows.prepare(p.Height)
 	h.cols.prepare(p.Width)
 	h.grow(p.Width)
+	g.X, g.Y = h.cols.centres, h.rows.centres
 	for i := range h.rows.points {
 		t := &h.rows.points[i]
-		out := (*[codec.GridSize]float32)(g[i*codec.GridSize:])
+		out := (*[codec.GridSize]float32)(g.Pix[i*codec.GridSize:])
 		if t.whole {
 			h.sumWhole(p, t)
 			across(&h.cols, h.wide, t.norm, out)
@@ -120,12 +138,14 @@ func (h *Hasher) ReduceExact(luma []float32, width, height int, g *codec.Grid) b
 		return false
 	}
 	if width == codec.GridSize && height == codec.GridSize {
-		copy(g[:], luma)
+		copy(g.Pix[:], luma)
+		g.X, g.Y = unfiltered, unfiltered
 		return true
 	}
 	h.rows.prepare(height)
 	h.cols.prepare(width)
 	h.grow(width)
+	g.X, g.Y = h.cols.centres, h.rows.centres
 	for i := range h.rows.points {
 		t := &h.rows.points[i]
 		clear(h.exact)
@@ -135,7 +155,7 @@ func (h *Hasher) ReduceExact(luma []float32, width, height int, g *codec.Grid) b
 				h.exact[x] += float64(w * float64(v))
 			}
 		}
-		across(&h.cols, h.exact, t.norm, (*[codec.GridSize]float32)(g[i*codec.GridSize:]))
+		across(&h.cols, h.exact, t.norm, (*[codec.GridSize]float32)(g.Pix[i*codec.GridSize:]))
 	}
 	return true
 }
