@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
@@ -25,10 +27,9 @@ func (r *Runner) enter(id fleet.CameraID) (*camera, func()) {
 	}
 }
 
-// tidy forgets an entry that says nothing: healthy cameras cost no memory
-// between captures. Callers hold mu.
+// tidy forgets an entry that says nothing. Callers hold mu.
 func (r *Runner) tidy(id fleet.CameraID, c *camera) {
-	if c.users == 0 && c.failures == 0 {
+	if c.users == 0 && c.failures == 0 && !c.proven {
 		delete(r.cameras, id)
 	}
 }
@@ -67,6 +68,7 @@ func (r *Runner) learn(id fleet.CameraID, c *camera, out fleet.Capture) {
 			r.opts.Log.Info("camera is well again", "camera_id", id)
 		}
 		c.failures, c.until, c.open = 0, time.Time{}, 0
+		c.proven = c.proven || out.Outcome == fleet.Captured
 		return
 	}
 	c.failures++
@@ -81,6 +83,19 @@ func (r *Runner) learn(id fleet.CameraID, c *camera, out fleet.Capture) {
 	if first {
 		r.opts.Log.Warn("camera keeps failing, it is left alone for a while", "camera_id", id, "failures", c.failures, "cause", out.Cause, "err", out.Detail)
 	}
+}
+
+// kind returns the slots that a camera waits for beside the common ones.
+func (r *Runner) kind(c *camera) *semaphore.Weighted {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case c.failures > 0:
+		return r.suspect
+	case !c.proven:
+		return r.unproven
+	}
+	return nil
 }
 
 func (r *Runner) failures(c *camera) int {

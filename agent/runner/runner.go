@@ -40,6 +40,7 @@ type Clock interface {
 // Options configure a Runner.
 type Options struct {
 	Width      int           // grabs at a time; default 32
+	Unproven   int           // of these, for cameras that never gave a picture; default half of Width
 	Suspects   int           // of these, for cameras whose last outcome was a failure; default a quarter of Width
 	Readers    int           // frames decoded at a time; default the number of processors
 	Backoff    time.Duration // ceiling of the first wait between tries, doubled each time; default 200ms
@@ -61,12 +62,13 @@ const leastTry = 2 * time.Second
 
 // Runner captures. Its methods may be called at once.
 type Runner struct {
-	grabber protocols.Grabber
-	reader  Reader
-	opts    Options
-	width   *semaphore.Weighted
-	suspect *semaphore.Weighted
-	readers *semaphore.Weighted
+	grabber  protocols.Grabber
+	reader   Reader
+	opts     Options
+	width    *semaphore.Weighted
+	unproven *semaphore.Weighted
+	suspect  *semaphore.Weighted
+	readers  *semaphore.Weighted
 
 	mu      sync.Mutex
 	cameras map[fleet.CameraID]*camera
@@ -76,6 +78,7 @@ type Runner struct {
 type camera struct {
 	turn     chan struct{} // capacity 1: holds a token while someone grabs
 	users    int           // orders that use this entry now
+	proven   bool          // it gave a picture once
 	failures int           // failed outcomes in a row
 	until    time.Time     // breaker open until then
 	open     time.Duration // how long it was opened last
@@ -85,6 +88,7 @@ type camera struct {
 // New returns a runner over g and r.
 func New(g protocols.Grabber, r Reader, o Options) (*Runner, error) {
 	o.Width = cmp.Or(o.Width, 32)
+	o.Unproven = cmp.Or(o.Unproven, max(1, o.Width/2))
 	o.Suspects = cmp.Or(o.Suspects, max(1, o.Width/4))
 	o.Readers = cmp.Or(o.Readers, runtime.GOMAXPROCS(0))
 	o.Backoff = cmp.Or(o.Backoff, 200*time.Millisecond)
@@ -98,15 +102,16 @@ func New(g protocols.Grabber, r Reader, o Options) (*Runner, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Width < 1 || o.Suspects < 1 || o.Readers < 1 {
-		return nil, fmt.Errorf("runner: width %d, suspects %d, readers %d: each must be at least 1", o.Width, o.Suspects, o.Readers)
+	if min(o.Width, o.Unproven, o.Suspects, o.Readers) < 1 {
+		return nil, fmt.Errorf("runner: width %d, unproven %d, suspects %d, readers %d: each must be at least 1", o.Width, o.Unproven, o.Suspects, o.Readers)
 	}
 	return &Runner{
 		grabber: g, reader: r, opts: o,
-		width:   semaphore.NewWeighted(int64(o.Width)),
-		suspect: semaphore.NewWeighted(int64(o.Suspects)),
-		readers: semaphore.NewWeighted(int64(o.Readers)),
-		cameras: make(map[fleet.CameraID]*camera),
+		width:    semaphore.NewWeighted(int64(o.Width)),
+		unproven: semaphore.NewWeighted(int64(o.Unproven)),
+		suspect:  semaphore.NewWeighted(int64(o.Suspects)),
+		readers:  semaphore.NewWeighted(int64(o.Readers)),
+		cameras:  make(map[fleet.CameraID]*camera),
 	}, nil
 }
 
@@ -115,7 +120,7 @@ func (r *Runner) Forget(id fleet.CameraID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.cameras[id]; c != nil {
-		c.failures, c.until, c.open = 0, time.Time{}, 0
+		c.proven, c.failures, c.until, c.open = false, 0, time.Time{}, 0
 		r.tidy(id, c)
 	}
 }
@@ -140,6 +145,10 @@ func (r *Runner) Run(ctx context.Context, o fleet.Order, t fleet.Target) (fleet.
 		return out, nil
 	}
 	free, err := r.turn(deadline, c)
+	if err == nil && r.opts.Clock.Now().UnixMilli() >= int64(o.Deadline) {
+		free() // its turn came with the deadline
+		err = context.DeadlineExceeded
+	}
 	if err != nil {
 		r.endTrial(c)
 		if ctx.Err() != nil {
@@ -175,8 +184,9 @@ func (r *Runner) waitUntil(ctx context.Context, nominal fleet.Instant) error {
 }
 
 // turn waits for the camera to be free and for a slot. A camera that failed
-// last time waits for one of the suspects' slots first, so that silent cameras,
-// which hold a slot until their deadline, can never hold all of them.
+// last time, or never gave a picture, first waits for one of the few slots of
+// its kind: silent cameras hold a slot until their deadline, and so they can
+// never hold all of them.
 func (r *Runner) turn(ctx context.Context, c *camera) (free func(), err error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -186,30 +196,24 @@ func (r *Runner) turn(ctx context.Context, c *camera) (free func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	suspect := r.failures(c) > 0
-	if suspect {
-		if err := r.suspect.Acquire(ctx, 1); err != nil {
+	kind := r.kind(c)
+	if kind != nil {
+		if err := kind.Acquire(ctx, 1); err != nil {
 			<-c.turn
 			return nil, err
 		}
 	}
-	if err := r.width.Acquire(ctx, 1); err != nil {
-		if suspect {
-			r.suspect.Release(1)
+	free = sync.OnceFunc(func() {
+		if kind != nil {
+			kind.Release(1)
 		}
 		<-c.turn
+	})
+	if err := r.width.Acquire(ctx, 1); err != nil {
+		free()
 		return nil, err
 	}
-	var once sync.Once
-	return func() {
-		once.Do(func() {
-			r.width.Release(1)
-			if suspect {
-				r.suspect.Release(1)
-			}
-			<-c.turn
-		})
-	}, nil
+	return sync.OnceFunc(func() { r.width.Release(1); free() }), nil
 }
 
 // try grabs and reads, again where that can help. It calls free once the

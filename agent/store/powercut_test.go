@@ -56,16 +56,21 @@ func check(err error) {
 	}
 }
 
-// TestNothingFinishedIsLostInPowerCuts takes the power away a hundred times:
-// the store lies on an ext4 image in memory, its process is stopped at a random
+// TestNothingFinishedIsLostInPowerCuts takes the power away twenty times, and
+// its long form a hundred times: the store lies on an ext4 image in memory, its process is stopped at a random
 // moment, and the image is copied as it is then: what the kernel had not
 // written yet is lost, as in a real cut. Kill alone cannot show this. It needs
 // root, mkfs.ext4 and loop devices.
 func TestNothingFinishedIsLostInPowerCuts(t *testing.T) {
-	cuts := 100
+	cuts := 20
 	if testing.Short() {
-		cuts = 5
+		cuts = 3
 	}
+	powerCuts(t, cuts)
+}
+
+func powerCuts(t *testing.T, cuts int) {
+	t.Helper()
 	dir := imageFolder(t)
 	disk, mnt := filepath.Join(dir, "disk"), filepath.Join(dir, "mnt")
 	must(t, os.WriteFile(disk, nil, 0o600))

@@ -201,7 +201,7 @@ func (l *link) obey(ctx context.Context) error {
 					return err
 				}
 			default:
-				l.u.log.WarnContext(ctx, "instruction is not durable, it is not acknowledged yet", "nonce", in.GetNonce(), "err", err)
+				l.u.log.WarnContext(ctx, "instruction is not taken, or not durable: it is not acknowledged", "nonce", in.GetNonce(), "err", err)
 				if n, _ := l.u.store.Last(); n >= in.GetNonce() {
 					late = append(late, in.GetNonce())
 				}
