@@ -203,17 +203,17 @@ func (r *Runner) turn(ctx context.Context, c *camera) (free func(), err error) {
 			return nil, err
 		}
 	}
-	free = sync.OnceFunc(func() {
+	leave := sync.OnceFunc(func() {
 		if kind != nil {
 			kind.Release(1)
 		}
 		<-c.turn
 	})
 	if err := r.width.Acquire(ctx, 1); err != nil {
-		free()
+		leave()
 		return nil, err
 	}
-	return sync.OnceFunc(func() { r.width.Release(1); free() }), nil
+	return sync.OnceFunc(func() { r.width.Release(1); leave() }), nil
 }
 
 // try grabs and reads, again where that can help. It calls free once the
