@@ -246,6 +246,12 @@ func (d *Digest) authorize(method, uri string, body []byte, c fleet.Credentials)
 	return b.String()
 }
 
+func (d *Digest) sentNonce() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.nonce
+}
+
 // renew goes on with the nonce that an Authentication-Info header announced.
 func (d *Digest) renew(info string) {
 	// The header is a bare parameter list; a scheme in front makes it a challenge.

@@ -276,12 +276,17 @@ func (g *Guard) exchange(ctx context.Context, l Login, r Request, u *url.URL) (*
 			return res, err
 		}
 		// The nonce may be old, or serve another address only. A new challenge
-		// without stale counts as a refusal until the next answer shows better.
-		if d, stale, _ := best(challenges(res)); d == nil || !stale {
+		// without stale counts as a refusal until the next answer shows better;
+		// one that changes nothing is the answer, and no second try is sent.
+		d, stale, _ := best(challenges(res))
+		if d == nil || !stale {
 			g.budget.Refused(l.Device, s.with)
 		}
 		g.drop(key)
 		plain = res
+		if d == nil || s.digest != nil && d.nonce == s.digest.sentNonce() {
+			return g.login(ctx, l, r, u, key, plain, &s.with)
+		}
 	}
 	if plain == nil {
 		res, err := g.send(ctx, r, u, "", nil)
@@ -290,11 +295,12 @@ func (g *Guard) exchange(ctx context.Context, l Login, r Request, u *url.URL) (*
 		}
 		plain = res
 	}
-	return g.login(ctx, l, r, u, key, plain)
+	return g.login(ctx, l, r, u, key, plain, nil)
 }
 
-// login answers the challenge of res with each of the credentials.
-func (g *Guard) login(ctx context.Context, l Login, r Request, u *url.URL, key origin, res *Response) (*Response, error) {
+// login answers the challenge of res with each of the credentials but refused,
+// which this very exchange has tried.
+func (g *Guard) login(ctx context.Context, l Login, r Request, u *url.URL, key origin, res *Response, refused *fleet.Credentials) (*Response, error) {
 	if lockedOut(res.Body) {
 		return res, fleet.Errorf(fleet.CauseLocked, "the camera says that it is locked after too many wrong logins: wait, or restart it")
 	}
@@ -306,6 +312,10 @@ func (g *Guard) login(ctx context.Context, l Login, r Request, u *url.URL, key o
 	var locked error
 	tried := 0
 	for _, c := range known {
+		if refused != nil && c == *refused {
+			tried++
+			continue
+		}
 		leave, err := g.budget.Enter(ctx, l.Device, c)
 		if err != nil {
 			if ce, ok := errors.AsType[*fleet.CameraError](err); ok && ce.Cause != fleet.CauseLocked {
