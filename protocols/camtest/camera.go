@@ -3,7 +3,6 @@ package camtest
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -170,13 +169,6 @@ func (c *camera) stop() {
 	if rtsp != nil {
 		rtsp.stop()
 	}
-}
-
-// run waits for the end; servers have goroutines of their own.
-func (c *camera) run(ctx context.Context) error {
-	<-ctx.Done()
-	c.stop()
-	return nil
 }
 
 // is reports whether a fault is on.

@@ -165,11 +165,9 @@ func (t *Town) Run(ctx context.Context) (err error) {
 			g.Go(func() error { return r.run(ctx) })
 		}
 	}
-	for _, c := range t.cameras {
-		g.Go(func() error { return c.run(ctx) })
-	}
 	t.opts.Log.Info("virtual cameras serve", "cameras", len(t.cameras), "block", block.first.String())
 	close(t.ready)
+	<-ctx.Done() // goodbyes name services, so the cameras stop after them
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("camtest: %w", err)
 	}

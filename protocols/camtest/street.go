@@ -104,6 +104,9 @@ func (c Camera) check() error {
 	if c.Codec != "" && c.Codec != fleet.JPEG && c.Codec != fleet.H264 {
 		return fmt.Errorf("codec %q: jpeg and h264 are streamed", c.Codec)
 	}
+	if _, ok := clipScenes[c.Scene]; !ok && c.Codec == fleet.H264 {
+		return fmt.Errorf("there is no H.264 clip of the scene %s", c.Scene)
+	}
 	for _, v := range c.Via {
 		if v == fleet.ViaWSDiscovery && !slices.Contains(c.Protocols, fleet.ONVIF) {
 			return errors.New("it answers WS-Discovery but does not speak ONVIF")
