@@ -248,6 +248,7 @@ func (c *camera) frame() ([]byte, error) {
 	for _, f := range faults {
 		c.effects.apply(cv, f, uint64(now.UnixNano()))
 	}
+	sensor(cv.img, uint64(now.UnixNano()))
 	cv.overlay(c.Name, c.now().UTC().Format("2006-01-02 15:04:05"))
 	var out bytes.Buffer
 	out.Grow(96 << 10)

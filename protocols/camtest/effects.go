@@ -38,6 +38,20 @@ func (e *effects) apply(c *canvas, f Fault, noise uint64) {
 	}
 }
 
+// sensor adds the noise that no real picture is without: two frames are never
+// the same bytes, unless the camera is frozen. One pixel in about five is
+// enough for that and cheap.
+func sensor(img *image.RGBA, seed uint64) {
+	state := seed*2 + 1
+	for o := 0; o+4 <= len(img.Pix); {
+		state ^= state << 13
+		state ^= state >> 7
+		state ^= state << 17
+		img.Pix[o+1] = uint8(min(max(int(img.Pix[o+1])+int(state>>40%5)-2, 0), 255))
+		o += 4 * int(2+state>>50%7)
+	}
+}
+
 // blur averages cells of n pixels and draws the result enlarged, smoothly.
 func (e *effects) blur(c *canvas, n int) {
 	img := c.img
