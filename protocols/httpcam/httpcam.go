@@ -172,7 +172,7 @@ func scanJPEG(r *bufio.Reader, limit int) (fleet.Frame, error) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := r.Read(buf)
-		_, done, ferr := s.feed(buf[:n])
+		done, ferr := s.feed(buf[:n])
 		switch {
 		case ferr != nil:
 			return fleet.Frame{}, ferr

@@ -27,6 +27,9 @@ type scanner struct {
 	seen   int64
 	tables bool // a DHT came before the first SOS
 	starts int  // pictures begun
+
+	lost    []byte // to be looked at again
+	rescans int
 }
 
 type scanState uint8
@@ -51,12 +54,12 @@ const (
 	markDHT = 0xc4
 )
 
-// feed takes the next bytes and returns how many belong to what came so far:
-// all of them, or those up to the picture's end, when done is true.
-func (s *scanner) feed(p []byte) (used int, done bool, err error) {
+// feed takes the next bytes, and reports whether the picture is complete; bytes
+// behind its end are left.
+func (s *scanner) feed(p []byte) (done bool, err error) {
 	for i := 0; i < len(p); i++ {
 		if s.state == complete {
-			return i, true, nil
+			return true, nil
 		}
 		// Long runs are taken at once: a byte at a time costs ten times as much.
 		n := 1
@@ -82,16 +85,22 @@ func (s *scanner) feed(p []byte) (used int, done bool, err error) {
 		s.seen += int64(n)
 		if s.state != seek {
 			if len(s.image)+n > s.limit {
-				return i, false, fleet.Errorf(fleet.CauseTooLarge, "a picture longer than its limit of %d bytes", s.limit)
+				return false, fleet.Errorf(fleet.CauseTooLarge, "a picture longer than its limit of %d bytes", s.limit)
 			}
 			s.image = append(grow(s.image, n, s.limit), p[i:i+n]...)
 		} else if s.seen > 2*int64(s.limit) {
-			return i, false, fleet.Errorf(fleet.CauseTooLarge, "no complete JPEG in %d bytes (%d began)", s.seen, s.starts)
+			return false, fleet.Errorf(fleet.CauseTooLarge, "no complete JPEG in %d bytes (%d began)", s.seen, s.starts)
 		}
 		i += n - 1
-		s.step(p[i], n)
+		if s.step(p[i], n); s.lost != nil {
+			again := s.lost
+			s.lost = nil
+			if done, err := s.feed(again); done || err != nil {
+				return done, err
+			}
+		}
 	}
-	return len(p), s.state == complete, nil
+	return s.state == complete, nil
 }
 
 // grow makes room for n more bytes. It doubles up to the limit, so that all
@@ -185,10 +194,21 @@ func (s *scanner) begin() {
 	s.starts++
 }
 
-// lose gives a picture up that is none, and looks for the next.
+// lose gives a picture up that is none, and looks for the next: first in what
+// was taken for its last segment, which may have swallowed a start when the
+// picture broke off. A hostile stream makes us look twice only so often.
 func (s *scanner) lose(c byte) {
+	if s.rescans++; s.rescans <= maxRescans {
+		s.lost = bytes.Clone(s.image[max(2, len(s.image)-maxSegment):])
+		c = 0 // it is among them
+	}
 	s.image, s.state, s.last = s.image[:0], seek, c
 }
+
+const (
+	maxRescans = 8
+	maxSegment = 4 + 0xffff // of one marker segment, with the marker that was none
+)
 
 // picture returns the picture, with the standard Huffman tables put in
 // where a camera left them out as M-JPEG allows: no decoder can guess that.

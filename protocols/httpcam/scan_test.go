@@ -103,7 +103,7 @@ func scan(in []byte, limit, step int) ([]byte, bool, error) {
 	s := scanner{limit: limit}
 	for len(in) > 0 {
 		n := min(step, len(in))
-		_, done, err := s.feed(in[:n])
+		done, err := s.feed(in[:n])
 		if done || err != nil {
 			return s.image, done, err
 		}
@@ -146,7 +146,7 @@ func TestMissingTables(t *testing.T) {
 		t.Fatal("the test's own picture decodes without tables")
 	}
 	s := scanner{limit: 1 << 20}
-	if _, done, err := s.feed(p); !done || err != nil {
+	if done, err := s.feed(p); !done || err != nil {
 		t.Fatalf("feed = %v, %v", done, err)
 	}
 	got, err := jpeg.Decode(bytes.NewReader(s.picture()))
