@@ -37,32 +37,37 @@ func (r *Runner) tidy(id fleet.CameraID, c *camera) {
 // breaker reports whether the camera is to be left alone, and for how long
 // yet. When its time is over, one order passes as the trial, and the others
 // are still turned away until that one has its outcome.
-func (r *Runner) breaker(c *camera) (wait time.Duration, open bool) {
+func (r *Runner) breaker(c *camera) (wait time.Duration, open, trial bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c.until.IsZero() {
-		return 0, false
+		return 0, false, false
 	}
 	if wait = time.Until(c.until); wait > 0 || c.trial {
-		return max(0, wait), true
+		return max(0, wait), true, false
 	}
 	c.trial = true
-	return 0, false
+	return 0, false, true
 }
 
-// endTrial gives the trial to the next order: this one has learned nothing.
-func (r *Runner) endTrial(c *camera) {
+// endTrial gives the trial to the next order, when this one had it and has
+// learned nothing.
+func (r *Runner) endTrial(c *camera, trial bool) {
+	if !trial {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.trial = false
 }
 
 // learn enters an outcome into the camera's breaker.
-func (r *Runner) learn(id fleet.CameraID, c *camera, out fleet.Capture) {
+func (r *Runner) learn(id fleet.CameraID, c *camera, out fleet.Capture, trial bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	trial := c.trial
-	c.trial = false
+	if trial {
+		c.trial = false
+	}
 	if out.Outcome == fleet.Captured || !countsAgainst(out.Cause) {
 		if !c.until.IsZero() {
 			r.opts.Log.Info("camera is well again", "camera_id", id)

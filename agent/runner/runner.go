@@ -140,7 +140,8 @@ func (r *Runner) Run(ctx context.Context, o fleet.Order, t fleet.Target) (fleet.
 	defer cancel()
 	c, done := r.enter(o.Camera)
 	defer done()
-	if wait, open := r.breaker(c); open {
+	wait, open, trial := r.breaker(c)
+	if open {
 		out := r.decide(o, fleet.Skipped, fleet.CauseBackoff, fmt.Sprintf("left alone for %s more after %d failures in a row", wait.Round(time.Second), r.failures(c)))
 		return out, nil
 	}
@@ -150,7 +151,7 @@ func (r *Runner) Run(ctx context.Context, o fleet.Order, t fleet.Target) (fleet.
 		err = context.DeadlineExceeded
 	}
 	if err != nil {
-		r.endTrial(c)
+		r.endTrial(c, trial)
 		if ctx.Err() != nil {
 			return fleet.Capture{}, ErrStopped
 		}
@@ -158,10 +159,10 @@ func (r *Runner) Run(ctx context.Context, o fleet.Order, t fleet.Target) (fleet.
 	}
 	out, err := r.try(ctx, deadline, o, t, free)
 	if err != nil {
-		r.endTrial(c)
+		r.endTrial(c, trial)
 		return fleet.Capture{}, err
 	}
-	r.learn(o.Camera, c, out)
+	r.learn(o.Camera, c, out, trial)
 	return out, nil
 }
 

@@ -14,6 +14,11 @@
 // which changes nothing at the centre. An outcome that is acknowledged before
 // its commit never touches the outbox at all; that is the usual case online.
 //
+// One outcome costs the disk about 1.03 kB, its order's row in and out
+// included, when it is put and acknowledged in batches of 64 (write_bytes of
+// /proc/self/io on ext4, BenchmarkDiskPerRecord; the promise is 1.5 kB), and
+// about 0.34 kB online, where outcomes are acknowledged before their commit.
+//
 // When the disk refuses (full, read-only, failing), everything goes on in
 // memory up to Options.MemoryLimit outcomes; beyond that an outcome becomes
 // failed(storage). The first commit that succeeds writes all of it.
@@ -184,7 +189,7 @@ func Open(path string, o Options) (*Store, error) {
 		camsChanged:   make(chan struct{}, 1),
 	}
 	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open agent store %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("open agent store %s: %w (when the file is damaged, move it away with its -wal and start again with a site key)", path, err), db.Close())
 	}
 	return s, nil
 }

@@ -231,6 +231,35 @@ func BenchmarkDiskPerRecord(b *testing.B) {
 	b.ReportMetric(float64(done)/b.Elapsed().Seconds(), "records/s")
 }
 
+// BenchmarkDiskPerRecordOnline measures the usual case: orders come 64 at a
+// time, outcomes one by one, and the centre answers before their commit.
+func BenchmarkDiskPerRecordOnline(b *testing.B) {
+	s := open(b, filepath.Join(b.TempDir(), "agent.db"), store.Options{Linger: 5 * time.Millisecond})
+	ctx := b.Context()
+	const batch = 64
+	nonce, done := uint64(0), 0
+	before := diskWrites(b)
+	for b.Loop() {
+		nonce++
+		must(b, s.Begin(ctx, orders(done, done+batch), nonce, 1))
+		due, _ := s.Due(1<<60, batch)
+		for _, o := range due {
+			finished := make(chan error, 1)
+			go func() { finished <- s.Finish(ctx, captured(o)) }()
+			<-s.OutboxChanged()
+			rows, err := s.Take(ctx, batch)
+			must(b, err)
+			for _, r := range rows {
+				must(b, s.Ack(ctx, []int64{r.ID}))
+			}
+			must(b, <-finished)
+		}
+		done += batch
+	}
+	must(b, s.Close())
+	b.ReportMetric(float64(diskWrites(b)-before)/float64(done), "diskB/record")
+}
+
 // offline finishes orders from as many goroutines, so that they share commits.
 func offline(t testing.TB, s *store.Store, os []fleet.Order) {
 	t.Helper()

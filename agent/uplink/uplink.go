@@ -13,6 +13,7 @@ package uplink
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -144,13 +145,17 @@ func (u *Uplink) Status() Status {
 
 // Run enrols if need be and keeps a stream open until ctx is done. It returns
 // an error only when no attempt could ever work: there is no identity and no
-// site key to get one with, or the stored identity cannot be read.
+// site key to get one with, the key is from another centre than the identity,
+// or that cannot be read.
 func (u *Uplink) Run(ctx context.Context) error {
 	tries := 0
 	for ctx.Err() == nil {
 		id, ok, err := u.store.Identity()
 		if err != nil {
 			return fmt.Errorf("uplink: %w", err)
+		}
+		if ok && u.key != nil && sha256.Sum256(id.CA) != u.key.CA {
+			return errors.New("uplink: the site key is from another centre than the one this agent has enrolled at: give it a fresh data folder, or the right key")
 		}
 		if !ok && u.key == nil {
 			return errors.New("uplink: this agent has not enrolled: give it a site key (`shutterfleet keys create --site S`, then --site-key-file F)")
