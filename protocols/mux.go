@@ -17,6 +17,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
 	"github.com/shutterfleet/shutterfleet/protocols/httpcam"
+	rtspcam "github.com/shutterfleet/shutterfleet/protocols/rtsp"
 )
 
 const (
@@ -40,7 +41,7 @@ const (
 type Options struct {
 	Guard         *guard.Guard     // default: one that allows no other host
 	Codecs        []fleet.Codec    // what can be decoded here; default JPEG and PNG
-	BasicOverHTTP bool             // send Basic logins in clear over plain http
+	BasicOverHTTP bool             // send Basic logins in clear over plain http and rtsp
 	Now           func() time.Time // the agent's corrected clock; default time.Now
 	Log           *slog.Logger     // default: discards
 }
@@ -77,7 +78,7 @@ type description struct {
 // New returns a Mux over ONVIF, RTSP and HTTP.
 func New(o Options) *Mux { return newMux(o, nil, nil, nil) }
 
-// newMux joins the parts; tests bring their own.
+// newMux joins the parts; a nil part is the real one, tests bring their own.
 func newMux(o Options, onvif Describer, rtsp, http Grabber) *Mux {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -90,6 +91,9 @@ func newMux(o Options, onvif Describer, rtsp, http Grabber) *Mux {
 	}
 	if o.Codecs == nil {
 		o.Codecs = []fleet.Codec{fleet.JPEG, fleet.PNG}
+	}
+	if rtsp == nil {
+		rtsp = rtspcam.New(o.Guard, rtspcam.Options{BasicInClear: o.BasicOverHTTP, Now: o.Now, Log: o.Log})
 	}
 	if http == nil {
 		http = httpcam.New(o.Guard, httpcam.Options{BasicOverHTTP: o.BasicOverHTTP, Now: o.Now, Log: o.Log})
