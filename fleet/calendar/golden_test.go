@@ -80,7 +80,7 @@ func TestGolden(t *testing.T) {
 			[]string{"2027-12-31T23:59:00Z", "2027-12-31T23:59:20Z", "2027-12-31T23:59:40Z", "2028-12-31T23:59:00Z"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := compile(t, Spec{Cron: Crons{c.cron}, TZ: c.tz})
+			s := compile(t, Spec{Cron: List{c.cron}, TZ: c.tz})
 			after := at(t, c.from)
 			for _, w := range c.want {
 				got, ok := s.Next(Task{}, after)

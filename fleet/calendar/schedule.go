@@ -3,7 +3,9 @@ package calendar
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -22,21 +24,38 @@ const (
 	maxRetries     = 20
 	maxNameBytes   = 64
 	maxCrons       = 32
+	maxSpread      = 24 * time.Hour
 )
 
-// Schedule is a checked Spec, ready to say when. It is immutable and may be
+// Schedule is a checked Spec, ready to say when. It never changes and may be
 // used from many goroutines.
 type Schedule struct {
 	spec     Spec
 	id       fleet.ScheduleID
 	selector fleet.Selector
 	loc      *time.Location // nil: the site's
+	at       *position      // nil: the site's
 	crons    []*cron
+	marks    []sunMark
 	once     fleet.Instant
 	approval bool
+	from     bound
+	until    bound
+	windows  []window
+	exclude  []dates
+	solar    bool // the answer depends on coordinates
 	lead     time.Duration
 	deadline time.Duration
 	retries  uint8
+
+	places sync.Map // placeKey to *place: derived, so that Next stays pure
+}
+
+// bound is an end of a schedule's life: an instant, or a date in its zone.
+type bound struct {
+	set     bool
+	instant fleet.Instant
+	date    *date
 }
 
 // Compile checks s. Its error joins one line for each fault, each naming the
@@ -59,10 +78,10 @@ func (s Spec) Compile() (*Schedule, error) {
 	}
 	switch kinds := s.kinds(); len(kinds) {
 	case 0:
-		fault("every", "missing; say when with one of every, cron or once")
+		fault("every", "missing; say when with one of every, cron, sun or once")
 	case 1:
 	default:
-		fault(kinds[1], "a schedule has one of every, cron and once; make a second schedule for %s", kinds[1])
+		fault(kinds[1], "a schedule has one of every, cron, sun and once; make a second schedule for %s", kinds[1])
 	}
 	if d := time.Duration(s.Every); s.Every != 0 && (d < minEvery || d > maxEvery) {
 		fault("every", "%s: want between %s and %s", s.Every, Duration(minEvery), Duration(maxEvery))
@@ -77,6 +96,25 @@ func (s Spec) Compile() (*Schedule, error) {
 				continue
 			}
 			c.crons = append(c.crons, e)
+		}
+	}
+	if s.AtPhase != nil {
+		switch phase := Duration(*s.AtPhase); {
+		case s.Every == 0:
+			fault("at_phase", "only goes with every")
+		case phase >= s.Every:
+			fault("at_phase", "%s: want less than every, %s", phase, s.Every)
+		}
+	}
+	if len(s.Sun) > maxCrons {
+		fault("sun", "%d marks, want at most %d", len(s.Sun), maxCrons)
+	} else {
+		for _, text := range s.Sun {
+			m, err := parseSun(text)
+			if err != nil {
+				fault("sun", "%w", err)
+			}
+			c.marks = append(c.marks, m)
 		}
 	}
 	if s.Once == "approval" {
@@ -95,6 +133,48 @@ func (s Spec) Compile() (*Schedule, error) {
 		}
 		c.loc = loc
 	}
+	if s.At != nil {
+		p := position{s.At.Lat, s.At.Lon}
+		if err := p.check(); err != nil {
+			fault("at", "%w", err)
+		}
+		c.at = &p
+	}
+	var err error
+	if c.from, err = parseBound(s.From); err != nil {
+		fault("from", "%w", err)
+	}
+	if c.until, err = parseBound(s.Until); err != nil {
+		fault("until", "%w", err)
+	}
+	if len(s.Windows) > maxWindows {
+		fault("windows", "%d, want at most %d", len(s.Windows), maxWindows)
+	} else {
+		for i, w := range s.Windows {
+			out, err := parseWindow(w)
+			if err != nil {
+				fault("windows", "item %d: %w", i+1, err)
+			}
+			c.windows = append(c.windows, out)
+		}
+	}
+	if len(s.Exclude) > maxExclude {
+		fault("exclude", "%d dates, want at most %d", len(s.Exclude), maxExclude)
+	} else {
+		for _, text := range s.Exclude {
+			r, err := parseDates(text)
+			if err != nil {
+				fault("exclude", "%w", err)
+			}
+			c.exclude = append(c.exclude, r)
+		}
+	}
+	if d := time.Duration(s.Spread); d > maxSpread || s.Every != 0 && s.Spread > s.Every {
+		fault("spread", "%s: want at most %s and at most every", s.Spread, Duration(maxSpread))
+	}
+	c.solar = len(c.marks) > 0 || slices.ContainsFunc(c.windows, func(w window) bool {
+		return slices.ContainsFunc(w.hours, func(h hours) bool { return h.from.solar || h.until.solar })
+	})
 	c.lead = defaultLead
 	if d := time.Duration(s.Lead); d != 0 {
 		if c.lead = d; d > maxLead {
@@ -129,10 +209,27 @@ func (s Spec) kinds() []string {
 	if len(s.Cron) > 0 {
 		kinds = append(kinds, "cron")
 	}
+	if len(s.Sun) > 0 {
+		kinds = append(kinds, "sun")
+	}
 	if s.Once != "" {
 		kinds = append(kinds, "once")
 	}
 	return kinds
+}
+
+func parseBound(text string) (bound, error) {
+	if text == "" {
+		return bound{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return bound{set: true, instant: fleet.At(t)}, nil
+	}
+	d, err := parseDate(text)
+	if err != nil {
+		return bound{}, fmt.Errorf("%q: want a date, for example 2027-03-01, or a time with its offset, 2027-03-01T06:00:00Z", text)
+	}
+	return bound{set: true, date: &d}, nil
 }
 
 func checkName(name string) error {
@@ -190,59 +287,6 @@ func (s *Schedule) Deadline() time.Duration { return s.deadline }
 // Retries returns how many tries may follow the first.
 func (s *Schedule) Retries() uint8 { return s.retries }
 
-// Next returns t's first nominal time strictly after after and not before
-// t.Enabled; false when there is none. It is pure and increases with after.
-func (s *Schedule) Next(t Task, after fleet.Instant) (fleet.Instant, bool) {
-	after = max(after, t.Enabled-1)
-	n, ok := s.next(t, after)
-	return n, ok && n <= horizon
-}
-
-func (s *Schedule) next(t Task, after fleet.Instant) (fleet.Instant, bool) {
-	switch {
-	case s.spec.Every != 0:
-		every := time.Duration(s.spec.Every)
-		var phase time.Duration
-		if !t.Aligned {
-			phase = fleet.Phase(t.Camera, s.id, every)
-		}
-		step, first := every.Milliseconds(), phase.Milliseconds()
-		return fleet.Instant(first + (floorDiv64(int64(after)-first, step)+1)*step), true
-	case s.approval:
-		return t.Enabled, t.Enabled > after
-	case s.spec.Once != "":
-		return s.once, s.once > after
-	}
-	loc := s.zone(t.Place)
-	found := fleet.Instant(0)
-	ok := false
-	for _, c := range s.crons {
-		u, has := nextCron(c, loc, floorDiv64(int64(after), 1000))
-		if at := fleet.Instant(u * 1000); has && (!ok || at < found) {
-			found, ok = at, true
-		}
-	}
-	return found, ok
-}
-
-// zone is the schedule's, else the site's, else UTC. A site's zone that is not
-// in the database counts as absent: sites are checked where they are set.
-func (s *Schedule) zone(p Place) *time.Location {
-	if s.loc != nil {
-		return s.loc
-	}
-	if p.TZ != "" && p.TZ != "UTC" {
-		if loc, err := loadZone(p.TZ); err == nil {
-			return loc
-		}
-	}
-	return time.UTC
-}
-
-func floorDiv64(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
-}
+// NeedsCoordinates reports whether the sun decides and the schedule has no
+// coordinates of its own: then sites without any get no occurrences.
+func (s *Schedule) NeedsCoordinates() bool { return s.solar && s.at == nil }

@@ -14,6 +14,21 @@
 // of a day (their hour field is * or lists all 24) follow elapsed time instead:
 // they fire whenever the wall clock shows a matching time, in both passes of a
 // repeated hour and not at all inside a gap.
+//
+// # The sun
+//
+// Sun marks and sun-relative windows use the schedule's coordinates, else the
+// site's; without either they never happen. A date's solar day is the one whose
+// noon is nearest to twelve o'clock. Where the sun neither rises nor sets that
+// day, sunrise, sunset, dawn and dusk do not happen and noon does; a window
+// between two of them is open all day while the sun stays up, and shut while it
+// stays down.
+//
+// # What narrows a schedule
+//
+// An occurrence needs from and until, one open window if any are given, and a
+// date that is not excluded. Spread comes after that: it moves each camera
+// later by its own constant part of the width, so order and distance stay.
 package calendar
 
 import (
@@ -30,12 +45,23 @@ import (
 // Sun and Once says when. Its JSON is canonical: two specs with equal JSON are
 // the same schedule.
 type Spec struct {
-	Name     string   `json:"name" yaml:"name"`
-	Select   string   `json:"select" yaml:"select"`                         // which cameras, see fleet.Selector
-	Every    Duration `json:"every,omitempty" yaml:"every,omitempty"`       // interval, phase by hash
-	Cron     Crons    `json:"cron,omitempty" yaml:"cron,omitempty"`         // one expression or several
-	Once     string   `json:"once,omitempty" yaml:"once,omitempty"`         // "approval" or RFC 3339
-	TZ       string   `json:"tz,omitempty" yaml:"tz,omitempty"`             // IANA name; else the site's, else UTC
+	Name   string `json:"name" yaml:"name"`
+	Select string `json:"select" yaml:"select"` // which cameras, see fleet.Selector
+
+	Every   Duration `json:"every,omitempty" yaml:"every,omitempty"`       // interval, phase by hash
+	AtPhase *Offset  `json:"at_phase,omitempty" yaml:"at_phase,omitempty"` // with every: this phase for all, from the Unix epoch
+	Cron    List     `json:"cron,omitempty" yaml:"cron,omitempty"`         // one expression or several
+	Sun     List     `json:"sun,omitempty" yaml:"sun,omitempty"`           // sunrise+30m, sunset-15m, noon, dawn, dusk
+	Once    string   `json:"once,omitempty" yaml:"once,omitempty"`         // "approval" or RFC 3339
+
+	TZ      string       `json:"tz,omitempty" yaml:"tz,omitempty"`           // IANA name; else the site's, else UTC
+	At      *Coordinates `json:"at,omitempty" yaml:"at,omitempty"`           // for the sun; else the site's
+	From    string       `json:"from,omitempty" yaml:"from,omitempty"`       // first date or RFC 3339, inclusive
+	Until   string       `json:"until,omitempty" yaml:"until,omitempty"`     // last date, inclusive, or RFC 3339, exclusive
+	Windows []Window     `json:"windows,omitempty" yaml:"windows,omitempty"` // runs while at least one is open
+	Exclude List         `json:"exclude,omitempty" yaml:"exclude,omitempty"` // dates: 2027-12-25, 12-24..01-02
+	Spread  Duration     `json:"spread,omitempty" yaml:"spread,omitempty"`   // each camera up to this much later, by hash
+
 	Lead     Duration `json:"lead,omitempty" yaml:"lead,omitempty"`         // issue orders this much ahead; default 60s
 	Deadline Duration `json:"deadline,omitempty" yaml:"deadline,omitempty"` // after the nominal time; default min(every, 60s), at least 10s
 	Retry    *uint8   `json:"retry,omitempty" yaml:"retry,omitempty"`       // tries after the first; default 2
@@ -116,31 +142,27 @@ func (d *Duration) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
-// Crons is a list of cron expressions; a single string is read as a list of
-// one. It is written as a list.
-type Crons []string
+// Offset is where in an interval it fires: as a Duration, but may be zero.
+type Offset time.Duration
 
-// UnmarshalJSON reads a string or a list of strings.
-func (c *Crons) UnmarshalJSON(b []byte) error {
-	return c.read(func(v any) error { return json.Unmarshal(b, v) })
-}
+// MarshalText writes "0s" or what Duration.String writes.
+func (o Offset) MarshalText() ([]byte, error) { return []byte(Duration(o).String()), nil }
 
-// UnmarshalYAML reads a string or a list of strings; decode is the YAML
-// library's.
-func (c *Crons) UnmarshalYAML(decode func(any) error) error { return c.read(decode) }
-
-func (c *Crons) read(decode func(any) error) error {
-	var one string
-	if decode(&one) == nil {
-		*c = Crons{one}
+// UnmarshalText reads zero or what ParseDuration reads.
+func (o *Offset) UnmarshalText(b []byte) error {
+	if d, err := time.ParseDuration(string(b)); err == nil && d == 0 {
+		*o = 0
 		return nil
 	}
-	var list []string
-	if err := decode(&list); err != nil {
-		return fmt.Errorf("cron: want one expression or a list of them, each in quotes: %w", err)
-	}
-	*c = list
-	return nil
+	d, err := ParseDuration(string(b))
+	*o = Offset(d)
+	return err
+}
+
+// Coordinates are degrees, north and east positive.
+type Coordinates struct {
+	Lat float64 `json:"lat" yaml:"lat"`
+	Lon float64 `json:"lon" yaml:"lon"`
 }
 
 // Place is what a site knows about where it is.
