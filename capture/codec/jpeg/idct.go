@@ -1,0 +1,132 @@
+package jpeg
+
+import "encoding/binary"
+
+// block holds dequantised coefficients row by row, lowest frequency first.
+type block [64]int32
+
+// The constants of the accurate integer transform that libjpeg calls islow
+// (Loeffler, Ligtenberg, Moschytz), in units of 1/8192. With the same roundings
+// its samples come out the same.
+const (
+	fix0298 = 2446
+	fix0390 = 3196
+	fix0541 = 4433
+	fix0765 = 6270
+	fix0899 = 7373
+	fix1175 = 9633
+	fix1501 = 12299
+	fix1847 = 15137
+	fix1961 = 16069
+	fix2053 = 16819
+	fix2562 = 20995
+	fix3072 = 25172
+)
+
+func clamp(v int32) uint64 {
+	if uint32(v) > 255 {
+		if v < 0 {
+			return 0
+		}
+		return 255
+	}
+	return uint64(v)
+}
+
+// level turns a lowest coefficient alone into the sample that it means.
+func level(dc int32) byte { return byte(clamp((dc+4)>>3 + 128)) }
+
+// flat writes a block of side n whose samples are all equal.
+func flat(dc int32, n int, dst []byte, stride int) {
+	v := level(dc)
+	if n == 8 {
+		eight := uint64(v) * 0x0101010101010101
+		for y := range 8 {
+			binary.LittleEndian.PutUint64(dst[y*stride:], eight)
+		}
+		return
+	}
+	for y := range n {
+		row := dst[y*stride : y*stride+n]
+		for x := range row {
+			row[x] = v
+		}
+	}
+}
+
+// full writes 8x8 samples.
+func full(b *block, dst []byte, stride int) {
+	for x := range 8 {
+		b0, b1, b2, b3 := b[x], b[8+x], b[16+x], b[24+x]
+		b4, b5, b6, b7 := b[32+x], b[40+x], b[48+x], b[56+x]
+		if b1|b2|b3|b4|b5|b6|b7 == 0 {
+			v := b0 << 2
+			b[x], b[8+x], b[16+x], b[24+x], b[32+x], b[40+x], b[48+x], b[56+x] = v, v, v, v, v, v, v, v
+			continue
+		}
+		e0, e1, e2, e3, o0, o1, o2, o3 := butterfly(b0, b1, b2, b3, b4, b5, b6, b7)
+		const half = 1 << 10
+		b[x], b[56+x] = (e0+o3+half)>>11, (e0-o3+half)>>11
+		b[8+x], b[48+x] = (e1+o2+half)>>11, (e1-o2+half)>>11
+		b[16+x], b[40+x] = (e2+o1+half)>>11, (e2-o1+half)>>11
+		b[24+x], b[32+x] = (e3+o0+half)>>11, (e3-o0+half)>>11
+	}
+	for y := range 8 {
+		r := (*[8]int32)(b[y*8:])
+		e0, e1, e2, e3, o0, o1, o2, o3 := butterfly(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7])
+		const half = 1<<17 + 128<<18
+		v := clamp((e0+o3+half)>>18) | clamp((e1+o2+half)>>18)<<8 | clamp((e2+o1+half)>>18)<<16 | clamp((e3+o0+half)>>18)<<24 |
+			clamp((e3-o0+half)>>18)<<32 | clamp((e2-o1+half)>>18)<<40 | clamp((e1-o2+half)>>18)<<48 | clamp((e0-o3+half)>>18)<<56
+		binary.LittleEndian.PutUint64(dst[y*stride:], v)
+	}
+}
+
+// butterfly returns the even and odd halves of one 8-point transform: sample k
+// is e[k] + o[3-k], sample 7-k is e[k] - o[3-k].
+func butterfly(b0, b1, b2, b3, b4, b5, b6, b7 int32) (e0, e1, e2, e3, o0, o1, o2, o3 int32) {
+	z1 := (b2 + b6) * fix0541
+	t2, t3 := z1-b6*fix1847, z1+b2*fix0765
+	t0, t1 := (b0+b4)<<13, (b0-b4)<<13
+	e0, e3, e1, e2 = t0+t3, t0-t3, t1+t2, t1-t2
+
+	z1, z2, z3, z4 := b7+b1, b5+b3, b7+b3, b5+b1
+	z5 := (z3 + z4) * fix1175
+	z1, z2 = z1*-fix0899, z2*-fix2562
+	z3, z4 = z3*-fix1961+z5, z4*-fix0390+z5
+	o0 = b7*fix0298 + z1 + z3
+	o1 = b5*fix2053 + z2 + z4
+	o2 = b3*fix3072 + z2 + z3
+	o3 = b1*fix1501 + z1 + z4
+	return e0, e1, e2, e3, o0, o1, o2, o3
+}
+
+// half writes 4x4 samples from the 4x4 lowest frequencies.
+func half(b *block, dst []byte, stride int) {
+	for x := range 4 {
+		e0, e1, o0, o1 := butterfly4(b[x], b[8+x], b[16+x], b[24+x])
+		const round = 1 << 10
+		b[x], b[24+x] = (e0+o0+round)>>11, (e0-o0+round)>>11
+		b[8+x], b[16+x] = (e1+o1+round)>>11, (e1-o1+round)>>11
+	}
+	for y := range 4 {
+		r := (*[4]int32)(b[y*8:])
+		e0, e1, o0, o1 := butterfly4(r[0], r[1], r[2], r[3])
+		const round = 1<<17 + 128<<18
+		v := clamp((e0+o0+round)>>18) | clamp((e1+o1+round)>>18)<<8 | clamp((e1-o1+round)>>18)<<16 | clamp((e0-o0+round)>>18)<<24
+		binary.LittleEndian.PutUint32(dst[y*stride:], uint32(v))
+	}
+}
+
+func butterfly4(b0, b1, b2, b3 int32) (e0, e1, o0, o1 int32) {
+	z1 := (b1 + b3) * fix0541
+	return (b0 + b2) << 13, (b0 - b2) << 13, z1 + b1*fix0765, z1 - b3*fix1847
+}
+
+// quarter writes 2x2 samples from the 2x2 lowest frequencies.
+func quarter(b *block, dst []byte, stride int) {
+	const round = 4 + 128<<3
+	s, d := b[0]+b[8], b[0]-b[8]
+	t, u := b[1]+b[9], b[1]-b[9]
+	dst[0], dst[1] = byte(clamp((s+t+round)>>3)), byte(clamp((s-t+round)>>3))
+	dst[stride], dst[stride+1] = byte(clamp((d+u+round)>>3)), byte(clamp((d-u+round)>>3))
+}

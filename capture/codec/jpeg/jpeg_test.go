@@ -1,0 +1,148 @@
+package jpeg_test
+
+import (
+	"bytes"
+	"image"
+	stdjpeg "image/jpeg"
+	"testing"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/codec/codectest"
+	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
+)
+
+// colour draws a picture of three formulas in 4:2:0.
+func colour(w, h int) *image.YCbCr {
+	m := image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)
+	for y, p := 0, codectest.Plane("clouds", w, h, w); y < h; y++ {
+		copy(m.Y[y*m.YStride:], p.Row(y))
+	}
+	cw, ch := (w+1)/2, (h+1)/2
+	for y := range ch {
+		copy(m.Cb[y*m.CStride:], codectest.Gen("blocks", cw, ch)[y*cw:(y+1)*cw])
+		copy(m.Cr[y*m.CStride:], codectest.Gen("checker", cw, ch)[y*cw:(y+1)*cw])
+	}
+	return m
+}
+
+func encode(t testing.TB, m image.Image, quality int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := stdjpeg.Encode(&b, m, &stdjpeg.Options{Quality: quality}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// differ returns the largest and the mean difference between two planes.
+func differ(t testing.TB, a, b codec.Plane) (largest int, mean float64) {
+	t.Helper()
+	if a.Width != b.Width || a.Height != b.Height {
+		t.Fatalf("size %dx%d, want %dx%d", a.Width, a.Height, b.Width, b.Height)
+	}
+	sum := 0
+	for y := range a.Height {
+		ra, rb := a.Row(y), b.Row(y)
+		for x := range ra {
+			d := int(ra[x]) - int(rb[x])
+			if d < 0 {
+				d = -d
+			}
+			largest = max(largest, d)
+			sum += d
+		}
+	}
+	return largest, float64(sum) / float64(a.Width*a.Height)
+}
+
+// oracle decodes with the standard library.
+func oracle(t testing.TB, data []byte) codec.Picture {
+	t.Helper()
+	m, err := stdjpeg.Decode(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := m.Bounds()
+	switch m := m.(type) {
+	case *image.Gray:
+		return codec.Picture{Y: codec.Plane{Pix: m.Pix, Width: r.Dx(), Height: r.Dy(), Stride: m.Stride}}
+	case *image.YCbCr:
+		cw, ch := r.Dx(), r.Dy()
+		switch m.SubsampleRatio {
+		case image.YCbCrSubsampleRatio420:
+			cw, ch = (cw+1)/2, (ch+1)/2
+		case image.YCbCrSubsampleRatio422:
+			cw = (cw + 1) / 2
+		case image.YCbCrSubsampleRatio440:
+			ch = (ch + 1) / 2
+		case image.YCbCrSubsampleRatio411:
+			cw = (cw + 3) / 4
+		}
+		return codec.Picture{
+			Y:  codec.Plane{Pix: m.Y, Width: r.Dx(), Height: r.Dy(), Stride: m.YStride},
+			Cb: codec.Plane{Pix: m.Cb, Width: cw, Height: ch, Stride: m.CStride},
+			Cr: codec.Plane{Pix: m.Cr, Width: cw, Height: ch, Stride: m.CStride},
+		}
+	}
+	t.Fatalf("the oracle gives %T", m)
+	return codec.Picture{}
+}
+
+func TestAgainstStandardLibrary(t *testing.T) {
+	var d jpeg.Decoder // one for all: sizes and tables change under it
+	var pic codec.Picture
+	for _, size := range [][2]int{{1, 1}, {7, 9}, {8, 8}, {16, 16}, {17, 31}, {320, 180}, {641, 359}} {
+		for _, quality := range []int{10, 75, 100} {
+			gray := &image.Gray{Pix: codectest.Gen("noise", size[0], size[1]), Stride: size[0], Rect: image.Rect(0, 0, size[0], size[1])}
+			for _, m := range []image.Image{colour(size[0], size[1]), gray} {
+				data := encode(t, m, quality)
+				want := oracle(t, data)
+				if err := d.Decode(t.Context(), data, jpeg.Options{Chroma: 1 << 16}, &pic); err != nil {
+					t.Fatalf("%v quality %d: %v", size, quality, err)
+				}
+				if worst, mean := differ(t, pic.Y, want.Y); worst > 1 || mean > 0.06 {
+					t.Errorf("%v quality %d %T: luma differs by up to %d, %.4f on average", size, quality, m, worst, mean)
+				}
+				if _, ok := m.(*image.Gray); ok {
+					if pic.HasChroma() {
+						t.Errorf("%v: a gray picture has chroma", size)
+					}
+					continue
+				}
+				for i, p := range []codec.Plane{pic.Cb, pic.Cr} {
+					if worst, mean := differ(t, p, []codec.Plane{want.Cb, want.Cr}[i]); worst > 1 || mean > 0.06 {
+						t.Errorf("%v quality %d: chroma %d differs by up to %d, %.4f on average", size, quality, i, worst, mean)
+					}
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	data := encode(b, colour(1920, 1080), 80)
+	for _, o := range []struct {
+		name string
+		opts jpeg.Options
+	}{{"luma", jpeg.Options{}}, {"luma+chroma320", jpeg.Options{Chroma: 320}}, {"half", jpeg.Options{Scale: 2}}, {"quarter", jpeg.Options{Scale: 4}}, {"eighth", jpeg.Options{Scale: 8}}} {
+		b.Run(o.name, func(b *testing.B) {
+			var d jpeg.Decoder
+			var pic codec.Picture
+			b.ReportAllocs()
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				if err := d.Decode(b.Context(), data, o.opts, &pic); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("standard-library", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			if _, err := stdjpeg.Decode(bytes.NewReader(data)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
