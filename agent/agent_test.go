@@ -23,7 +23,12 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(envStore) != "" {
+		os.Exit(process())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // cams is a Grabber and Reader whose pictures cost some time, and keeps when
 // each was taken.
@@ -141,19 +146,40 @@ func (w *town) serve() (cut func()) {
 // boot starts an agent and returns how to stop it.
 func (w *town) boot() (a *agent.Agent, s *store.Store, stop func()) {
 	w.t.Helper()
-	s, err := store.Open(w.path, store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}})
+	s, a, err := w.build(uplink.Options{Server: "centre:7443", SiteKey: w.Key.Text(), Dial: w.dial})
 	must(w.t, err)
-	clock := uplink.NewClock(s.Clock())
-	u, err := uplink.New(agent.Memory{Store: s}, uplink.Options{Server: "centre:7443", SiteKey: w.Key.Text(), Clock: clock, Dial: w.dial})
-	must(w.t, err)
-	r, err := runner.New(w.cams, w.cams, runner.Options{Clock: clock})
-	must(w.t, err)
-	a = agent.New(s, r, u, lan{make(chan struct{}, 1)}, agent.Options{})
 	halt := w.start(a.Run)
 	return a, s, func() {
 		halt()
 		must(w.t, s.Close())
 	}
+}
+
+func (w *town) build(o uplink.Options) (*store.Store, *agent.Agent, error) {
+	s, err := store.Open(w.path, store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}})
+	if err != nil {
+		return nil, nil, err
+	}
+	clock := uplink.NewClock(s.Clock())
+	o.Clock = clock
+	u, err := uplink.New(agent.Memory{Store: s}, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := runner.New(w.cams, w.cams, runner.Options{Clock: clock})
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, agent.New(s, r, u, lan{make(chan struct{}, 1)}, agent.Options{}), nil
+}
+
+// run is an agent over the real network, until ctx is done.
+func (w *town) run(ctx context.Context, server string, key fleet.Secret) error {
+	s, a, err := w.build(uplink.Options{Server: server, SiteKey: key, AckTimeout: 500 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.Run(ctx), s.Close())
 }
 
 func (w *town) start(run func(context.Context) error) (stop func()) {
