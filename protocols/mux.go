@@ -276,7 +276,7 @@ func (g *grabbing) once(ctx context.Context, w way, more bool) (fleet.Frame, err
 func (g *grabbing) fail(what string, err error) {
 	ce, ok := errors.AsType[*fleet.CameraError](err)
 	if !ok {
-		ce, _ = guard.CameraError(err, "").(*fleet.CameraError)
+		ce, _ = errors.AsType[*fleet.CameraError](guard.CameraError(err, ""))
 	}
 	login := ce.Cause == fleet.CauseUnauthorized || ce.Cause == fleet.CauseLocked
 	switch {

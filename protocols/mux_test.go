@@ -37,7 +37,6 @@ type camera struct {
 type answer struct {
 	codec fleet.Codec
 	err   error
-	open  bool          // needs no login
 	wait  time.Duration // before answering; longer than the context is silence
 }
 
@@ -342,6 +341,8 @@ func TestOneGrabPerCamera(t *testing.T) {
 			t.Errorf("a grab that waited in vain: %v", err)
 		}
 		time.Sleep(2 * time.Second)
+		m.turns.mu.Lock()
+		defer m.turns.mu.Unlock()
 		if n := len(m.turns.held); n != 0 {
 			t.Errorf("%d turns are remembered", n)
 		}

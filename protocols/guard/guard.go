@@ -557,7 +557,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 	n, err := s.ReadCloser.Read(p[:min(int64(len(p)), s.left)])
 	s.left -= int64(n)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = CameraError(err, "")
 	}
 	return n, err

@@ -16,6 +16,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -66,7 +67,7 @@ func (g *Grabber) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error)
 		return fleet.Frame{}, guard.CameraError(err, "")
 	}
 	f.At = g.opts.Now()
-	f.Origin = fleet.Origin{Protocol: e.Protocol, URL: e.URL}
+	f.Origin = fleet.Origin(e)
 	return f, nil
 }
 
@@ -125,7 +126,7 @@ func readFrame(body io.Reader, contentType string, limit int) (fleet.Frame, erro
 	r := bufio.NewReaderSize(body, bufferBytes)
 	head, err := peek(r)
 	switch {
-	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+	case err != nil && !ended(err):
 		return fleet.Frame{}, err
 	case len(head) == 0:
 		return fleet.Frame{}, fleet.Errorf(fleet.CauseProtocol, "an empty answer instead of a picture")
@@ -163,6 +164,9 @@ func peek(r *bufio.Reader) ([]byte, error) {
 	return head, err
 }
 
+// ended tells an answer that is over, early or not, from one that failed.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
 func isMultipart(contentType string) bool {
 	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "multipart/")
 }
@@ -178,7 +182,7 @@ func scanJPEG(r *bufio.Reader, limit int) (fleet.Frame, error) {
 			return fleet.Frame{}, ferr
 		case done:
 			return fleet.Frame{Data: s.picture(), Codec: fleet.JPEG}, nil
-		case err == io.EOF || err == io.ErrUnexpectedEOF:
+		case ended(err):
 			return fleet.Frame{}, s.broken()
 		case err != nil:
 			return fleet.Frame{}, err
@@ -211,7 +215,7 @@ func readPNG(r io.Reader, limit int) (fleet.Frame, error) {
 			return fleet.Frame{Data: b[:end], Codec: fleet.PNG}, nil
 		case len(b) > limit:
 			return fleet.Frame{}, fleet.Errorf(fleet.CauseTooLarge, "a picture longer than its limit of %d bytes", limit)
-		case err == io.EOF || err == io.ErrUnexpectedEOF:
+		case ended(err):
 			return fleet.Frame{}, fleet.Errorf(fleet.CauseProtocol, "the PNG breaks off: %d bytes came and no IEND", len(b))
 		case err != nil:
 			return fleet.Frame{}, err
