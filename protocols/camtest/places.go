@@ -40,19 +40,20 @@ func shelfFront(c *canvas, seed uint64, s float64) {
 		for x := 14.0; x < 600; {
 			kind, w, h := d.n(4), d.float(15, 24), d.float(38, 62)
 			col := rgb(pick(d, uint32(0xc0392b), 0x2d6a9f, 0x3f8f5a, 0xe0a526, 0x7b4a8c, 0xd9d4c5, 0x1f7a7a, 0xb5562b))
-			places := 2 + d.n(3)
+			places := 2 + d.n(4)
 			pace, shift := d.float(25, 80), d.float(0, 400)
 			if x < 323 && x+float64(places)*(w+2) > 316 {
 				x = 326
 			}
-			left := places - int(math.Mod(s+shift, pace*float64(places+1))/pace)
+			gone := math.Mod(s+shift, pace*float64(places+1)) / (pace * float64(places+1))
+			left := places - int(gone*gone*float64(places+1)) // slowly at first
 			for i := range places {
 				gx := x + float64(i)*(w+2)
 				if i < left && gx+w < 632 {
 					goods(c, kind, gx, shelfFloor(row), w, h, col)
 				}
 			}
-			x += float64(places)*(w+2) + d.float(2, 10)
+			x += float64(places)*(w+2) + d.float(1, 6)
 		}
 	}
 	passes(seed+3, 1, s, 900, 700, 55, func(d *dice, at float64) { // a customer, close to the camera
@@ -200,7 +201,7 @@ func smooth(f float64) float64 {
 func fieldBack(c *canvas, seed uint64, s float64) {
 	d := newDice(seed)
 	c.fade(0, 0, unitsWide, 200, rgb(0x5f9bd8), rgb(0xe3eef2))
-	c.glow(500, 50, 120, rgb(0xfff3c8), 0.6)
+	c.glow(500, 50, 84, rgb(0xfff3c8), 0.45)
 	clouds(c, newDice(seed+5), s, 16, 80, 7, 1)
 	for layer, col := range []uint32{0x8aa7a8, 0x7d9c7c, 0x6f9160} {
 		p := (&path{}).move(0, 240)

@@ -95,12 +95,22 @@ func clouds(c *canvas, d *dice, s, y, h float64, n int, white float64) {
 		at := math.Mod(d.float(0, 900)+s*d.float(1.2, 2.4), 900) - 130
 		top := d.float(y, y+h)
 		body := rgb(0xffffff)
-		for i := range 5 {
-			x := at + float64(i)*size*0.9
-			r := size * (0.55 + 0.35*math.Sin(float64(i)*0.8+0.4))
-			c.oval(x, top+size*0.35-r*0.35, r*1.25, r*0.75, alpha(body, 0.42*white))
+		for pass, white := range []float64{0.55 * white, 0.75 * white} { // shadow below, light above
+			p := &path{}
+			low := top + size*(0.62-0.1*float64(pass))
+			p.move(at-size*0.6, low)
+			for i := range 5 {
+				x := at + float64(i)*size*0.85
+				r := size * (0.5 + 0.4*math.Sin(float64(i)*0.8+0.4)) * (1 - 0.12*float64(pass))
+				p.cube(x-r*0.9, low-r*1.7, x+r*0.9, low-r*1.7, x+r, low-r*0.25)
+			}
+			p.cube(at+size*4.6, low, at+size*4.4, low+1, at+size*4, low)
+			col := body
+			if pass == 0 {
+				col = rgb(0xc9d3dd)
+			}
+			c.fill(p, alpha(col, white))
 		}
-		c.oval(at+size*1.8, top+size*0.5, size*2.6, size*0.42, alpha(body, 0.5*white))
 	}
 }
 

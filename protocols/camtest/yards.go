@@ -175,6 +175,7 @@ func aisleBack(c *canvas, seed uint64, _ float64) {
 	c.poly(rgb(0x9b9a94), 290, 190, 350, 190, 560, 362, 80, 362)
 	c.poly(rgb(0x83827c), 0, 300, 290, 190, 80, 362, 0, 362)
 	c.poly(rgb(0x83827c), 640, 300, 350, 190, 560, 362, 640, 362)
+	c.fade(225, 112, 190, 80, rgb(0x8d9498), rgb(0x70777b))
 	c.rect(290, 120, 60, 70, rgb(0xa9afb2))
 	c.rect(306, 150, 28, 40, rgb(0x6b7276))
 	for i := range 5 { // lamps
