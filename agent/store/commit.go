@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"time"
 
@@ -223,6 +224,7 @@ func (s *Store) write(n *snapshot) (err error) {
 		var b []byte
 		err := each(tx, "INSERT OR REPLACE INTO outbox (id, record) VALUES (?,?)", ids, func(id int64) []any {
 			b = s.opts.Codec.Append(b[:0], n.fresh[id])
+			b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 			return []any{id, b}
 		})
 		if err != nil {
@@ -294,6 +296,23 @@ func ignoreDone(err error) error {
 	return err
 }
 
+// castagnoli guards each record: SQLite's log has checksums, its file has none,
+// and a flipped bit must not become a wrong fingerprint.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// parse reads an outbox record; ok is false when it is damaged.
+func (s *Store) parse(b []byte) (c fleet.Capture, ok bool) {
+	n := len(b) - crc32.Size
+	if n < 0 || crc32.Checksum(b[:n], castagnoli) != binary.BigEndian.Uint32(b[n:]) {
+		return c, false
+	}
+	cs, err := s.opts.Codec.Parse(b[:n])
+	if err != nil || len(cs) != 1 {
+		return c, false
+	}
+	return cs[0], true
+}
+
 // takeFromDisk gives out rows, newest first, that no one has.
 func (s *Store) takeFromDisk(ctx context.Context, limit int) (out []Row, err error) {
 	s.io.Lock() // no commit moves rows while they are read
@@ -322,12 +341,12 @@ func (s *Store) takeFromDisk(ctx context.Context, limit int) (out []Row, err err
 		if skip[id] {
 			continue
 		}
-		c, err := s.opts.Codec.Parse(b)
-		if err != nil || len(c) != 1 {
+		c, ok := s.parse(b)
+		if !ok {
 			torn = append(torn, id)
 			continue
 		}
-		out = append(out, Row{ID: id, Capture: c[0]})
+		out = append(out, Row{ID: id, Capture: c})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -246,8 +246,8 @@ func (s *Store) load() error {
 		if err := r.Scan(&b); err != nil {
 			return err
 		}
-		if c, err := s.opts.Codec.Parse(b); err == nil && len(c) == 1 {
-			s.recent.add(c[0].Occurrence)
+		if c, ok := s.parse(b); ok {
+			s.recent.add(c.Occurrence)
 		}
 		return nil
 	})

@@ -37,7 +37,8 @@ import (
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
+	"modernc.org/sqlite" // the database/sql driver "sqlite", and its errors
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
@@ -48,6 +49,8 @@ var (
 	ErrStale = errors.New("instruction is stale")
 	// ErrFull says that the disk refuses and memory holds all that it may.
 	ErrFull = errors.New("the disk refuses, and memory holds as many orders as it may")
+	// ErrDamaged says that the file is no database any more, or a broken one.
+	ErrDamaged = errors.New("the file is damaged: move it away with its -wal and start again with a site key")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("store is closed")
 )
@@ -189,9 +192,18 @@ func Open(path string, o Options) (*Store, error) {
 		camsChanged:   make(chan struct{}, 1),
 	}
 	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open agent store %s: %w (when the file is damaged, move it away with its -wal and start again with a site key)", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("open agent store %s: %w", path, damaged(err)), db.Close())
 	}
 	return s, nil
+}
+
+// damaged adds ErrDamaged to what SQLite says of a broken file.
+func damaged(err error) error {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if ok && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
 }
 
 // Close writes what is left and closes the file.
