@@ -13,7 +13,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,6 +211,32 @@ func TestHostileCameras(t *testing.T) {
 				t.Errorf("%d bytes were allocated, want less than 32 MiB", n)
 			}
 		})
+	}
+}
+
+// Snapshots of one camera share a connection while it is warm.
+func TestKeptConnection(t *testing.T) {
+	p := still()
+	var opened atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(p)))
+		w.Write(p)
+	}))
+	s.Config.ConnState = func(_ net.Conn, st http.ConnState) {
+		if st == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	g := newGrabber(t, httpcam.Options{})
+	for range 5 {
+		if _, err := g.Grab(within(t, 5*time.Second), target(fleet.Snapshot, s.URL)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := opened.Load(); n != 1 {
+		t.Errorf("%d connections for five snapshots, want 1", n)
 	}
 }
 
