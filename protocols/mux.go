@@ -17,6 +17,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
 	"github.com/shutterfleet/shutterfleet/protocols/httpcam"
+	"github.com/shutterfleet/shutterfleet/protocols/onvif"
 	rtspcam "github.com/shutterfleet/shutterfleet/protocols/rtsp"
 )
 
@@ -79,7 +80,7 @@ type description struct {
 func New(o Options) *Mux { return newMux(o, nil, nil, nil) }
 
 // newMux joins the parts; a nil part is the real one, tests bring their own.
-func newMux(o Options, onvif Describer, rtsp, http Grabber) *Mux {
+func newMux(o Options, describer Describer, rtsp, http Grabber) *Mux {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -92,6 +93,9 @@ func newMux(o Options, onvif Describer, rtsp, http Grabber) *Mux {
 	if o.Codecs == nil {
 		o.Codecs = []fleet.Codec{fleet.JPEG, fleet.PNG}
 	}
+	if describer == nil {
+		describer = onvif.New(o.Guard, onvif.Options{Now: o.Now, Log: o.Log})
+	}
 	if rtsp == nil {
 		rtsp = rtspcam.New(o.Guard, rtspcam.Options{BasicInClear: o.BasicOverHTTP, Now: o.Now, Log: o.Log})
 	}
@@ -100,7 +104,7 @@ func newMux(o Options, onvif Describer, rtsp, http Grabber) *Mux {
 	}
 	return &Mux{
 		guard:   o.Guard,
-		onvif:   onvif,
+		onvif:   describer,
 		grab:    map[fleet.Protocol]Grabber{fleet.Snapshot: http, fleet.MJPEG: http, fleet.RTSP: rtsp},
 		opts:    o,
 		learned: bounded[lesson]{size: maxLearned},
@@ -377,9 +381,6 @@ func (m *Mux) description(ctx context.Context, t fleet.Target, fresh, bare bool)
 
 // ask describes the device by its ONVIF endpoints and remembers a good answer.
 func (m *Mux) ask(ctx context.Context, t fleet.Target) (fleet.Device, error) {
-	if m.onvif == nil {
-		return fleet.Device{}, fleet.Errorf(fleet.CauseProtocol, "onvif is not spoken here")
-	}
 	var errs []error
 	list := services(t)
 	for i, e := range list {
