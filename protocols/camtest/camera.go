@@ -55,6 +55,8 @@ type camera struct {
 	serial string
 	mac    net.HardwareAddr
 
+	moving sync.Mutex // held while the camera changes its address or ends
+
 	picture sync.Mutex // guards what draws
 	view    *view
 	effects *effects
@@ -71,6 +73,7 @@ type camera struct {
 	web     *webServer
 	rtsp    *rtspServer
 	serving bool
+	ended   bool
 	told    func(c *camera, gone bool) // announces; nil without discovery
 }
 
@@ -171,6 +174,16 @@ func (c *camera) stop() {
 	}
 }
 
+// end stops the camera for good: a fault that is switched later moves nothing.
+func (c *camera) end() {
+	c.moving.Lock()
+	defer c.moving.Unlock()
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.stop()
+}
+
 // is reports whether a fault is on.
 func (c *camera) is(f Fault) bool {
 	c.mu.Lock()
@@ -187,6 +200,8 @@ func (c *camera) state(f Fault) (bool, <-chan struct{}) {
 }
 
 func (c *camera) setFault(f Fault, on bool) error {
+	c.moving.Lock()
+	defer c.moving.Unlock()
 	c.mu.Lock()
 	if c.on[f] == on {
 		c.mu.Unlock()
@@ -199,7 +214,7 @@ func (c *camera) setFault(f Fault, on bool) error {
 		c.wrong, c.count.Locked = 0, false
 	}
 	told := c.told
-	move := f == ChangedAddress && c.serving && !c.block.single
+	move := f == ChangedAddress && c.serving && !c.ended && !c.block.single
 	c.mu.Unlock()
 	c.log.Info("fault switched", "fault", string(f), "on", on)
 	if !move {

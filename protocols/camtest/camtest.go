@@ -150,7 +150,7 @@ func (t *Town) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, block.Close()) }()
 	for i, c := range t.cameras {
 		c.settle(block, i)
-		defer c.stop()
+		defer c.end()
 		if err := c.start(); err != nil {
 			return fmt.Errorf("camtest: camera %q: %w", c.Name, err)
 		}
