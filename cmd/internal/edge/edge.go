@@ -1,0 +1,200 @@
+// Package edge builds a whole agent out of its parts: for the agent's own
+// program, and for `shutterfleet dev`, which runs one beside a centre.
+//
+//	finders ─► inventory ─┐
+//	guard ─► protocols ───┼─► runner ─┐
+//	capture ──────────────┘           ├─► agent ─► uplink ─► the centre
+//	DIR/agent.db ─► store ────────────┘
+package edge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shutterfleet/shutterfleet/agent"
+	"github.com/shutterfleet/shutterfleet/agent/inventory"
+	"github.com/shutterfleet/shutterfleet/agent/runner"
+	"github.com/shutterfleet/shutterfleet/agent/store"
+	"github.com/shutterfleet/shutterfleet/agent/uplink"
+	"github.com/shutterfleet/shutterfleet/capture"
+	"github.com/shutterfleet/shutterfleet/capture/codec/worker"
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/wire"
+	"github.com/shutterfleet/shutterfleet/protocols"
+	"github.com/shutterfleet/shutterfleet/protocols/guard"
+	"github.com/shutterfleet/shutterfleet/protocols/mdns"
+	"github.com/shutterfleet/shutterfleet/protocols/upnp"
+	"github.com/shutterfleet/shutterfleet/protocols/wsdiscovery"
+)
+
+// Options configure an agent.
+type Options struct {
+	DataDir       string                          // holds agent.db; made when missing; required
+	Server        string                          // HOST:PORT of the centre's agents' door; required
+	SiteKey       fleet.Secret                    // needed until it has enrolled
+	Hostname      string                          // default: the box's
+	Interfaces    func() ([]net.Interface, error) // where to look for cameras; default: all that are up
+	NoDiscovery   bool                            // serve only the cameras that the centre names
+	MachineListen string                          // address for /livez, /readyz and /metrics; "" = none
+	FFmpeg        string                          // the program for H.264; default: ffmpeg on PATH, when it is there
+	Width         int                             // grabs at a time; default 32
+	Version       string                          // the build
+	Log           *slog.Logger                    // default: none
+}
+
+// Edge is a whole agent. Make it with New, Run it once, Close it.
+type Edge struct {
+	opts      Options
+	store     *store.Store
+	uplink    *uplink.Uplink
+	agent     *agent.Agent
+	inventory *inventory.Inventory
+	machine   net.Listener // nil when not asked for
+	started   time.Time
+}
+
+// Stats is what an agent says of itself.
+type Stats struct {
+	OutboxPending int
+	OrdersHeld    int
+	Capturing     int
+	Devices       []fleet.Device
+	Line          uplink.Status
+	ClockBound    time.Duration
+	StoreFault    error
+}
+
+// New builds an agent and opens what it needs: its store and, when asked for,
+// its listener for machines.
+func New(o Options) (*Edge, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Version = cmp.Or(o.Version, "unknown")
+	if o.Hostname == "" {
+		o.Hostname, _ = os.Hostname() // a name for people: none will do
+	}
+	s, err := openStore(o)
+	if err != nil {
+		return nil, err
+	}
+	e := &Edge{opts: o, store: s, started: time.Now()}
+	if err := e.build(); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// openStore opens DIR/agent.db. A box nobody stands beside must not stop for
+// ever at a damaged file: with a site key at hand the file is kept aside, and
+// the agent enrols anew. What it held ends as missed(agent-lost).
+func openStore(o Options) (*store.Store, error) {
+	path := filepath.Join(o.DataDir, "agent.db")
+	so := store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}}
+	s, err := store.Open(path, so)
+	if !errors.Is(err, store.ErrDamaged) || o.SiteKey == "" {
+		return s, err
+	}
+	aside := fmt.Sprintf("%s.damaged-%d", path, time.Now().Unix())
+	o.Log.Error("the store is damaged, it is kept aside and this agent enrols anew", "kept", aside, "err", err)
+	for _, ext := range []string{"", "-wal", "-shm"} {
+		if err := os.Rename(path+ext, aside+ext); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("move the damaged store away: %w", err)
+		}
+	}
+	return store.Open(path, so)
+}
+
+func (e *Edge) build() (err error) {
+	o := e.opts
+	clock := uplink.NewClock(e.store.Clock())
+	decoder, err := worker.New(worker.Options{Program: o.FFmpeg})
+	if err != nil {
+		return err
+	}
+	reader, err := capture.New(capture.Options{Worker: decoder})
+	if err != nil {
+		return err
+	}
+	codecs := reader.Codecs()
+	g := guard.New(guard.Options{Log: o.Log.With("part", "guard"), Now: clock.Now})
+	mux := protocols.New(protocols.Options{Guard: g, Codecs: codecs, Now: clock.Now, Log: o.Log.With("part", "protocols")})
+	run, err := runner.New(mux, reader, runner.Options{Width: o.Width, Clock: clock, Log: o.Log.With("part", "runner")})
+	if err != nil {
+		return err
+	}
+	e.uplink, err = uplink.New(agent.Memory{Store: e.store}, uplink.Options{
+		Server: o.Server, SiteKey: o.SiteKey, Hostname: o.Hostname, Version: o.Version, Codecs: codecs, Clock: clock, Log: o.Log.With("part", "uplink"),
+	})
+	if err != nil {
+		return err
+	}
+	var finders []protocols.Finder
+	if !o.NoDiscovery {
+		finders = []protocols.Finder{
+			wsdiscovery.New(wsdiscovery.Options{Interfaces: o.Interfaces, Log: o.Log.With("part", "wsdiscovery")}),
+			mdns.New(mdns.Options{Interfaces: o.Interfaces, Log: o.Log.With("part", "mdns")}),
+			upnp.New(upnp.Options{Interfaces: o.Interfaces, Log: o.Log.With("part", "upnp")}),
+		}
+	}
+	e.inventory = inventory.New(inventory.Options{Finders: finders, Describer: mux, Log: o.Log.With("part", "inventory")})
+	e.agent = agent.New(e.store, run, e.uplink, e.inventory, agent.Options{Log: o.Log})
+	if o.MachineListen != "" {
+		if e.machine, err = net.Listen("tcp", o.MachineListen); err != nil {
+			return fmt.Errorf("listen for machines on %s: %w (another agent? choose one with --machine-listen, or \"\" for none)", o.MachineListen, err)
+		}
+	}
+	return nil
+}
+
+// Run runs the agent until ctx is done.
+func (e *Edge) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.agent.Run(ctx) })
+	if e.machine != nil {
+		g.Go(func() error { return e.serve(ctx) })
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Drain waits, while Run runs, until every order whose time has come has its
+// outcome and the centre has stored all outcomes. Orders for later stay.
+func (e *Edge) Drain(ctx context.Context) error { return e.agent.Drain(ctx) }
+
+// Close writes and closes the store. Run must have returned.
+func (e *Edge) Close() error {
+	var err error
+	if e.machine != nil {
+		if err = e.machine.Close(); errors.Is(err, net.ErrClosed) {
+			err = nil
+		}
+	}
+	return errors.Join(err, e.store.Close())
+}
+
+// Stats returns how the agent is now.
+func (e *Edge) Stats() Stats {
+	held, running, pending := e.store.Counts()
+	return Stats{OutboxPending: pending, OrdersHeld: held, Capturing: running, Devices: e.inventory.Devices(), Line: e.uplink.Status(),
+		ClockBound: e.uplink.Clock().Bound(), StoreFault: e.store.Fault()}
+}
+
+// MachineAddr returns where machines are listened to, or "".
+func (e *Edge) MachineAddr() string {
+	if e.machine == nil {
+		return ""
+	}
+	return e.machine.Addr().String()
+}
