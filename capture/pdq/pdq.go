@@ -31,9 +31,8 @@ const smallest = 5
 // a time.
 type Hasher struct {
 	rows, cols filter
-	wide       []uint32  // column sums of one output row
-	lanes      []uint64  // the same while they still fit 16 bits, 4 to a word
-	exact      []float64 // the same where weights are no integers
+	columns    codec.Columns // of one output row
+	exact      []float64     // the same where weights are no integers
 	coef       [hashSize * hashSize]float64
 	part       [hashSize * codec.GridSize]float64
 	sorted     [hashSize * hashSize]float64

@@ -1,10 +1,6 @@
 package pdq
 
-import (
-	"encoding/binary"
-
-	"github.com/shutterfleet/shutterfleet/capture/codec"
-)
+import "github.com/shutterfleet/shutterfleet/capture/codec"
 
 // filter is the reference's two box passes along one axis, seen at the 64
 // points that are kept: the weights of each point, and where they begin.
@@ -117,8 +113,11 @@ func (h *Hasher) Reduce(p codec.Plane, g *codec.Grid) bool {
 		t := &h.rows.points[i]
 		out := (*[codec.GridSize]float32)(g.Pix[i*codec.GridSize:])
 		if t.whole {
-			h.sumWhole(p, t)
-			across(&h.cols, h.wide, t.norm, out)
+			h.columns.Reset(p.Width)
+			for k, w := range t.weights {
+				h.columns.Add(p.Row(t.from+k), uint32(w))
+			}
+			across(&h.cols, h.columns.Sums(), t.norm, out)
 			continue
 		}
 		clear(h.exact)
@@ -160,66 +159,12 @@ func (h *Hasher) ReduceExact(luma []float32, width, height int, g *codec.Grid) b
 	return true
 }
 
+// grow gives h.exact a float for each column.
 func (h *Hasher) grow(width int) {
-	if len(h.wide) == width {
-		return
-	}
-	if cap(h.wide) < width {
-		h.wide = make([]uint32, width)
+	if cap(h.exact) < width {
 		h.exact = make([]float64, width)
-		h.lanes = make([]uint64, 2*(width/8))
 	}
-	h.wide, h.exact, h.lanes = h.wide[:width], h.exact[:width], h.lanes[:2*(width/8)]
-}
-
-// laneMax is how large the weights in one lane may sum up to: 255 times as
-// much still fits its 16 bits.
-const laneMax = 65535 / 255
-
-// sumWhole leaves in h.wide the weighted sum of the tap's rows, column by
-// column. Eight samples are added at a time, as two words of four 16-bit lanes.
-func (h *Hasher) sumWhole(p codec.Plane, t *tap) {
-	clear(h.wide)
-	clear(h.lanes)
-	full := p.Width / 8 * 8
-	room := laneMax
-	for k, w := range t.weights {
-		weight := uint64(w)
-		row := p.Row(t.from + k)
-		if room -= int(weight); room < 0 {
-			h.spill()
-			room = laneMax - int(weight)
-		}
-		lanes := h.lanes
-		for src := row[:full]; len(src) >= 8 && len(lanes) >= 2; src, lanes = src[8:], lanes[2:] {
-			v := binary.LittleEndian.Uint64(src)
-			lanes[0] += v & evenBytes * weight
-			lanes[1] += v >> 8 & evenBytes * weight
-		}
-		for x := full; x < len(row); x++ {
-			h.wide[x] += uint32(row[x]) * uint32(weight)
-		}
-	}
-	h.spill()
-}
-
-const evenBytes = 0x00ff00ff00ff00ff
-
-// spill moves the lanes to h.wide and empties them.
-func (h *Hasher) spill() {
-	wide := h.wide
-	for lanes := h.lanes; len(lanes) >= 2 && len(wide) >= 8; lanes, wide = lanes[2:], wide[8:] {
-		a, b := lanes[0], lanes[1]
-		lanes[0], lanes[1] = 0, 0
-		wide[0] += uint32(a & 0xffff)
-		wide[1] += uint32(b & 0xffff)
-		wide[2] += uint32(a >> 16 & 0xffff)
-		wide[3] += uint32(b >> 16 & 0xffff)
-		wide[4] += uint32(a >> 32 & 0xffff)
-		wide[5] += uint32(b >> 32 & 0xffff)
-		wide[6] += uint32(a >> 48)
-		wide[7] += uint32(b >> 48)
-	}
+	h.exact = h.exact[:width]
 }
 
 // across applies the filter along a row of column sums. The sums are integers

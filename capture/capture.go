@@ -1,0 +1,220 @@
+// Package capture reads one frame: what it shows in a few numbers, how to know
+// it again, and a small picture of it. It has no clock, no network, no disk.
+//
+//	Frame ──decode──► luma ──┬─ 64x64 grid ──► PDQ-256 + quality, pHash-64
+//	   │                     ├─ one pass ────► scores
+//	   │                     └─ 320 wide ────► thumbnail (with the chroma)
+//	   └─ SHA-256
+//
+// Fingerprints and scores come from the luma plane at full resolution, because
+// that alone keeps PDQ equal to its reference bit for bit: a plane decoded at a
+// reduced scale has been filtered once more. Colour pictures that were not coded
+// as luma (PNG) are hashed from unrounded luma, as the reference does it.
+package capture
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
+	"github.com/shutterfleet/shutterfleet/capture/codec/worker"
+	"github.com/shutterfleet/shutterfleet/capture/pdq"
+	"github.com/shutterfleet/shutterfleet/capture/phash"
+	"github.com/shutterfleet/shutterfleet/capture/quality"
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+// Options configure a Reader.
+type Options struct {
+	Width          int            // frames read at a time; default the number of processors
+	Limits         codec.Limits   // what one frame may cost
+	Worker         *worker.Worker // decodes what is not decoded here; default one with worker.Options{Limits: Limits}
+	NoThumbnail    bool
+	ThumbnailWidth int // at most; default 320
+}
+
+// A Reader turns frames into readings, several at a time.
+type Reader struct {
+	opts Options
+	free chan *desk // one for each frame that may be read at a time; nil is one to be made
+
+	planes sync.Pool // *codec.Plane, what the worker's frames come in
+}
+
+// desk is the memory that reading one frame takes, used again for the next.
+type desk struct {
+	jpeg   jpeg.Decoder
+	pic    codec.Picture
+	grid   codec.Grid
+	pdq    pdq.Hasher
+	phash  phash.Hasher
+	shrink shrinker
+}
+
+// New returns a Reader.
+func New(o Options) (*Reader, error) {
+	o.Width = cmp.Or(o.Width, runtime.GOMAXPROCS(0))
+	o.ThumbnailWidth = cmp.Or(o.ThumbnailWidth, 320)
+	o.Limits = o.Limits.WithDefaults()
+	if o.Width < 0 || o.ThumbnailWidth < 16 || o.ThumbnailWidth > 4096 {
+		return nil, fmt.Errorf("capture: width %d, thumbnails of %d pixels", o.Width, o.ThumbnailWidth)
+	}
+	if o.Worker == nil {
+		w, err := worker.New(worker.Options{Limits: o.Limits})
+		if err != nil {
+			return nil, fmt.Errorf("capture: %w", err)
+		}
+		o.Worker = w
+	}
+	r := &Reader{opts: o, free: make(chan *desk, o.Width)}
+	for range o.Width {
+		r.free <- nil
+	}
+	return r, nil
+}
+
+// Codecs returns what this Reader can read on this machine.
+func (r *Reader) Codecs() []fleet.Codec {
+	return append([]fleet.Codec{fleet.JPEG, fleet.PNG, fleet.PGM}, r.opts.Worker.Codecs()...)
+}
+
+// Read decodes f and computes all that a capture remembers of it. The frame's
+// data is not kept. Errors are *fleet.CameraError: corrupt, too-large and
+// unsupported-codec speak of the frame, timeout of a ctx that ended first.
+func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+	if f.Codec != fleet.JPEG && f.Codec != fleet.PNG && f.Codec != fleet.PGM {
+		return r.readByWorker(ctx, f)
+	}
+	res, err := r.readHere(ctx, f)
+	ce, _ := errors.AsType[*fleet.CameraError](err)
+	if ce != nil && ce.Cause == fleet.CauseUnsupportedCodec && f.Codec == fleet.JPEG && len(r.opts.Worker.Codecs()) > 0 {
+		return r.readByWorker(ctx, f) // a rare kind of JPEG: FFmpeg may know it
+	}
+	return res, err
+}
+
+func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+	d, err := r.sit(ctx)
+	if err != nil {
+		return fleet.Reading{}, err
+	}
+	defer r.leave(d)
+	colour := r.colour()
+	switch f.Codec {
+	case fleet.JPEG:
+		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: colour}, &d.pic)
+	case fleet.PNG:
+		err = codec.DecodePNG(f.Data, r.opts.Limits, colour > 0, &d.pic)
+	default:
+		err = codec.DecodePGM(f.Data, r.opts.Limits, &d.pic)
+		defer func() { d.pic = codec.Picture{} }() // its plane is the frame's own data
+	}
+	if err != nil {
+		return fleet.Reading{}, err
+	}
+	return r.reading(f, d, nil)
+}
+
+// readByWorker waits for its child without holding a desk, so that slow
+// children hold up nobody but those who need them.
+func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+	plane, _ := r.planes.Get().(*codec.Plane)
+	if plane == nil {
+		plane = new(codec.Plane)
+	}
+	defer r.planes.Put(plane)
+	thumb, err := r.opts.Worker.Decode(ctx, f.Codec, f.Data, r.thumbnail(), plane)
+	if err != nil {
+		return fleet.Reading{}, err
+	}
+	d, err := r.sit(ctx)
+	if err != nil {
+		return fleet.Reading{}, err
+	}
+	defer r.leave(d)
+	own := d.pic
+	defer func() { d.pic = own }()
+	d.pic = codec.Picture{Y: *plane}
+	return r.reading(f, d, thumb)
+}
+
+// thumbnail is how wide the thumbnail may be: 0 when none is wanted.
+func (r *Reader) thumbnail() int {
+	if r.opts.NoThumbnail {
+		return 0
+	}
+	return r.opts.ThumbnailWidth
+}
+
+// colour is how wide chroma is needed: 0 when it is not.
+func (r *Reader) colour() int {
+	return (r.thumbnail() + 1) / 2 // the thumbnail's own chroma is half as wide
+}
+
+// sit takes a desk.
+func (r *Reader) sit(ctx context.Context) (*desk, error) {
+	select {
+	case d := <-r.free:
+		if d == nil {
+			d = new(desk)
+		}
+		return d, nil
+	case <-ctx.Done():
+		return nil, fleet.Errorf(fleet.CauseTimeout, "wait to read the frame: %w", context.Cause(ctx))
+	}
+}
+
+// keepPixels is the largest picture whose memory is kept for the next one: a
+// 4K frame. A single larger one must not hold its tens of megabytes forever.
+const keepPixels = 4096 * 2304
+
+func (r *Reader) leave(d *desk) {
+	d.pic.Exact = nil
+	if cap(d.pic.Y.Pix) > keepPixels {
+		d = nil
+	}
+	r.free <- d
+}
+
+// reading computes all numbers of the picture on the desk. A decoder may have
+// brought the thumbnail.
+func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte) (fleet.Reading, error) {
+	p := d.pic.Y
+	res := fleet.Reading{
+		Width: uint16(p.Width), Height: uint16(p.Height), // CheckSize keeps both in range
+		Codec:       f.Codec,
+		Bytes:       uint32(len(f.Data)),
+		SHA256:      sha256.Sum256(f.Data),
+		Fingerprint: d.fingerprint(),
+		Quality:     quality.Score(p),
+		Thumbnail:   thumb,
+	}
+	if len(thumb) > 0 || r.opts.NoThumbnail {
+		return res, nil
+	}
+	var err error
+	if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth); err != nil {
+		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
+	}
+	return res, nil
+}
+
+// fingerprint hashes d.pic. A picture too small to hash has the empty one.
+func (d *desk) fingerprint() fleet.Fingerprint {
+	var ok bool
+	if p := d.pic.Y; d.pic.Exact != nil {
+		ok = d.pdq.ReduceExact(d.pic.Exact, p.Width, p.Height, &d.grid)
+	} else {
+		ok = d.pdq.Reduce(p, &d.grid)
+	}
+	if !ok {
+		return fleet.Fingerprint{}
+	}
+	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: pdq.Quality(&d.grid), PHash: d.phash.Sum(&d.grid)}
+}
