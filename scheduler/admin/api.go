@@ -30,6 +30,7 @@ func (a *Server) registerAPI() {
 	c.OpenAPIPath = ""  // served below, made once
 	c.DocsPath = ""     // its page loads scripts from elsewhere
 	c.SchemasPath = ""  // all are in the one document
+	c.Transformers = append(c.Transformers, withoutValues)
 	c.Info.Description = "A fleet of cameras: found, photographed on time, fingerprinted, accounted for."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", Description: "A token with the role viewer, operator or admin. The first lies in admin.token of the scheduler's data directory."},
@@ -57,6 +58,17 @@ func (a *Server) registerAPI() {
 	a.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusNotFound, "no such path: /api/openapi.json lists all there are")
 	})
+}
+
+// withoutValues takes what the caller sent out of a problem: a misspelt body
+// may hold a password, and an answer must not.
+func withoutValues(_ huma.Context, _ string, v any) (any, error) {
+	if p, ok := v.(*huma.ErrorModel); ok {
+		for _, e := range p.Errors {
+			e.Value = nil
+		}
+	}
+	return v, nil
 }
 
 // guard lets in who has the operation's role.

@@ -52,17 +52,18 @@ func (a *Server) registerCaptures() {
 	register(a, operation(scheduler.RoleViewer, "list-captures", http.MethodGet, "/captures", "captures", "List captures, newest first"), a.listCaptures)
 
 	register(a, operation(scheduler.RoleViewer, "show-books", http.MethodGet, "/books", "books", "Show the books"),
-		func(ctx context.Context, _ *struct{}) (*output[Books], error) {
+		func(ctx context.Context, _ *struct{}) (*output[AllBooks], error) {
 			b, err := a.s.Books(ctx)
 			if b.Sites == nil {
 				b.Sites = map[fleet.SiteID]fleet.Books{}
 			}
-			return outputOf(Books{Books: b.Total, Balanced: b.Total.Balanced(), Sites: b.Sites}), err
+			return outputOf(AllBooks{Books: b.Total, Balanced: b.Total.Balanced(), Sites: b.Sites}), err
 		})
 
 	op := operation(scheduler.RoleViewer, "match", http.MethodPost, "/match", "captures", "Find stored frames that look like a picture")
 	op.Description += " The body is a picture (JPEG, PNG or PGM), or JSON with its pdq."
 	op.MaxBodyBytes = maxImageBytes
+	op.SkipValidateBody = true // a picture, or less of a fingerprint than captures have
 	binary := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		"image/jpeg": binary, "image/png": binary, "image/x-portable-graymap": binary,

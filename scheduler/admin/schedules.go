@@ -54,6 +54,7 @@ func (a *Server) registerSchedules() {
 	op := operation(scheduler.RoleOperator, "apply-schedules", http.MethodPost, "/schedules/apply", "schedules", "Apply a schedules file")
 	op.Description += " The body is the file itself, YAML or JSON; as application/json it may also be {\"yaml\": \"…\"}."
 	op.MaxBodyBytes = maxSchedulesBytes
+	op.SkipValidateBody = true // ParseSchedules names lines and columns
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		"application/yaml": {Schema: &huma.Schema{Type: huma.TypeString}},
 		"application/json": {Schema: &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{

@@ -151,8 +151,8 @@ type Credentials struct {
 	Created fleet.Instant   `json:"created" format:"date-time"`
 }
 
-// Books are the counts: issued = captured + failed + missed + skipped + in_flight.
-type Books struct {
+// AllBooks are the counts in total and by site: issued = captured + failed + missed + skipped + in_flight.
+type AllBooks struct {
 	fleet.Books
 	Balanced bool                         `json:"balanced"`
 	Sites    map[fleet.SiteID]fleet.Books `json:"sites"`
