@@ -1,0 +1,215 @@
+// Package client speaks to a scheduler's API for the operator's verbs.
+//
+//	verb ─► Get, Send, List ─► HTTP with a bearer token ─► JSON, or an *Error that names the fix
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/scheduler/admin"
+)
+
+// DefaultServer is where a scheduler listens by default.
+const DefaultServer = "http://127.0.0.1:7080"
+
+const (
+	// maxAnswer bounds one answer. A page of 1000 cameras takes about 1 MB.
+	maxAnswer = 64 << 20
+
+	// patience bounds one request; an audit may take minutes.
+	patience = 3 * time.Minute
+
+	// pageSize is the API's largest page.
+	pageSize = 1000
+
+	apiBase = "/api/v1"
+)
+
+// Options say which scheduler, and who asks.
+type Options struct {
+	Server    string // URL; default DefaultServer
+	TokenFile string // holds the bearer token
+}
+
+// Client asks one scheduler. It may be used from several goroutines.
+type Client struct {
+	base  *url.URL
+	token fleet.Secret
+	http  *http.Client
+}
+
+// Error is a refusal of the API.
+type Error struct {
+	Status int
+	Detail string
+}
+
+// Error returns what the API said.
+func (e *Error) Error() string { return e.Detail }
+
+// New checks the options and reads the token.
+func New(o Options) (*Client, error) {
+	server := o.Server
+	if server == "" {
+		server = DefaultServer
+	}
+	base, err := url.Parse(server)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return nil, fmt.Errorf("server %q: want a URL such as %s, by --server or SHUTTERFLEET_SERVER", server, DefaultServer)
+	}
+	if base.User != nil {
+		return nil, errors.New("server: the URL may hold no login; put the token into a file and name it by SHUTTERFLEET_TOKEN_FILE")
+	}
+	if o.TokenFile == "" {
+		return nil, errors.New("no token file: name it by --token-file or SHUTTERFLEET_TOKEN_FILE; the scheduler wrote the first one as admin.token into its data directory")
+	}
+	b, err := os.ReadFile(o.TokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("token file: %w; the scheduler wrote the first one as admin.token into its data directory", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" || strings.ContainsAny(token, " \r\n") {
+		return nil, fmt.Errorf("token file %s: want one line with the token", o.TokenFile)
+	}
+	// A token goes to the server it was meant for only, so no redirects.
+	c := &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &Client{base: base, token: fleet.Secret(token), http: c}, nil
+}
+
+// Get reads what stands at a path below /api/v1.
+func (c *Client) Get(ctx context.Context, path string, q url.Values, into any) error {
+	return c.do(ctx, http.MethodGet, path, q, "", nil, into)
+}
+
+// Send sends body as JSON. Secrets in it must be plain strings: fleet.Secret
+// writes itself as ***.
+func (c *Client) Send(ctx context.Context, method, path string, body, into any) error {
+	if body == nil {
+		return c.do(ctx, method, path, nil, "", nil, into)
+	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return c.do(ctx, method, path, nil, "application/json", b, into)
+}
+
+// Post sends raw bytes of a kind.
+func (c *Client) Post(ctx context.Context, path string, q url.Values, kind string, body []byte, into any) error {
+	return c.do(ctx, http.MethodPost, path, q, kind, body, into)
+}
+
+// List reads pages until limit items have come, or all of them when it is 0.
+func List[T any](ctx context.Context, c *Client, path string, q url.Values, limit int) ([]T, error) {
+	out := []T{}
+	query := url.Values{}
+	for k, v := range q {
+		query[k] = v
+	}
+	for {
+		if n := pageSize; limit > 0 {
+			query.Set("limit", strconv.Itoa(min(n, limit-len(out))))
+		} else {
+			query.Set("limit", strconv.Itoa(n))
+		}
+		var page admin.List[T]
+		if err := c.Get(ctx, path, query, &page); err != nil {
+			return nil, err
+		}
+		out = append(out, page.Items...)
+		if page.Next == "" || page.Next == query.Get("after") || limit > 0 && len(out) >= limit {
+			return out, nil
+		}
+		query.Set("after", page.Next)
+	}
+}
+
+// All reads a list that comes in one page.
+func All[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	page := admin.List[T]{Items: []T{}}
+	err := c.Get(ctx, path, nil, &page)
+	return page.Items, err
+}
+
+func (c *Client) do(ctx context.Context, method, path string, q url.Values, kind string, body []byte, into any) error {
+	u := c.base.JoinPath(apiBase, path)
+	u.RawQuery = q.Encode()
+	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	r.Header.Set("Authorization", "Bearer "+c.token.Reveal())
+	r.Header.Set("Accept", "application/json")
+	if kind != "" {
+		r.Header.Set("Content-Type", kind)
+	}
+	res, err := c.http.Do(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err
+		}
+		return fmt.Errorf("no scheduler answers at %s: %w; start it with `shutterfleet scheduler`, or name another by --server or SHUTTERFLEET_SERVER", c.base.Redacted(), err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err != nil {
+		return fmt.Errorf("answer of %s: %w", c.base.Redacted(), err)
+	}
+	if len(b) > maxAnswer {
+		return fmt.Errorf("answer of %s: more than %d MB: ask for less", c.base.Redacted(), maxAnswer>>20)
+	}
+	if res.StatusCode/100 != 2 {
+		return c.refusal(res, b)
+	}
+	if into == nil || len(b) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("%s does not answer as a scheduler: %w; is --server right?", c.base.Redacted(), err)
+	}
+	return nil
+}
+
+// refusal turns a problem (RFC 9457) into an Error.
+func (c *Client) refusal(res *http.Response, b []byte) error {
+	var p struct {
+		Title, Detail string
+		Errors        []struct{ Message, Location string }
+	}
+	if json.Unmarshal(b, &p) != nil || p.Detail == "" && p.Title == "" {
+		return &Error{res.StatusCode, fmt.Sprintf("%s answered %s, and not as a scheduler does: is --server right?", c.base.Redacted(), res.Status)}
+	}
+	detail := p.Detail
+	if detail == "" {
+		detail = p.Title
+	}
+	for _, e := range p.Errors {
+		if !strings.Contains(detail, e.Message) {
+			detail += "; " + strings.TrimPrefix(e.Location, "body.") + ": " + e.Message
+		}
+	}
+	switch res.StatusCode {
+	case http.StatusUnauthorized:
+		detail += " (the token comes from --token-file or SHUTTERFLEET_TOKEN_FILE)"
+	case http.StatusNotFound:
+		if strings.Contains(detail, "no such path") {
+			detail += "; this scheduler may be older than this program: compare `shutterfleet version`"
+		}
+	}
+	return &Error{res.StatusCode, detail}
+}
