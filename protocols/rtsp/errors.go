@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
@@ -27,11 +28,14 @@ func (s *stream) cause(ctx context.Context, err error) error {
 	if bad, ok := errors.AsType[liberrors.ErrClientBadStatusCode](err); ok {
 		return status(bad)
 	}
-	// The end of ctx closes the connection, so its error comes in many shapes.
-	if ctx.Err() != nil {
-		if s.asm != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return s.asm.verdict()
-		}
+	// The end of ctx closes the connection, so its error comes in many shapes;
+	// the connection's own deadline is the same and may come a moment earlier.
+	switch late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded); {
+	case late && s.asm != nil:
+		return s.asm.verdict()
+	case late:
+		return context.DeadlineExceeded
+	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	switch {

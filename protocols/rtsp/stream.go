@@ -41,7 +41,7 @@ type stream struct {
 	last  answer
 
 	started bool
-	asm     assembler // once the description is known
+	asm     assembler // once the stream plays
 }
 
 // answer is what was noted of the last response before the library read it.
@@ -218,7 +218,6 @@ func (s *stream) grab(ctx context.Context) (fleet.Frame, error) {
 	if err != nil {
 		return fleet.Frame{}, err
 	}
-	s.asm = asm
 	tr, err := s.setup(ctx, desc.BaseURL, media)
 	if err != nil {
 		return fleet.Frame{}, err
@@ -251,6 +250,7 @@ func (s *stream) grab(ctx context.Context) (fleet.Frame, error) {
 	if err := s.ask(ctx, func() error { _, err := s.client.Play(nil); return err }); err != nil {
 		return fleet.Frame{}, err
 	}
+	s.asm = asm
 	gone := make(chan error, 1) // there is but one
 	go func() { gone <- s.client.Wait() }()
 	select {

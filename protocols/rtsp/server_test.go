@@ -1,0 +1,236 @@
+package rtsp_test
+
+import (
+	"bytes"
+	"image"
+	"image/jpeg"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/pion/rtp"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/rtsp"
+)
+
+// server is the library's own server with one stream, whose packets are sent
+// again and again as a camera's are.
+type server struct {
+	gortsplib.Server
+	stream *gortsplib.ServerStream
+	desc   *description.Session
+
+	mu     sync.Mutex
+	tcp    bool // refuses UDP
+	udp    bool // refuses TCP
+	setups []gortsplib.Transport
+}
+
+func (s *server) OnDescribe(*gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	return &base.Response{StatusCode: base.StatusOK}, s.stream, nil
+}
+
+func (s *server) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setups = append(s.setups, ctx.Transport)
+	if s.udp && ctx.Transport == gortsplib.TransportTCP || s.tcp && ctx.Transport != gortsplib.TransportTCP {
+		return &base.Response{StatusCode: base.StatusUnsupportedTransport}, nil, nil
+	}
+	return &base.Response{StatusCode: base.StatusOK}, s.stream, nil
+}
+
+func (s *server) OnPlay(*gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
+	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+func (s *server) asked() []gortsplib.Transport {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]gortsplib.Transport(nil), s.setups...)
+}
+
+// start serves the formats, one media each; next makes the packets of media 0.
+func start(t *testing.T, s *server, medias []*description.Media, next func(n int) []*rtp.Packet) string {
+	t.Helper()
+	s.desc = &description.Session{Medias: medias}
+	s.Handler = s
+	s.RTSPAddress = "127.0.0.1:0"
+	s.Listen = func(network, address string) (net.Listener, error) {
+		ln, err := net.Listen(network, address)
+		if err == nil {
+			s.RTSPAddress = ln.Addr().String()
+		}
+		return ln, err
+	}
+	// Two neighbouring ports, the lower even.
+	for s.UDPRTPAddress == "" {
+		a, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := a.LocalAddr().(*net.UDPAddr)
+		b, err := net.ListenPacket("udp", (&net.UDPAddr{IP: at.IP, Port: at.Port + 1}).String())
+		if err == nil {
+			if at.Port%2 == 0 {
+				s.UDPRTPAddress, s.UDPRTCPAddress = a.LocalAddr().String(), b.LocalAddr().String()
+			}
+			b.Close()
+		}
+		a.Close()
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.stream = &gortsplib.ServerStream{Server: &s.Server, Desc: s.desc}
+	if err := s.stream.Initialize(); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			for _, p := range next(n) {
+				if s.stream.WritePacketRTP(medias[0], p) != nil {
+					return
+				}
+			}
+		}
+	})
+	t.Cleanup(func() { close(stop); wg.Wait(); s.stream.Close(); s.Close() })
+	return "rtsp://" + s.RTSPAddress + "/stream"
+}
+
+// h264Server sends a key frame after every nine others.
+func h264Server(t *testing.T, s *server) string {
+	seq := uint16(0)
+	return start(t, s, []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{
+		&format.H264{PayloadTyp: 96, SPS: sps264, PPS: pps264, PacketizationMode: 1},
+	}}}, func(n int) []*rtp.Packet {
+		picture := [][]byte{inter264}
+		if n%10 == 9 {
+			picture = [][]byte{idr264, more264}
+		}
+		ps := packets(picture)
+		for _, p := range ps {
+			p.SequenceNumber, p.Timestamp = seq, uint32(3000*n)
+			seq++
+		}
+		return ps
+	})
+}
+
+func TestGrabOverUDP(t *testing.T) {
+	s := &server{udp: true}
+	url := h264Server(t, s)
+	g := rtsp.New(newGuard(t), rtsp.Options{})
+	for range 2 {
+		f, err := g.Grab(within(t, 10*time.Second), target(url))
+		if err != nil || string(f.Data) != annexB(sps264, pps264, idr264, more264) {
+			t.Fatalf("Grab = %x, %v", f.Data, err)
+		}
+	}
+	got := s.asked()
+	want := []gortsplib.Transport{gortsplib.TransportTCP, gortsplib.TransportUDP, gortsplib.TransportUDP}
+	if len(got) != len(want) || got[0] != want[0] || got[1] != want[1] || got[2] != want[2] {
+		t.Errorf("SETUPs %v, want %v: what worked is remembered", got, want)
+	}
+	// The camera changes its mind: one more SETUP, and TCP is back.
+	s.mu.Lock()
+	s.udp, s.tcp, s.setups = false, true, nil
+	s.mu.Unlock()
+	if _, err := g.Grab(within(t, 10*time.Second), target(url)); err != nil {
+		t.Error(err)
+	}
+	if got := s.asked(); len(got) != 2 || got[1] != gortsplib.TransportTCP {
+		t.Errorf("SETUPs %v", got)
+	}
+}
+
+func TestGrabUDPFirst(t *testing.T) {
+	s := &server{}
+	url := h264Server(t, s)
+	if _, err := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: true}).Grab(within(t, 10*time.Second), target(url)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.asked(); len(got) != 1 || got[0] != gortsplib.TransportUDP {
+		t.Errorf("SETUPs %v", got)
+	}
+}
+
+// M-JPEG is chosen beside H.264, and comes out as a JPEG that decodes.
+func TestGrabJPEG(t *testing.T) {
+	img := image.NewYCbCr(image.Rect(0, 0, 160, 96), image.YCbCrSubsampleRatio420)
+	for i := range img.Y {
+		img.Y[i] = byte(i % 160)
+	}
+	for i := range img.Cb {
+		img.Cb[i], img.Cr[i] = 128, 128
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: 90}); err != nil {
+		t.Fatal(err)
+	}
+	f := &format.MJPEG{}
+	enc, err := f.CreateEncoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{}
+	url := start(t, s, []*description.Media{
+		{Type: description.MediaTypeVideo, Formats: []format.Format{f}},
+		{Type: description.MediaTypeVideo, Formats: []format.Format{&format.H264{PayloadTyp: 96, PacketizationMode: 1}}},
+		{Type: description.MediaTypeAudio, Formats: []format.Format{&format.G711{PayloadTyp: 0, MULaw: true, SampleRate: 8000, ChannelCount: 1}}},
+	}, func(n int) []*rtp.Packet {
+		ps, err := enc.Encode(b.Bytes())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, p := range ps {
+			p.Timestamp = uint32(3000 * n)
+		}
+		return ps
+	})
+	frame, err := rtsp.New(newGuard(t), rtsp.Options{}).Grab(within(t, 10*time.Second), target(url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := jpeg.Decode(bytes.NewReader(frame.Data))
+	if err != nil || frame.Codec != fleet.JPEG || got.Bounds() != img.Bounds() {
+		t.Fatalf("%s of %d bytes: %v", frame.Codec, len(frame.Data), err)
+	}
+	luma, ok := got.(*image.YCbCr)
+	if !ok {
+		t.Fatalf("%T", got)
+	}
+	if a, b := luma.YCbCrAt(50, 50).Y, img.YCbCrAt(50, 50).Y; max(a, b)-min(a, b) > 4 {
+		t.Errorf("luma %d, want about %d", a, b)
+	}
+}
+
+func TestGrabManyAtOnce(t *testing.T) {
+	url := h264Server(t, &server{})
+	g := rtsp.New(newGuard(t), rtsp.Options{})
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if _, err := g.Grab(within(t, 20*time.Second), target(url)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
