@@ -1,0 +1,243 @@
+package worker_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image/jpeg"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/codec/worker"
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, o worker.Options) *worker.Worker {
+	t.Helper()
+	w, err := worker.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// ffmpeg runs the real one.
+func ffmpeg(t testing.TB, stdin []byte, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", append([]string{"-v", "error"}, args...)...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("ffmpeg %v: %v: %s (the tests need ffmpeg with libx264 and libx265)", args, err, &complaints)
+	}
+	return out
+}
+
+func cause(err error) fleet.Cause {
+	if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
+		return ce.Cause
+	}
+	return ""
+}
+
+// script is a stand-in for FFmpeg.
+func script(t testing.TB, body string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ffmpeg")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestDecode holds the luma against the coded one, byte for byte.
+func TestDecode(t *testing.T) {
+	w := open(t, worker.Options{})
+	if got := w.Codecs(); !slices.Contains(got, fleet.H264) || !slices.Contains(got, fleet.H265) {
+		t.Fatalf("Codecs() = %v: the tests need ffmpeg", got)
+	}
+	for _, c := range []struct {
+		name, size, pixels, encoder, muxer string
+		codec                              fleet.Codec
+		extra                              []string
+	}{
+		{"H.264", "640x360", "yuv420p", "libx264", "h264", fleet.H264, nil},
+		{"H.264, cropped", "322x182", "yuv420p", "libx264", "h264", fleet.H264, nil},
+		{"H.264, full range", "320x180", "yuvj420p", "libx264", "h264", fleet.H264, nil},
+		{"H.264, second key frame behind", "320x180", "yuv420p", "libx264", "h264", fleet.H264, []string{"-frames:v", "3", "-g", "1"}},
+		{"H.265", "640x360", "yuv420p", "libx265", "hevc", fleet.H265, nil},
+		{"H.265, cropped", "322x182", "yuv420p", "libx265", "hevc", fleet.H265, nil},
+		{"JPEG", "322x182", "yuvj422p", "mjpeg", "mjpeg", fleet.JPEG, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := append([]string{"-f", "lavfi", "-i", "testsrc2=size=" + c.size, "-frames:v", "1"}, c.extra...)
+			data := ffmpeg(t, nil, append(args, "-c:v", c.encoder, "-pix_fmt", c.pixels, "-f", c.muxer, "-")...)
+			// Without a pixel format asked for, nothing is converted.
+			want := ffmpeg(t, data, "-f", c.muxer, "-i", "-", "-frames:v", "1", "-f", "rawvideo", "-")
+			var plane codec.Plane
+			for _, width := range []int{0, 160} {
+				thumb, err := w.Decode(t.Context(), c.codec, data, width, &plane)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := plane.Width * plane.Height; !plane.Valid() || len(want) < n || !bytes.Equal(plane.Pix[:n], want[:n]) {
+					t.Errorf("the luma of %dx%d is not what was coded", plane.Width, plane.Height)
+				}
+				if width == 0 {
+					if thumb != nil {
+						t.Errorf("a thumbnail of %d bytes came unasked", len(thumb))
+					}
+					continue
+				}
+				m, err := jpeg.Decode(bytes.NewReader(thumb))
+				if err != nil || m.Bounds().Dx() != 160 {
+					t.Errorf("thumbnail of %d bytes: %v", len(thumb), err)
+				}
+			}
+		})
+	}
+}
+
+func TestDecodeRefusals(t *testing.T) {
+	w := open(t, worker.Options{Limits: codec.Limits{Pixels: 640 * 360, Bytes: 1 << 20}})
+	sound := ffmpeg(t, nil, "-f", "lavfi", "-i", "testsrc2=size=640x368", "-frames:v", "1", "-c:v", "libx264", "-f", "h264", "-")
+	for _, c := range []struct {
+		name  string
+		codec fleet.Codec
+		data  []byte
+		want  []fleet.Cause
+	}{
+		{"empty", fleet.H264, nil, []fleet.Cause{fleet.CauseCorrupt}},
+		{"text", fleet.H264, []byte(strings.Repeat("not a picture ", 100)), []fleet.Cause{fleet.CauseCorrupt}},
+		{"headers alone", fleet.H264, sound[:40], []fleet.Cause{fleet.CauseCorrupt}},
+		{"beyond the bytes", fleet.H265, make([]byte, 1<<20+1), []fleet.Cause{fleet.CauseTooLarge}},
+		{"beyond the pixels", fleet.H264, sound, []fleet.Cause{fleet.CauseTooLarge, fleet.CauseCorrupt}}, // the child refuses it first
+		{"unknown codec", "av1", sound, []fleet.Cause{fleet.CauseUnsupportedCodec}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var plane codec.Plane
+			if _, err := w.Decode(t.Context(), c.codec, c.data, 160, &plane); !slices.Contains(c.want, cause(err)) {
+				t.Errorf("Decode: %v (%s), want %s", err, cause(err), c.want)
+			}
+		})
+	}
+}
+
+func TestWithoutFFmpeg(t *testing.T) {
+	w := open(t, worker.Options{Program: "no-such-ffmpeg"})
+	if got := w.Codecs(); len(got) != 0 {
+		t.Errorf("Codecs() = %v", got)
+	}
+	var plane codec.Plane
+	_, err := w.Decode(t.Context(), fleet.H264, []byte{0, 0, 1}, 0, &plane)
+	if cause(err) != fleet.CauseUnsupportedCodec || !strings.Contains(err.Error(), "install ffmpeg") {
+		t.Errorf("Decode: %v (%s)", err, cause(err))
+	}
+}
+
+// TestHungChild has a child that reads nothing and says nothing: its time ends
+// it, and a canceled context ends one too.
+func TestHungChild(t *testing.T) {
+	path := script(t, "exec sleep 60")
+	frame := make([]byte, 1<<20) // more than a pipe holds
+	var plane codec.Plane
+
+	w := open(t, worker.Options{Program: path, Timeout: 200 * time.Millisecond})
+	began := time.Now()
+	_, err := w.Decode(t.Context(), fleet.H264, frame, 320, &plane)
+	if cause(err) != fleet.CauseTimeout || !strings.Contains(err.Error(), "took too long") {
+		t.Errorf("Decode: %v (%s)", err, cause(err))
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+
+	w = open(t, worker.Options{Program: path, Width: 1})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	// The second one waits for the first one's place until its time is over.
+	errs := make(chan error, 2)
+	for range 2 {
+		go func() {
+			var plane codec.Plane
+			_, err := w.Decode(ctx, fleet.H264, frame, 0, &plane)
+			errs <- err
+		}()
+	}
+	for range 2 {
+		if err := <-errs; cause(err) != fleet.CauseTimeout {
+			t.Errorf("Decode: %v (%s)", err, cause(err))
+		}
+	}
+}
+
+// TestLyingChild has children that answer something else than a picture.
+func TestLyingChild(t *testing.T) {
+	for _, c := range []struct {
+		name, body string
+		want       fleet.Cause
+	}{
+		{"says nothing", "exit 0", fleet.CauseCorrupt},
+		{"fails", "echo no luck >&2; exit 1", fleet.CauseCorrupt},
+		{"junk", "echo junk", fleet.CauseCorrupt},
+		{"a header without end", "head -c 1000000 /dev/zero", fleet.CauseCorrupt},
+		{"too large", `printf 'YUV4MPEG2 W60000 H60000 Cmono\nFRAME\n'`, fleet.CauseTooLarge},
+		{"no size", `printf 'YUV4MPEG2 Cmono\nFRAME\n'`, fleet.CauseCorrupt},
+		{"no number", `printf 'YUV4MPEG2 Wx H2 Cmono\nFRAME\n'`, fleet.CauseCorrupt},
+		{"colour", `printf 'YUV4MPEG2 W2 H2 C420jpeg\nFRAME\nabcdef'`, fleet.CauseCorrupt},
+		{"cut off", `printf 'YUV4MPEG2 W2 H2 Cmono\nFRAME\nabc'`, fleet.CauseCorrupt},
+		{"a picture, and an error", `printf 'YUV4MPEG2 W2 H2 Cmono\nFRAME\nabcd'; exit 3`, fleet.CauseCorrupt},
+		{"a picture, and much more", `printf 'YUV4MPEG2 W2 H2 Cmono\nFRAME\nabcd'; head -c 1000000 /dev/zero`, ""},
+		{"a huge thumbnail", `printf 'YUV4MPEG2 W2 H2 Cmono\nFRAME\nabcd'; head -c 5000000 /dev/zero >&3`, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := open(t, worker.Options{Program: script(t, c.body)})
+			var plane codec.Plane
+			thumb, err := w.Decode(t.Context(), fleet.H264, []byte{0, 0, 1, 0x65}, 320, &plane)
+			if cause(err) != c.want {
+				t.Errorf("Decode: %v (%s), want %q", err, cause(err), c.want)
+			}
+			if err == nil && (string(plane.Pix) != "abcd" || len(thumb) != 0) {
+				t.Errorf("plane %q, thumbnail of %d bytes", plane.Pix, len(thumb))
+			}
+		})
+	}
+}
+
+func TestMemoryIsLimited(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux limits a running process")
+	}
+	// The child waits for the frame, so the limit stands when it says what it is.
+	w := open(t, worker.Options{Program: script(t, "cat >/dev/null; ulimit -v >&2; exit 1"), Memory: 512 << 20})
+	var plane codec.Plane
+	_, err := w.Decode(t.Context(), fleet.H264, []byte{0, 0, 1}, 0, &plane)
+	if err == nil || !strings.Contains(err.Error(), "524288") { // ulimit counts in kilobytes
+		t.Errorf("Decode: %v, want the limit of 524288 kB in it", err)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	data := ffmpeg(b, nil, "-f", "lavfi", "-i", "testsrc2=size=1920x1080", "-frames:v", "1", "-c:v", "libx264", "-f", "h264", "-")
+	w := open(b, worker.Options{})
+	var plane codec.Plane
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, err := w.Decode(b.Context(), fleet.H264, data, 320, &plane); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
