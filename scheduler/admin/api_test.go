@@ -13,12 +13,13 @@ import (
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/scheduler/admin/admintest"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestOpenAPI(t *testing.T) {
-	d := newDoor(t, newFake(), Options{Version: "v0"})
+	d := newDoor(t, admintest.New(), Options{Version: "v0"})
 	w := d.do(request{path: "/api/openapi.json"})
 	var doc struct {
 		OpenAPI    string
@@ -107,7 +108,7 @@ func TestRoles(t *testing.T) {
 			case rank(role) < rank(tc.needs):
 				want = http.StatusForbidden
 			}
-			d := newDoor(t, newFake().street(), Options{})
+			d := newDoor(t, admintest.New().Street(), Options{})
 			w := d.as(role, tc.method, apiBase+tc.path, tc.body)
 			if w.Code != want && (want != http.StatusOK || w.Code/100 != 2) {
 				t.Errorf("%s %s as %q: %d, want %d: %s", tc.method, tc.path, role, w.Code, want, w.Body)
@@ -122,7 +123,7 @@ func TestRoles(t *testing.T) {
 }
 
 func TestCameraJSON(t *testing.T) {
-	d := newDoor(t, newFake().street(), Options{})
+	d := newDoor(t, admintest.New().Street(), Options{})
 	w := d.as("viewer", "GET", "/api/v1/cameras?limit=3", "")
 	var got struct {
 		Items []map[string]any
@@ -198,7 +199,7 @@ func TestErrors(t *testing.T) {
 		"stale weak version":  {"PATCH", "/cameras/" + one, `{"name":"x"}`, 200, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDoor(t, newFake().street(), Options{})
+			d := newDoor(t, admintest.New().Street(), Options{})
 			w := d.as("admin", tc.method, apiBase+tc.path, tc.body)
 			if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.says) {
 				t.Errorf("%d %s, want %d with %q", w.Code, w.Body, tc.status, tc.says)
@@ -211,8 +212,8 @@ func TestErrors(t *testing.T) {
 }
 
 func TestInternalErrorsStayInTheLog(t *testing.T) {
-	f := newFake().street()
-	f.fails = errors.New("disk I/O error at page 7")
+	f := admintest.New().Street()
+	f.Fails = errors.New("disk I/O error at page 7")
 	d := newDoor(t, f, Options{})
 	for _, path := range []string{"/api/v1/cameras", "/"} {
 		w := d.as("viewer", "GET", path, "")
@@ -226,7 +227,7 @@ func TestInternalErrorsStayInTheLog(t *testing.T) {
 }
 
 func TestIfMatch(t *testing.T) {
-	d := newDoor(t, newFake().street(), Options{})
+	d := newDoor(t, admintest.New().Street(), Options{})
 	path := "/api/v1/cameras/" + fleet.CameraID(1).String()
 	tag := d.as("viewer", "GET", path, "").Header().Get("ETag")
 	if tag != `"7"` {
@@ -250,10 +251,10 @@ func TestIfMatch(t *testing.T) {
 }
 
 func TestThumbnailCaching(t *testing.T) {
-	d := newDoor(t, newFake().street(), Options{})
+	d := newDoor(t, admintest.New().Street(), Options{})
 	path := "/api/v1/cameras/" + fleet.CameraID(1).String() + "/thumbnail.jpg"
 	w := d.as("viewer", "GET", path, "")
-	if w.Code != 200 || w.Header().Get("Content-Type") != "image/jpeg" || w.Body.Len() != len(d.f.thumbnail) || w.Header().Get("Cache-Control") != "private, no-cache" {
+	if w.Code != 200 || w.Header().Get("Content-Type") != "image/jpeg" || w.Body.Len() != len(d.f.Frame) || w.Header().Get("Cache-Control") != "private, no-cache" {
 		t.Fatalf("%d %v, %d bytes", w.Code, w.Header(), w.Body.Len())
 	}
 	w2 := d.do(request{path: path, header: map[string]string{"Authorization": "Bearer viewer", "If-None-Match": w.Header().Get("ETag")}})
@@ -267,7 +268,7 @@ func TestThumbnailCaching(t *testing.T) {
 }
 
 func TestNoSecretComesBack(t *testing.T) {
-	d := newDoor(t, newFake().street(), Options{})
+	d := newDoor(t, admintest.New().Street(), Options{})
 	all := d.as("operator", "POST", "/api/v1/cameras", `{"site":"home","url":"rtsp://192.0.2.9/s","user":"u","password":"hunter2"}`).Body.String()
 	all += d.as("operator", "POST", "/api/v1/credentials", `{"site":"home","user":"u","password":"hunter2"}`).Body.String()
 	all += d.as("operator", "GET", "/api/v1/credentials", "").Body.String()
@@ -278,13 +279,13 @@ func TestNoSecretComesBack(t *testing.T) {
 	if strings.Contains(all, "hunter2") {
 		t.Errorf("the password came back: %s", all)
 	}
-	if got := d.f.credentials; len(got) != 2 || got[1].Password.Reveal() != "hunter2" {
+	if got := d.f.Logins; len(got) != 2 || got[1].Password.Reveal() != "hunter2" {
 		t.Errorf("stored %v", got)
 	}
 }
 
 func TestKeys(t *testing.T) {
-	d := newDoor(t, newFake(), Options{})
+	d := newDoor(t, admintest.New(), Options{})
 	w := d.as("admin", "POST", "/api/v1/keys", `{"site":"home","count":3,"approve":false}`)
 	var k Key
 	if err := json.Unmarshal(w.Body.Bytes(), &k); err != nil {
@@ -313,15 +314,15 @@ func TestApplySchedules(t *testing.T) {
 		"no type told": {"", yaml, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDoor(t, newFake(), Options{})
+			d := newDoor(t, admintest.New(), Options{})
 			w := d.do(request{"POST", "/api/v1/schedules/apply" + tc.query, tc.body, map[string]string{"Authorization": "Bearer operator", "Content-Type": tc.kind}})
 			var p Plan
 			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != 200 || len(p.Changes) == 0 || p.Changes[0].Name != "a" {
 				t.Fatalf("%d %v %s", w.Code, err, w.Body)
 			}
 			dry := tc.query != ""
-			if p.DryRun != dry || (len(d.f.schedules) == 0) != dry || (len(p.Changes) == 2) != dry {
-				t.Errorf("plan %+v, %d stored", p, len(d.f.schedules))
+			if p.DryRun != dry || (len(d.f.Planned) == 0) != dry || (len(p.Changes) == 2) != dry {
+				t.Errorf("plan %+v, %d stored", p, len(d.f.Planned))
 			}
 		})
 	}
@@ -347,15 +348,15 @@ func TestMatch(t *testing.T) {
 	}{
 		"fingerprint":       {"application/json", `{"pdq":"` + pdq + `"}`, nil, 200, `"distance":4`},
 		"short fingerprint": {"application/json", `{"pdq":"abab"}`, nil, 422, "want 64"},
-		"picture":           {"image/jpeg", string(picture()), &fakeReader{}, 200, `"distance":4`},
-		"picture by bytes":  {"application/octet-stream", string(picture()), &fakeReader{}, 200, `"distance":4`},
-		"no reader":         {"image/jpeg", string(picture()), nil, 501, "shutterfleet fingerprint"},
+		"picture":           {"image/jpeg", string(admintest.Picture()), &fakeReader{}, 200, `"distance":4`},
+		"picture by bytes":  {"application/octet-stream", string(admintest.Picture()), &fakeReader{}, 200, `"distance":4`},
+		"no reader":         {"image/jpeg", string(admintest.Picture()), nil, 501, "shutterfleet fingerprint"},
 		"no picture":        {"image/jpeg", "GIF89a", &fakeReader{}, 422, "JPEG, PNG or PGM"},
 		"broken picture":    {"image/png", "\x89PNG\r\n\x1a\n", &fakeReader{}, 422, "corrupt: cut at byte 9"},
 		"too large":         {"image/jpeg", strings.Repeat("x", maxImageBytes+1), &fakeReader{}, 413, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDoor(t, newFake(), Options{Reader: tc.reader})
+			d := newDoor(t, admintest.New(), Options{Reader: tc.reader})
 			w := d.do(request{"POST", "/api/v1/match", tc.body, map[string]string{"Authorization": "Bearer viewer", "Content-Type": tc.kind}})
 			if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.says) {
 				t.Errorf("%d %s, want %d with %q", w.Code, w.Body, tc.status, tc.says)
@@ -365,7 +366,7 @@ func TestMatch(t *testing.T) {
 }
 
 func TestAuditAndBooks(t *testing.T) {
-	d := newDoor(t, newFake().street(), Options{})
+	d := newDoor(t, admintest.New().Street(), Options{})
 	w := d.as("viewer", "GET", "/api/v1/audit?from=2027-03-01T05:59:50Z", "")
 	var got Audit
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Expected != 10 || got.Unaccounted != 3 || got.Until != epoch || got.Examples == nil {
