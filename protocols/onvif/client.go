@@ -83,7 +83,8 @@ func (s *session) do(ctx context.Context, at *url.URL, op call, answer any) erro
 		if err == nil {
 			err = parse(body, answer)
 		}
-		if f, ok := err.(*Fault); !(ok && f.NotAuthorized()) && !errors.Is(err, guard.ErrUnusable) { //nolint:errorlint // parse wraps no fault
+		f, ok := err.(*Fault) //nolint:errorlint // parse wraps no fault
+		if wanted := ok && f.NotAuthorized() || errors.Is(err, guard.ErrUnusable); !wanted {
 			return err
 		}
 	}

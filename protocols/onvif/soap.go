@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,20 +55,23 @@ func wsse(c fleet.Credentials, created time.Time) []byte {
 
 func wsseWith(c fleet.Credentials, created time.Time, nonce []byte) []byte {
 	at := created.UTC().Format("2006-01-02T15:04:05.000Z")
-	sum := sha1.New() //nolint:gosec // see above
-	sum.Write(nonce)
-	io.WriteString(sum, at+c.Password.Reveal())
 	const ns = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-"
 	var b bytes.Buffer
 	b.WriteString(`<wsse:Security xmlns:wsse="` + ns + `wssecurity-secext-1.0.xsd" xmlns:wsu="` + ns + `wssecurity-utility-1.0.xsd">` +
 		`<wsse:UsernameToken><wsse:Username>`)
 	_ = xml.EscapeText(&b, []byte(c.User)) // a buffer takes all
 	b.WriteString(`</wsse:Username><wsse:Password Type="` + ns + `username-token-profile-1.0#PasswordDigest">` +
-		base64.StdEncoding.EncodeToString(sum.Sum(nil)) + `</wsse:Password>` +
+		passwordDigest(nonce, at, c.Password) + `</wsse:Password>` +
 		`<wsse:Nonce EncodingType="` + ns + `soap-message-security-1.0#Base64Binary">` +
 		base64.StdEncoding.EncodeToString(nonce) + `</wsse:Nonce>` +
 		`<wsu:Created>` + at + `</wsu:Created></wsse:UsernameToken></wsse:Security>`)
 	return b.Bytes()
+}
+
+// passwordDigest is Base64(SHA-1(nonce + created + password)).
+func passwordDigest(nonce []byte, created string, password fleet.Secret) string {
+	sum := sha1.Sum(slices.Concat(nonce, []byte(created), []byte(password.Reveal()))) //nolint:gosec // the profile knows no other
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // Fault is what a camera says when it refuses an operation.

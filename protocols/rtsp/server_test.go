@@ -69,7 +69,7 @@ func start(t *testing.T, s *server, medias []*description.Media, next func(n int
 		}
 		return ln, err
 	}
-	// Two neighbouring ports, the lower even.
+	// Two ports in a row, the lower even.
 	for s.UDPRTPAddress == "" {
 		a, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {

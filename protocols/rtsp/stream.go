@@ -337,7 +337,7 @@ func (s *stream) setup(ctx context.Context, at *base.URL, m *description.Media) 
 			return err
 		})
 		for _, c := range s.ready {
-			c.Close() // not taken by the library, so not closed by it either
+			_ = c.Close() // not taken by the library, so not closed by it either
 		}
 		s.ready = nil
 		if err == nil {
@@ -363,7 +363,7 @@ func (s *stream) openUDP() (rtpPort, rtcpPort int, err error) {
 	if !ok {
 		return 0, 0, fleet.Errorf(fleet.CauseInternal, "a connection of a kind that UDP cannot stand beside")
 	}
-	for range 64 { // a random port is even in half of the cases, and its neighbour mostly free
+	for range 64 { // a random port is even in half of the cases, and the next mostly free
 		a, err := net.ListenUDP("udp", &net.UDPAddr{IP: local.IP, Zone: local.Zone})
 		if err != nil {
 			return 0, 0, err
@@ -375,9 +375,9 @@ func (s *stream) openUDP() (rtpPort, rtcpPort int, err error) {
 				return port, port + 1, nil
 			}
 		}
-		a.Close()
+		_ = a.Close()
 	}
-	return 0, 0, fleet.Errorf(fleet.CauseInternal, "no two neighbouring UDP ports are free")
+	return 0, 0, fleet.Errorf(fleet.CauseInternal, "no two UDP ports in a row are free")
 }
 
 // close ends the connection, politely if it stands. It may be called again.
