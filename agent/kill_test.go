@@ -61,7 +61,7 @@ func TestKilledTwentyTimes(t *testing.T) {
 	}
 	await := func(what string, ok func(uplinktest.State) bool) uplinktest.State {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 		defer cancel()
 		s, err := c.Await(ctx, ok)
 		if err != nil {
@@ -75,7 +75,7 @@ func TestKilledTwentyTimes(t *testing.T) {
 	start := fleet.At(time.Now()) + 300
 	var orders []fleet.Order
 	for i := range n {
-		o := fleet.Order{Occurrence: fleet.Occurrence{Camera: fleet.CameraID(i%5 + 1), Schedule: fleet.ScheduleID(i % 20), Nominal: start + fleet.Instant(i*4)}, Deadline: start + 60_000}
+		o := fleet.Order{Occurrence: fleet.Occurrence{Camera: fleet.CameraID(i%5 + 1), Schedule: fleet.ScheduleID(i % 20), Nominal: start + fleet.Instant(i*4)}, Deadline: start + 600_000}
 		orders = append(orders, o)
 		if len(orders)%100 == 0 {
 			c.Push(uplinktest.Orders(orders[len(orders)-100:]...))

@@ -52,7 +52,7 @@ func newBench(t testing.TB) *bench {
 	s, err := store.Open(filepath.Join(t.TempDir(), "agent.db"), store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}, Linger: -1})
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return &bench{Centre: c, t: t, store: s, ctx: ctx}
 }

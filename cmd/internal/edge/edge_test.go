@@ -77,11 +77,13 @@ func TestAWholeAgent(t *testing.T) {
 	stop := start(t, e.Run)
 	await := func(what string, ok func(uplinktest.State) bool) uplinktest.State {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		s, err := c.Await(ctx, ok)
 		if err != nil {
-			t.Fatalf("waiting until %s: %v; stats %+v", what, err, e.Stats())
+			st := e.Stats()
+			t.Fatalf("waiting until %s: %v; %d outcomes, %d thumbnails, %d devices told and %d known, %d pending, line %+v",
+				what, err, len(s.Outcomes), s.Thumbs, len(s.Devices), len(st.Devices), st.OutboxPending, st.Line)
 		}
 		return s
 	}
@@ -95,7 +97,7 @@ func TestAWholeAgent(t *testing.T) {
 	for i, cam := range town.Cameras() {
 		id := fleet.CameraID(i + 1)
 		names[id] = cam.Name
-		config := &wire.CameraConfig{Id: uint64(id), Device: cam.EPR, Credentials: []*wire.Credential{{User: login.User, Password: login.Password.Reveal(), Version: 1}}}
+		config := &wire.CameraConfig{Id: uint64(id), Device: "epr:" + cam.EPR, Credentials: []*wire.Credential{{User: login.User, Password: login.Password.Reveal(), Version: 1}}}
 		for p, url := range map[fleet.Protocol]string{fleet.Snapshot: cam.Snapshot, fleet.MJPEG: cam.MJPEG} {
 			if url != "" {
 				config.Endpoints = append(config.Endpoints, &wire.Endpoint{Protocol: string(p), Url: url})
@@ -105,7 +107,8 @@ func TestAWholeAgent(t *testing.T) {
 			continue // H.264 alone: whether it can be read depends on the machine
 		}
 		list.Put = append(list.Put, config)
-		orders = append(orders, fleet.Order{Occurrence: fleet.Occurrence{Camera: id, Schedule: 1, Nominal: now + 500}, Deadline: now + 15_000, Retries: 1})
+		// One after the other: the town draws its pictures on this machine too.
+		orders = append(orders, fleet.Order{Occurrence: fleet.Occurrence{Camera: id, Schedule: 1, Nominal: now + 500 + fleet.Instant(i)*50}, Deadline: now + 60_000, Retries: 1})
 	}
 	c.Push(&wire.Instruction{Body: &wire.Instruction_Cameras{Cameras: list}})
 	c.Push(uplinktest.Orders(orders...))
@@ -133,7 +136,7 @@ func TestAWholeAgent(t *testing.T) {
 	defer cancel()
 	must(t, e.Drain(ctx))
 	if st := e.Stats(); st.OutboxPending != 0 || st.OrdersHeld != 0 {
-		t.Errorf("after Drain: %+v", st)
+		t.Errorf("after Drain %d outcomes are pending and %d orders held", st.OutboxPending, st.OrdersHeld)
 	}
 	stop()
 	must(t, e.Close())
