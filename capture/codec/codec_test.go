@@ -2,8 +2,10 @@ package codec_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/color/palette"
@@ -141,7 +143,12 @@ func TestDecodePNGRefusals(t *testing.T) {
 			t.Fatalf("cut to %d of %d bytes: %v", n, len(sound), err)
 		}
 	}
-	bomb := pngOf(t, image.NewNRGBA64(image.Rect(0, 0, 5000, 5000)))
+	// The header claims 5000x5000 pixels of 8 bytes.
+	bomb := bytes.Clone(sound)
+	binary.BigEndian.PutUint32(bomb[16:], 5000)
+	binary.BigEndian.PutUint32(bomb[20:], 5000)
+	bomb[24], bomb[25] = 16, 6
+	binary.BigEndian.PutUint32(bomb[29:], crc32.ChecksumIEEE(bomb[12:29]))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	err := codec.DecodePNG(bomb, codec.Limits{}, false, &pic)
