@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		code = e.ExitCode()
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(stderr, "shutterfleet: "+text)
+		fmt.Fprintln(stderr, "shutterfleet: "+strings.TrimPrefix(text, "shutterfleet: "))
 	}
 	return code
 }
@@ -90,6 +90,8 @@ func usage(format string, args ...any) error { return &usageError{fmt.Errorf(for
 
 // needVerb answers a noun without a verb, and verbs that do not exist.
 func needVerb(cmd *cobra.Command, args []string) error {
+	// Cobra's own default, which it sets only where it prints the hint itself.
+	cmd.SuggestionsMinimumDistance = 2
 	var names []string
 	for _, c := range cmd.Commands() {
 		if c.IsAvailableCommand() && c.Name() != "help" {
@@ -98,19 +100,19 @@ func needVerb(cmd *cobra.Command, args []string) error {
 	}
 	all := strings.Join(names, ", ")
 	if len(args) == 0 {
-		return usage("%s: what? There are: %s", cmd.CommandPath(), all)
+		return usage("%s: what? There are: %s", cmd.Name(), all)
 	}
 	hint := ""
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = fmt.Sprintf(" Did you mean %s?", strings.Join(near, " or "))
 	}
-	return usage("%s: there is no %q.%s There are: %s", cmd.CommandPath(), args[0], hint, all)
+	return usage("%s: there is no %q.%s There are: %s", cmd.Name(), args[0], hint, all)
 }
 
 // noArgs, wantArgs and someArgs are cobra's, with exit code 2.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage("%s takes no argument, got %q: see `%s --help`", cmd.CommandPath(), args[0], cmd.CommandPath())
+		return usage("%s takes no argument, got %q: see `%s --help`", cmd.Name(), args[0], cmd.CommandPath())
 	}
 	return nil
 }
@@ -118,7 +120,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func wantArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return usage("%s wants %s: see `%s --help`", cmd.CommandPath(), strings.Join(names, " "), cmd.CommandPath())
+			return usage("%s wants %s: see `%s --help`", cmd.Name(), strings.Join(names, " "), cmd.CommandPath())
 		}
 		return nil
 	}

@@ -83,7 +83,10 @@ func nameOf(v scheduler.CameraView) string {
 	return v.ID.String()
 }
 
-type pendingRow struct{ ID, Name, Facts, Reason string }
+type pendingRow struct {
+	ID, Name, Facts, Reason string
+	Badge                   badge
+}
 
 func pendingOf(v scheduler.CameraView) pendingRow {
 	facts := []string{string(v.Site)}
@@ -96,7 +99,7 @@ func pendingOf(v scheduler.CameraView) pendingRow {
 		}
 		facts = append(facts, a.String())
 	}
-	return pendingRow{ID: v.ID.String(), Name: nameOf(v), Facts: strings.Join(facts, " · "), Reason: v.Reason}
+	return pendingRow{ID: v.ID.String(), Name: nameOf(v), Facts: strings.Join(facts, " · "), Reason: v.Reason, Badge: statusBadge(v.Status)}
 }
 
 type count struct {

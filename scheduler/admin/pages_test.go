@@ -188,7 +188,7 @@ func TestGalleryShowsEachState(t *testing.T) {
 	for _, want := range []string{
 		`#s-ok"/></svg><span>ok<`, `#s-late"/></svg><span>late<`, `#s-failed"/></svg><span>failed: timeout<`, `#s-missed"/></svg><span>missed: agent-lost<`,
 		`#s-needs-credentials"/></svg><span>needs credentials<`, `#s-offline"/></svg><span>offline<`, `#s-idle"/></svg><span>idle<`,
-		"Waiting for approval", "Approve all 2", "<b>1\u202f204</b> issued", "<b>11</b> in flight", "2 s ago", `value="` + fleet.CameraID(100).String(),
+		`#s-pending"/></svg><span>pending<`, "Waiting for approval", "Approve all 2", "<b>1\u202f204</b> issued", "<b>11</b> in flight", "2 s ago", `value="` + fleet.CameraID(100).String(),
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the gallery lacks %q", want)

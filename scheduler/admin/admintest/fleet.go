@@ -28,10 +28,10 @@ import (
 // Epoch is the moment that the fake fleet stands still at.
 const Epoch = fleet.Instant(1_803_880_800_000) // 2027-03-01T06:00:00Z
 
-// Fleet is a fleet in memory that keeps the rules of scheduler's API as
-// far as this door can see them.
+// Fleet is a fleet in memory that keeps the rules of scheduler's API as far as
+// the door can see them. Its fields may be set before it is asked; later, Put
+// and Tell change it.
 type Fleet struct {
-	mu       sync.Mutex
 	ByID     map[fleet.CameraID]scheduler.CameraView
 	Taken    []fleet.Capture // newest first
 	Planned  []scheduler.ScheduleView
@@ -41,11 +41,14 @@ type Fleet struct {
 	Places   map[fleet.SiteID]scheduler.SiteView
 	Matched  []fleet.Fingerprint
 	Counts   fleet.Books
-	watchers map[chan scheduler.Event]bool
 	Frame    []byte
-	Fails    error // of every call, when set
+	Fails    error // of every reading call, when set
+
+	mu       sync.Mutex // guards all of it
+	watchers map[chan scheduler.Event]bool
 }
 
+// New returns an empty fleet.
 func New() *Fleet {
 	return &Fleet{
 		ByID: map[fleet.CameraID]scheduler.CameraView{}, Places: map[fleet.SiteID]scheduler.SiteView{},
@@ -87,7 +90,14 @@ func (f *Fleet) Street() *Fleet {
 	return f
 }
 
+// Add puts in a camera with a status and what belongs to it, and returns it.
 func (f *Fleet) Add(id fleet.CameraID, status string) scheduler.CameraView {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.add(id, status)
+}
+
+func (f *Fleet) add(id fleet.CameraID, status string) scheduler.CameraView {
 	v := scheduler.CameraView{Status: status, Camera: fleet.Camera{
 		ID: id, Site: "home", Name: fmt.Sprintf("camera %d", id), State: fleet.Approved, DeviceState: fleet.DeviceOK,
 		Device: "urn:uuid:1", Vendor: "Acme", Model: "Eye 3", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.7")},
@@ -123,6 +133,14 @@ func (f *Fleet) Add(id fleet.CameraID, status string) scheduler.CameraView {
 	return v
 }
 
+// Put replaces a camera.
+func (f *Fleet) Put(v scheduler.CameraView) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ByID[v.ID] = v
+}
+
+// Tell sends an event to every subscriber and waits until all have it.
 func (f *Fleet) Tell(e scheduler.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,7 +186,7 @@ func (f *Fleet) AddCamera(ctx context.Context, n scheduler.NewCamera) (scheduler
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	v := f.Add(fleet.CameraID(1000+len(f.ByID)), scheduler.StatusIdle)
+	v := f.add(fleet.CameraID(1000+len(f.ByID)), scheduler.StatusIdle)
 	v.Site, v.Name, v.Endpoints = n.Site, n.Name, []fleet.Endpoint{{Protocol: fleet.RTSP, URL: n.URL}}
 	f.ByID[v.ID] = v
 	return v, nil
