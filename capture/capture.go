@@ -8,7 +8,7 @@
 //
 // Fingerprints and scores come from the luma plane at full resolution, because
 // that alone keeps PDQ equal to its reference bit for bit: a plane decoded at a
-// reduced scale has been filtered once more. Colour pictures that were not coded
+// reduced scale has been filtered once more. Color pictures that were not coded
 // as luma (PNG) are hashed from unrounded luma, as the reference does it.
 package capture
 
@@ -105,12 +105,12 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, er
 		return fleet.Reading{}, err
 	}
 	defer r.leave(d)
-	colour := r.colour()
+	color := r.color()
 	switch f.Codec {
 	case fleet.JPEG:
-		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: colour}, &d.pic)
+		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color}, &d.pic)
 	case fleet.PNG:
-		err = codec.DecodePNG(f.Data, r.opts.Limits, colour > 0, &d.pic)
+		err = codec.DecodePNG(f.Data, r.opts.Limits, color > 0, &d.pic)
 	default:
 		err = codec.DecodePGM(f.Data, r.opts.Limits, &d.pic)
 		defer func() { d.pic = codec.Picture{} }() // its plane is the frame's own data
@@ -152,8 +152,8 @@ func (r *Reader) thumbnail() int {
 	return r.opts.ThumbnailWidth
 }
 
-// colour is how wide chroma is needed: 0 when it is not.
-func (r *Reader) colour() int {
+// color is how wide chroma is needed: 0 when it is not.
+func (r *Reader) color() int {
 	return (r.thumbnail() + 1) / 2 // the thumbnail's own chroma is half as wide
 }
 

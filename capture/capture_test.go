@@ -95,7 +95,7 @@ func TestReadAgreesAcrossCodecs(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", f.Codec, err)
 		}
-		// The reference's hash of the same colours, from unrounded luma.
+		// The reference's hash of the same colors, from unrounded luma.
 		const want = "935a1897c72d3ea011ee1f7b1986c1d928316aa414b8452b10fed7715f79d5b3"
 		if f.Codec == fleet.PNG && got.Fingerprint.PDQ.String() != want {
 			t.Errorf("%s: pdq %s, want %s", f.Codec, got.Fingerprint.PDQ, want)
@@ -115,7 +115,7 @@ func TestReadAgreesAcrossCodecs(t *testing.T) {
 			t.Errorf("%s: thumbnail of %v, want 320x320", f.Codec, b)
 		}
 		if off := colourOff(m, thumb); off > 12 {
-			t.Errorf("%s: the thumbnail's colours are %.1f off", f.Codec, off)
+			t.Errorf("%s: the thumbnail's colors are %.1f off", f.Codec, off)
 		}
 	}
 }

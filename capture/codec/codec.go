@@ -48,12 +48,12 @@ type Picture struct {
 	Y      Plane
 	Cb, Cr Plane
 
-	// Exact is the luma before rounding, of colour pictures that were not coded
+	// Exact is the luma before rounding, of color pictures that were not coded
 	// as luma: 0.299 R + 0.587 G + 0.114 B, Y.Width samples a row. Nil otherwise.
 	Exact []float32
 }
 
-// HasChroma says whether the picture came with colour.
+// HasChroma says whether the picture came with color.
 func (p *Picture) HasChroma() bool { return p.Cb.Valid() && p.Cr.Valid() }
 
 // GridSize is the side of a Grid.

@@ -15,7 +15,7 @@ import (
 const pngBytes = 64 << 20
 
 // DecodePNG reads a PNG into pic, whose memory it uses again where it can. Gray
-// pictures are taken as they are, colour ones get Exact and a rounded Y, and
+// pictures are taken as they are, color ones get Exact and a rounded Y, and
 // chroma at full size when asked. Transparency is ignored.
 func DecodePNG(data []byte, l Limits, chroma bool, pic *Picture) error {
 	l = l.WithDefaults()
@@ -80,14 +80,14 @@ func DecodePNG(data []byte, l Limits, chroma bool, pic *Picture) error {
 	return nil
 }
 
-// Luma is the luma of a colour sample, by the weights of ITU-R BT.601 that PDQ
+// Luma is the luma of a color sample, by the weights of ITU-R BT.601 that PDQ
 // and JPEG share, in float32 and not rounded.
 func Luma(r, g, b byte) float32 {
 	// The conversions keep compilers from fusing: all machines get the same sum.
 	return float32(float32(0.299*float32(r))+float32(0.587*float32(g))) + float32(0.114*float32(b))
 }
 
-// rgbOf returns a reader of 8-bit colour without alpha.
+// rgbOf returns a reader of 8-bit color without alpha.
 func rgbOf(img image.Image) func(x, y int) (r, g, b byte) {
 	switch m := img.(type) {
 	case *image.RGBA: // what image/png makes of opaque pictures

@@ -62,7 +62,7 @@ func Sum(p codec.Plane) (fleet.PDQ, uint8) {
 }
 
 // Quality says how much structure a reduced picture has, 0..100: the gradients
-// between neighbours, each cut to whole percents, summed and divided by 90.
+// between neighbors, each cut to whole percents, summed and divided by 90.
 func Quality(g *codec.Grid) uint8 {
 	const n = codec.GridSize
 	sum := 0

@@ -22,13 +22,13 @@ const (
 
 // Score computes all scores in one pass over the plane. A plane that does not
 // hold the samples it claims scores zero throughout. Sharpness is the variance
-// of the Laplacian [0 1 0; 1 -4 1; 0 1 0] over all samples with four neighbours,
+// of the Laplacian [0 1 0; 1 -4 1; 0 1 0] over all samples with four neighbors,
 // and 0 for a plane that has none.
 func Score(p codec.Plane) fleet.Quality {
 	if !p.Valid() {
 		return fleet.Quality{}
 	}
-	// Four histograms, because neighbours are often equal and a counter that
+	// Four histograms, because neighbors are often equal and a counter that
 	// was just written is slow to read.
 	var hist [4][256]uint32
 	var sum, squares int64

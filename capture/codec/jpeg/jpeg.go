@@ -25,7 +25,7 @@ type Options struct {
 	Limits codec.Limits
 	Scale  int // 1, 2, 4 or 8: luma comes out so many times smaller, rounded up; default 1
 
-	// Chroma asks for the colour planes, at the smallest scale that leaves them
+	// Chroma asks for the color planes, at the smallest scale that leaves them
 	// at least so many samples wide, or at their own size. 0 asks for none.
 	Chroma int
 }
@@ -281,7 +281,7 @@ func (d *Decoder) frameHeader(b []byte) error {
 	}
 	n := int(b[5])
 	if n != 1 && n != 3 {
-		return codec.Unsupported("a JPEG of %d components is not read: want gray or colour", n)
+		return codec.Unsupported("a JPEG of %d components is not read: want gray or color", n)
 	}
 	d.used = d.comps[:n]
 	d.hmax, d.vmax = 1, 1
@@ -312,7 +312,7 @@ func (d *Decoder) frameHeader(b []byte) error {
 			c.wanted, c.side = true, 8/d.opts.Scale
 		case d.rgb:
 			if c.h != d.hmax || c.v != d.vmax {
-				return codec.Unsupported("an RGB JPEG with subsampled colours is not read")
+				return codec.Unsupported("an RGB JPEG with subsampled colors is not read")
 			}
 			c.wanted, c.side = true, 8/d.opts.Scale
 		case d.opts.Chroma > 0:
@@ -363,7 +363,7 @@ func (d *Decoder) finish(ctx context.Context, pic *codec.Picture) error {
 	return nil
 }
 
-// mix replaces the planes of an RGB picture by luma and colour differences.
+// mix replaces the planes of an RGB picture by luma and color differences.
 func (d *Decoder) mix(pic *codec.Picture) {
 	for i, r := range pic.Y.Pix {
 		if i >= len(pic.Cb.Pix) || i >= len(pic.Cr.Pix) {

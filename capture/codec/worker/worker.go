@@ -150,8 +150,8 @@ func (w *Worker) run(ctx context.Context, demuxer string, data []byte, thumbnail
 	}
 	// The child has seen nothing of the frame yet: the limit comes in time.
 	if err := limit(cmd.Process.Pid, w.opts.Memory); err != nil {
-		cancelled := cmd.Process.Kill()
-		return nil, fleet.Errorf(fleet.CauseInternal, "limit ffmpeg's memory: %w", errors.Join(err, cancelled, cmd.Wait()))
+		killed := cmd.Process.Kill()
+		return nil, fleet.Errorf(fleet.CauseInternal, "limit ffmpeg's memory: %w", errors.Join(err, killed, cmd.Wait()))
 	}
 	var g errgroup.Group
 	g.Go(func() error {
