@@ -33,6 +33,42 @@ schedules:
 	}
 }
 
+// TestParseSchedulesLanguage reads every key of the language.
+func TestParseSchedulesLanguage(t *testing.T) {
+	specs, err := ParseSchedules([]byte(`
+schedules:
+  - name: shelf
+    select: "site=store-*,!retired"
+    every: 5m
+    at_phase: 0s
+    spread: 30s
+    exclude: 2027-12-25
+  - name: field-dawn
+    select: "crop in (vine, olive)"
+    sun: "sunrise+30m"
+    at: {lat: 43.70, lon: 7.26}
+    tz: Europe/Paris
+    from: 2027-01-01
+    until: 2027-12-31T00:00:00Z
+    windows:
+      - {days: [mon, wed], from: 2027-03-01, until: 2027-10-31}
+      - {days: fri, hours: ["08:00-18:00", "sunrise-30m to sunset"]}
+    exclude: [2027-05-01, "12-24..01-02"]
+    lead: 2m
+    deadline: 5m
+    retry: 4
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := specs[0]; s.AtPhase == nil || *s.AtPhase != 0 || time.Duration(s.Spread) != 30*time.Second || len(s.Exclude) != 1 {
+		t.Errorf("shelf = %s", s.JSON())
+	}
+	if s := specs[1]; len(s.Windows) != 2 || len(s.Windows[0].Days) != 2 || len(s.Windows[1].Hours) != 2 || s.At.Lat != 43.70 || len(s.Exclude) != 2 || *s.Retry != 4 {
+		t.Errorf("field-dawn = %s", s.JSON())
+	}
+}
+
 func TestParseSchedulesFaults(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"empty", "", "the file is empty"},

@@ -48,9 +48,14 @@ func drawModel(t *rapid.T) model {
 	m := model{nthDow: -1, lastOf: -1}
 	m.minutes = some("minutes", 0, 59, 3)
 	m.hours = maybe("hours", 0, 23, 4)
-	m.months = maybe("months", 1, 12, 6)
 	dom, dow := "*", "*"
-	switch rapid.IntRange(0, 5).Draw(t, "dom kind") {
+	kinds := 9 // half of the expressions run every day, to meet the changes
+	if rapid.Bool().Draw(t, "by day") {
+		m.months = maybe("months", 1, 12, 6)
+	} else {
+		kinds = 0
+	}
+	switch kinds - rapid.IntRange(0, 5).Draw(t, "dom kind") - 4 {
 	case 0:
 		m.last, dom = true, "L"
 	case 1:
@@ -65,7 +70,7 @@ func drawModel(t *rapid.T) model {
 		m.doms = some("doms", 1, 28, 4)
 		dom = list(m.doms)
 	}
-	switch rapid.IntRange(0, 4).Draw(t, "dow kind") {
+	switch kinds - rapid.IntRange(0, 4).Draw(t, "dow kind") - 5 {
 	case 0:
 		m.dows = some("dows", 0, 6, 3)
 		dow = list(m.dows)
@@ -176,7 +181,7 @@ func (m model) fires(u time.Time, loc *time.Location) bool {
 // changes are days around which offsets change in these zones.
 var changes = map[string][]string{
 	"UTC":                 {"2028-02-28", "2027-12-31"},
-	"America/New_York":    {"2026-03-08", "2026-11-01"},
+	"America/New_York":    {"2026-03-08", "2026-11-01", "2040-12-30", "2044-03-13"},
 	"Europe/Berlin":       {"2027-03-28", "2027-10-31"},
 	"Australia/Lord_Howe": {"2026-10-04", "2027-04-04"},
 	"Asia/Kolkata":        {"2027-01-31"},
@@ -231,6 +236,55 @@ func TestCronAgainstMinutes(t *testing.T) {
 		}
 		if got, ok := s.Next(Task{}, after); ok && got <= fleet.At(until) {
 			t.Fatalf("%q in %s: Next(%v) = %v, want none until %v", m.text, zone, after, got, until.In(loc))
+		}
+	})
+}
+
+// TestSegments walks the offsets of each zone to the year 2300: always forward,
+// each segment with one offset.
+func TestSegments(t *testing.T) {
+	for _, zone := range zones() {
+		loc, _ := time.LoadLocation(zone)
+		end := time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+		for u := int64(0); u < end; {
+			s := segmentAt(loc, u)
+			if s.from > u || s.until <= u {
+				t.Fatalf("%s: the segment at %d is %+v", zone, u, s)
+			}
+			for _, p := range []int64{u, u + (s.until-u)/2, s.until - 1} {
+				if _, offset := time.Unix(min(p, end), 0).In(loc).Zone(); int64(offset) != s.offset {
+					t.Fatalf("%s: offset %d at %d, in segment %+v", zone, offset, p, s)
+				}
+			}
+			u = s.until
+		}
+	}
+}
+
+// TestDaysAgainstModel compares every day of four years.
+func TestDaysAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := drawModel(t)
+		c, err := parseCron(m.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for d := (date{2025, 1, 1}); d.year < 2029; d = d.next() {
+			w := time.Date(d.year, time.Month(d.month), d.day, 0, 0, 0, 0, time.UTC)
+			if want := has(m.months, d.month) && m.matchDay(w); c.matchDay(d) != want {
+				t.Fatalf("%q on %s: %v, want %v", m.text, w.Format(time.DateOnly), !want, want)
+			}
+		}
+	})
+}
+
+// TestDates compares day arithmetic with the standard library's.
+func TestDates(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(-800_000, 2_900_000).Draw(t, "days")
+		d, w := dateOf(n), time.Unix(int64(n)*86400, 0).UTC()
+		if (d != date{w.Year(), int(w.Month()), w.Day()}) || d.days() != n || d.weekday() != int(w.Weekday()) || d.next() != dateOf(n+1) {
+			t.Fatalf("day %d is %v, want %v", n, d, w)
 		}
 	})
 }

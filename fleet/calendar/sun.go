@@ -70,29 +70,27 @@ func (p position) check() error {
 
 // solarDay is the course of the sun around one noon, in Unix seconds.
 type solarDay struct {
-	noon       float64
-	p          position
-	declinated float64 // the declination at noon, degrees
+	mean        float64 // noon of the mean sun
+	noon        float64 // of the true one
+	declination float64 // at noon, degrees
+	p           position
 }
 
-// solarDayAt returns the solar day whose noon is nearest to unix.
+// solarDayAt returns the solar day whose noon is nearest to unix. The same
+// solar day has the same noon to the last bit, wherever in it unix lies.
 func solarDayAt(p position, unix int64) solarDay {
 	_, eq := sunAt(float64(unix))
-	// Apparent solar time in seconds since its midnight, then the way to 12 h.
-	t := math.Mod(float64(unix)+240*p.lon+60*eq, 86400)
-	if t < 0 {
-		t += 86400
-	}
-	n := float64(unix) + 43200 - t
-	// The equation of time moves by less than half a minute a day: two rounds
-	// settle it below a millisecond.
-	for range 2 {
-		_, e := sunAt(n)
-		n += 60 * (eq - e)
-		eq = e
+	number := math.Floor((float64(unix) + 240*p.lon + 60*eq) / 86400)
+	mean := number*86400 + 43200 - 240*p.lon
+	// The equation of time moves by less than half a minute a day: three
+	// rounds settle it below a millisecond.
+	n := mean
+	for range 3 {
+		_, eq = sunAt(n)
+		n = mean - 60*eq
 	}
 	decl, _ := sunAt(n)
-	return solarDay{noon: n, p: p, declinated: decl}
+	return solarDay{mean: mean, noon: n, p: p, declination: decl}
 }
 
 // at returns when the mark happens, in whole Unix seconds; false when the sun
@@ -116,8 +114,7 @@ func (d solarDay) at(m sunMark) (int64, bool) {
 		if !ok {
 			return 0, false
 		}
-		_, noonEq := sunAt(d.noon)
-		next := d.noon + side*240*h + 60*(noonEq-eq)
+		next := d.mean - 60*eq + side*240*h
 		if math.Abs(next-t) < 0.01 {
 			t = next
 			break
@@ -130,7 +127,7 @@ func (d solarDay) at(m sunMark) (int64, bool) {
 // up reports whether the sun is above height degrees at noon: it tells the
 // polar day from the polar night.
 func (d solarDay) up(height float64) bool {
-	return 90-math.Abs(d.p.lat-d.declinated) > height
+	return 90-math.Abs(d.p.lat-d.declination) > height
 }
 
 // hourAngle returns how far from noon, in degrees, the sun has the height.

@@ -88,7 +88,7 @@ func (w wall) split() (date, int) {
 func wallOf(d date, sec int) wall { return wall(d.days()*86400 + sec) }
 
 // segment is a span of time with one offset from UTC: [from, until) in Unix
-// seconds.
+// seconds. The next one may have the same offset.
 type segment struct{ from, until, offset int64 }
 
 const farPast, farFuture = -1 << 60, 1 << 60
@@ -103,6 +103,12 @@ func segmentAt(loc *time.Location, unix int64) segment {
 	}
 	if !until.IsZero() {
 		s.until = until.Unix()
+	}
+	if s.until <= unix {
+		// Beyond the last listed change the standard library cuts segments at
+		// the year's end and takes every year for 365 days long, so on the last
+		// day of a leap year the end lies behind. No change is left that day.
+		s.until = (floorDiv64(unix, 86400) + 1) * 86400
 	}
 	return s
 }
