@@ -133,7 +133,7 @@ func apart(p fleet.PDQ, text string) (d int) {
 	return d
 }
 
-// colourOff compares mean colours on an 8x8 grid.
+// colourOff compares mean colors on an 8x8 grid.
 func colourOff(a, b image.Image) float64 {
 	sum := 0.0
 	for i := range 64 {

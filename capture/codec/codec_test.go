@@ -90,7 +90,7 @@ func FuzzDecodePGM(f *testing.F) {
 	})
 }
 
-// TestDecodePNG reads the same colours from each kind of PNG.
+// TestDecodePNG reads the same colors from each kind of PNG.
 func TestDecodePNG(t *testing.T) {
 	const w, h = 33, 21
 	r, g, b := codectest.Gen("clouds", w, h), codectest.Gen("noise", w, h), codectest.Gen("sines", w, h)
@@ -113,7 +113,7 @@ func TestDecodePNG(t *testing.T) {
 			for i := range w * h {
 				want := codec.Luma(r[i], g[i], b[i])
 				if name == "transparent" && byte(i) == 0 {
-					continue // fully transparent colours are not kept by every encoder
+					continue // fully transparent colors are not kept by every encoder
 				}
 				if pic.Exact[i] != want || pic.Y.Pix[i] != byte(want+0.5) {
 					t.Fatalf("%s: sample %d is %v and %d, want %v", name, i, pic.Exact[i], pic.Y.Pix[i], want)
