@@ -51,6 +51,9 @@ func (a *Server) stream(r *http.Request, w http.ResponseWriter, coalesce time.Du
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	out := &eventWriter{w: w, c: http.NewResponseController(w)}
+	// A server's read timeout counts from the request's start, and a stream has
+	// no end. Recorders in tests know no deadline.
+	_ = out.c.SetReadDeadline(time.Time{})
 	events := a.s.Subscribe(ctx)
 	beat := time.NewTicker(a.o.Heartbeat)
 	defer beat.Stop()

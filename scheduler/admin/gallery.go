@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -146,7 +147,7 @@ func (v view) url(status string, after string) string {
 
 // scan is one look at the fleet, for one page.
 type scan struct {
-	cameras []scheduler.CameraView // all but pending ones, by id
+	cameras []scheduler.CameraView // all but pending ones, as people count
 	pending []scheduler.CameraView
 	partial bool // there are more than were looked at
 }
@@ -168,7 +169,41 @@ func (a *Server) scan(ctx context.Context, v view) (s scan, err error) {
 			s.cameras = append(s.cameras, c)
 		}
 	}
+	for _, list := range [][]scheduler.CameraView{s.cameras, s.pending} {
+		slices.SortFunc(list, func(a, b scheduler.CameraView) int {
+			return cmp.Or(compareNatural(string(a.Site), string(b.Site)), compareNatural(nameOf(a), nameOf(b)), cmp.Compare(a.ID, b.ID))
+		})
+	}
 	return s, nil
+}
+
+// compareNatural orders texts as people count: "gate 2" comes before "gate 10".
+func compareNatural(a, b string) int {
+	for x, y := a, b; ; {
+		i, j := digits(x), digits(y)
+		switch {
+		case x == "" || y == "":
+			return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(a, b))
+		case i > 0 && j > 0:
+			m, n := strings.TrimLeft(x[:i], "0"), strings.TrimLeft(y[:j], "0")
+			if c := cmp.Or(cmp.Compare(len(m), len(n)), cmp.Compare(m, n)); c != 0 {
+				return c
+			}
+			x, y = x[i:], y[j:]
+		case x[0] != y[0]:
+			return cmp.Compare(x[0], y[0])
+		default:
+			x, y = x[1:], y[1:]
+		}
+	}
+}
+
+// digits returns how many decimal digits s begins with.
+func digits(s string) (n int) {
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+		n++
+	}
+	return n
 }
 
 // hidden cameras are shown only to who asks for their state.
@@ -268,8 +303,9 @@ func (a *Server) galleryPage(w http.ResponseWriter, r *http.Request) error {
 	d.PendingTotal = len(s.pending)
 	d.Pending = each(s.pending[:min(len(s.pending), pendingShown)], pendingOf)
 	d.PendingMore = len(s.pending) - len(d.Pending)
-	for _, c := range s.cameras {
-		if c.ID <= v.after || !v.shows(c) {
+	shown := s.cameras[1+slices.IndexFunc(s.cameras, func(c scheduler.CameraView) bool { return c.ID == v.after }):]
+	for _, c := range shown {
+		if !v.shows(c) {
 			continue
 		}
 		if len(d.Tiles) == tilesPerPage {

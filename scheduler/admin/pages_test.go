@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"net/url"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler"
@@ -115,6 +118,39 @@ func TestLocalPath(t *testing.T) {
 			t.Errorf("localPath(%q) = %q, want %q", in, got, want)
 		}
 	}
+}
+
+func FuzzLocalPath(f *testing.F) {
+	for _, s := range []string{"", "/", "/cameras/x?y=1", "//evil.example", `/\evil.example`, "https://evil.example", "/%2f/evil", "/\t/evil.example"} {
+		f.Add(s)
+	}
+	base := &url.URL{Scheme: "http", Host: "127.0.0.1:7080", Path: "/login"}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := localPath(s)
+		u, err := base.Parse(got)
+		if err != nil || u.Host != base.Host || u.Scheme != base.Scheme || strings.HasPrefix(got, "//") || strings.ContainsAny(got, "\\\r\n\t") {
+			t.Errorf("localPath(%q) = %q, which leads to %v", s, got, u)
+		}
+	})
+}
+
+func TestCompareNatural(t *testing.T) {
+	sorted := []string{"", "Gate", "gate", "gate 1", "gate 2", "gate 02b", "gate 10", "gate 10 north", "shelf", "é"}
+	for i, a := range sorted {
+		for j, b := range sorted {
+			if got, want := compareNatural(a, b), cmp.Compare(i, j); got != want {
+				t.Errorf("compareNatural(%q, %q) = %d, want %d", a, b, got, want)
+			}
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOf(rapid.RuneFrom([]rune("a01 9é")))
+		a, b, c := text.Draw(t, "a"), text.Draw(t, "b"), text.Draw(t, "c")
+		ab, bc, ac := compareNatural(a, b), compareNatural(b, c), compareNatural(a, c)
+		if ab != -compareNatural(b, a) || ab < 0 && bc < 0 && ac >= 0 || (ab == 0) != (a == b) {
+			t.Fatalf("no order: %q %q %q: %d %d %d", a, b, c, ab, bc, ac)
+		}
+	})
 }
 
 // TestForgedRequests posts as another site's page would make a browser do.

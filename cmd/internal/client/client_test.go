@@ -116,11 +116,11 @@ func Example() {
 	}
 	cameras, err := client.List[admin.Camera](context.Background(), c, "cameras", nil, 0)
 	for _, cam := range cameras {
-		fmt.Println(cam.Name, cam.Status, cam.LastCapture.Outcome, cam.LastCapture.Cause)
+		fmt.Printf("%s: %s, last %s\n", cam.Name, cam.Status, cam.LastCapture.Outcome)
 	}
 	fmt.Println(err)
 	// Output:
-	// camera 1 ok captured
-	// camera 2 failed failed timeout
+	// camera 1: ok, last captured
+	// camera 2: failed, last failed
 	// <nil>
 }
