@@ -46,7 +46,7 @@ var pgms = []struct {
 	{"empty", "", fleet.CauseCorrupt},
 	{"P alone", "P", fleet.CauseCorrupt},
 	{"text", "P2\n2 3\n255\n1 2 3 4 5 6", fleet.CauseUnsupportedCodec},
-	{"colour", "P6\n2 3\n255\n", fleet.CauseUnsupportedCodec},
+	{"color", "P6\n2 3\n255\n", fleet.CauseUnsupportedCodec},
 	{"cut in the header", "P5\n2 3", fleet.CauseCorrupt},
 	{"no space after the header", "P5\n2 3\n255", fleet.CauseCorrupt},
 	{"cut in the samples", "P5\n2 3\n255\nabcde", fleet.CauseCorrupt},

@@ -11,8 +11,8 @@ import (
 	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
 )
 
-// colour draws a picture of three formulas in 4:2:0.
-func colour(w, h int) *image.YCbCr {
+// color draws a picture of three formulas in 4:2:0.
+func color(w, h int) *image.YCbCr {
 	m := image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)
 	for y, p := 0, codectest.Plane("clouds", w, h, w); y < h; y++ {
 		copy(m.Y[y*m.YStride:], p.Row(y))
@@ -94,7 +94,7 @@ func TestAgainstStandardLibrary(t *testing.T) {
 	for _, size := range [][2]int{{1, 1}, {7, 9}, {8, 8}, {16, 16}, {17, 31}, {320, 180}, {641, 359}} {
 		for _, quality := range []int{10, 75, 100} {
 			gray := &image.Gray{Pix: codectest.Gen("noise", size[0], size[1]), Stride: size[0], Rect: image.Rect(0, 0, size[0], size[1])}
-			for _, m := range []image.Image{colour(size[0], size[1]), gray} {
+			for _, m := range []image.Image{color(size[0], size[1]), gray} {
 				data := encode(t, m, quality)
 				want := oracle(t, data)
 				if err := d.Decode(t.Context(), data, jpeg.Options{Chroma: 1 << 16}, &pic); err != nil {
@@ -120,7 +120,7 @@ func TestAgainstStandardLibrary(t *testing.T) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	data := encode(b, colour(1920, 1080), 80)
+	data := encode(b, color(1920, 1080), 80)
 	for _, o := range []struct {
 		name string
 		opts jpeg.Options

@@ -102,7 +102,7 @@ func TestKinds(t *testing.T) {
 func TestScales(t *testing.T) {
 	var d jpeg.Decoder
 	var full, small codec.Picture
-	for _, data := range [][]byte{encode(t, colour(640, 360), 85), encode(t, colour(321, 201), 85), read(t, "progressive420.jpg")} {
+	for _, data := range [][]byte{encode(t, color(640, 360), 85), encode(t, color(321, 201), 85), read(t, "progressive420.jpg")} {
 		if err := d.Decode(t.Context(), data, jpeg.Options{}, &full); err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func without(data []byte, marker byte) []byte {
 }
 
 func TestMissingHuffmanTables(t *testing.T) {
-	data := encode(t, colour(64, 48), 75) // the standard library writes the standard tables
+	data := encode(t, color(64, 48), 75) // the standard library writes the standard tables
 	var d jpeg.Decoder
 	var a, b codec.Picture
 	if err := d.Decode(t.Context(), data, jpeg.Options{}, &a); err != nil {
@@ -169,7 +169,7 @@ func TestMissingHuffmanTables(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	sound := encode(t, colour(64, 48), 75)
+	sound := encode(t, color(64, 48), 75)
 	at := bytes.Index(sound, []byte{0xFF, 0xC0})
 	resized := func(w, h uint16) []byte {
 		b := bytes.Clone(sound)
@@ -296,7 +296,7 @@ func FuzzDecode(f *testing.F) {
 	for _, name := range files {
 		f.Add(read(f, filepath.Base(name)), uint8(0))
 	}
-	f.Add(encode(f, colour(17, 9), 50), uint8(3))
+	f.Add(encode(f, color(17, 9), 50), uint8(3))
 	f.Fuzz(func(t *testing.T, data []byte, how uint8) {
 		o := jpeg.Options{Scale: 1 << (how & 3), Limits: codec.Limits{Pixels: 1 << 20, Scans: 20}}
 		if how&4 != 0 {

@@ -197,7 +197,7 @@ func TestLyingChild(t *testing.T) {
 		{"too large", `printf 'YUV4MPEG2 W60000 H60000 Cmono\nFRAME\n'`, fleet.CauseTooLarge},
 		{"no size", `printf 'YUV4MPEG2 Cmono\nFRAME\n'`, fleet.CauseCorrupt},
 		{"no number", `printf 'YUV4MPEG2 Wx H2 Cmono\nFRAME\n'`, fleet.CauseCorrupt},
-		{"colour", `printf 'YUV4MPEG2 W2 H2 C420jpeg\nFRAME\nabcdef'`, fleet.CauseCorrupt},
+		{"color", `printf 'YUV4MPEG2 W2 H2 C420jpeg\nFRAME\nabcdef'`, fleet.CauseCorrupt},
 		{"cut off", `printf 'YUV4MPEG2 W2 H2 Cmono\nFRAME\nabc'`, fleet.CauseCorrupt},
 		{"a picture, and an error", `printf 'YUV4MPEG2 W2 H2 Cmono\nFRAME\nabcd'; exit 3`, fleet.CauseCorrupt},
 		{"a picture, and much more", `printf 'YUV4MPEG2 W2 H2 Cmono\nFRAME\nabcd'; head -c 1000000 /dev/zero`, ""},
