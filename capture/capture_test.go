@@ -114,7 +114,7 @@ func TestReadAgreesAcrossCodecs(t *testing.T) {
 		if b := thumb.Bounds(); b.Dx() != 320 || b.Dy() != 320 {
 			t.Errorf("%s: thumbnail of %v, want 320x320", f.Codec, b)
 		}
-		if off := colourOff(m, thumb); off > 12 {
+		if off := colorOff(m, thumb); off > 12 {
 			t.Errorf("%s: the thumbnail's colors are %.1f off", f.Codec, off)
 		}
 	}
@@ -133,8 +133,8 @@ func apart(p fleet.PDQ, text string) (d int) {
 	return d
 }
 
-// colourOff compares mean colors on an 8x8 grid.
-func colourOff(a, b image.Image) float64 {
+// colorOff compares mean colors on an 8x8 grid.
+func colorOff(a, b image.Image) float64 {
 	sum := 0.0
 	for i := range 64 {
 		ra, rb := cell(a, i), cell(b, i)
@@ -256,7 +256,7 @@ func TestReadStream(t *testing.T) {
 		if err != nil || thumb.Bounds() != image.Rect(0, 0, 320, 180) {
 			t.Errorf("%s: thumbnail: %v", c, err)
 		}
-		if _, colour := thumb.(*image.YCbCr); !colour || got.Width != 640 || got.Height != 360 || got.Fingerprint.PDQQuality < 50 || got.Quality.Contrast < 20 {
+		if _, inColor := thumb.(*image.YCbCr); !inColor || got.Width != 640 || got.Height != 360 || got.Fingerprint.PDQQuality < 50 || got.Quality.Contrast < 20 {
 			t.Errorf("%s: %T, %dx%d, quality %d, %+v", c, thumb, got.Width, got.Height, got.Fingerprint.PDQQuality, got.Quality)
 		}
 	}
