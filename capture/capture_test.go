@@ -44,7 +44,7 @@ func withoutFFmpeg(t testing.TB) *worker.Worker {
 	return w
 }
 
-// street draws a colour picture.
+// street draws a color picture.
 func street(w, h int) *image.RGBA {
 	m := image.NewRGBA(image.Rect(0, 0, w, h))
 	r, g, b := codectest.Gen("clouds", w, h), codectest.Gen("blocks", w, h), codectest.Gen("sines", w, h)
