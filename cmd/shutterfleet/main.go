@@ -32,7 +32,7 @@ func main() {
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := rootCommand()
+	root := rootCommand() //nolint:contextcheck // cobra hands ctx to each verb
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		code = e.ExitCode()
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(stderr, "shutterfleet: "+strings.TrimPrefix(text, "shutterfleet: "))
+		root.PrintErrln("shutterfleet: " + strings.TrimPrefix(text, "shutterfleet: "))
 	}
 	return code
 }

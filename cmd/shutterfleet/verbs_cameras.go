@@ -1,10 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ func joined[T ~string](in []T) string {
 }
 
 func printCamera(d *door, cmd *cobra.Command, c admin.Camera) error {
-	return d.print(cmd, c, func(w io.Writer) {
+	return d.print(cmd, c, func(w *bytes.Buffer) {
 		line := func(k string, v any) { fmt.Fprintf(w, "%s\t%s\n", k, plain(v)) }
 		line("id", c.ID)
 		line("name", c.Name)
@@ -98,9 +99,9 @@ func camerasLs(d *door) *cobra.Command {
 // values returns a query of the pairs whose value is not empty.
 func values(pairs ...string) url.Values {
 	q := url.Values{}
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			q.Set(pairs[i], pairs[i+1])
+	for p := range slices.Chunk(pairs, 2) {
+		if p[1] != "" {
+			q.Set(p[0], p[1])
 		}
 	}
 	return q
@@ -274,7 +275,7 @@ func camerasEnrol(d *door, verb string, to fleet.Enrollment, short string) *cobr
 				return err
 			}
 			if len(page.Items) == 0 && d.output == "table" {
-				fmt.Fprintln(cmd.ErrOrStderr(), "no camera is pending")
+				cmd.PrintErrln("no camera is pending")
 				return nil
 			}
 			return printCameras(d, cmd, page.Items)

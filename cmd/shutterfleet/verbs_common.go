@@ -61,11 +61,15 @@ func (d *door) client() (*client.Client, error) {
 }
 
 // print writes v as JSON or YAML, or else what table writes.
-func (d *door) print(cmd *cobra.Command, v any, table func(w io.Writer)) error {
+func (d *door) print(cmd *cobra.Command, v any, table func(w *bytes.Buffer)) error {
 	out := cmd.OutOrStdout()
 	if d.output == "table" {
+		var b bytes.Buffer
+		table(&b)
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		table(w)
+		if _, err := w.Write(b.Bytes()); err != nil {
+			return err
+		}
 		return w.Flush()
 	}
 	b, err := json.MarshalIndent(v, "", "  ")
@@ -84,10 +88,10 @@ func (d *door) print(cmd *cobra.Command, v any, table func(w io.Writer)) error {
 
 // rows writes a table with a header; without a row, what to do about it goes to
 // stderr and stdout stays empty.
-func rows[T any](cmd *cobra.Command, items []T, none, header string, row func(T) []any) func(io.Writer) {
-	return func(w io.Writer) {
+func rows[T any](cmd *cobra.Command, items []T, none, header string, row func(T) []any) func(*bytes.Buffer) {
+	return func(w *bytes.Buffer) {
 		if len(items) == 0 {
-			fmt.Fprintln(cmd.ErrOrStderr(), none)
+			cmd.PrintErrln(none)
 			return
 		}
 		fmt.Fprintln(w, strings.ReplaceAll(header, " ", "\t"))
@@ -134,7 +138,7 @@ func yesNo(b bool) string {
 // readSecret reads a password from a file, or from stdin for "-"; the newline
 // that editors put at a file's end is not part of it.
 func readSecret(cmd *cobra.Command, file string) (fleet.Secret, error) {
-	var r io.Reader = cmd.InOrStdin()
+	r := cmd.InOrStdin()
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -54,7 +55,7 @@ func remove(d *door, short, path, done string) *cobra.Command {
 			if err := api.Send(cmd.Context(), http.MethodDelete, path+"/"+url.PathEscape(args[0]), nil, nil); err != nil {
 				return err
 			}
-			return d.print(cmd, map[string]string{"revoked": args[0]}, func(w io.Writer) { fmt.Fprintln(w, done, plain(args[0])) })
+			return d.print(cmd, map[string]string{"revoked": args[0]}, func(w *bytes.Buffer) { fmt.Fprintln(w, done, plain(args[0])) })
 		},
 	}
 }
@@ -161,7 +162,7 @@ func schedulesApply(d *door) *cobra.Command {
 			if err := api.Post(cmd.Context(), "schedules/apply", q, "application/yaml", text, &p); err != nil {
 				return fmt.Errorf("%s: %w", file, err)
 			}
-			return d.print(cmd, p, func(w io.Writer) {
+			return d.print(cmd, p, func(w *bytes.Buffer) {
 				for _, c := range p.Changes {
 					fmt.Fprintf(w, "%s\t%s\t%d cameras\n", c.Action, plain(c.Name), c.Cameras)
 					for line := range strings.Lines(c.Diff) {
@@ -181,7 +182,7 @@ func schedulesApply(d *door) *cobra.Command {
 }
 
 func readFile(cmd *cobra.Command, file string, limit int) ([]byte, error) {
-	var r io.Reader = cmd.InOrStdin()
+	r := cmd.InOrStdin()
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
@@ -303,7 +304,7 @@ func booksCommand() *cobra.Command {
 			if err := api.Get(cmd.Context(), "books", nil, &b); err != nil {
 				return err
 			}
-			if err := d.print(cmd, b, func(w io.Writer) {
+			if err := d.print(cmd, b, func(w *bytes.Buffer) {
 				fmt.Fprintln(w, "ISSUED\tCAPTURED\tFAILED\tMISSED\tSKIPPED\tIN FLIGHT\tDUPLICATES")
 				fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%d\n", b.Issued, b.Captured, b.Failed, b.Missed, b.Skipped, b.InFlight, b.Duplicates)
 			}); err != nil {
@@ -322,7 +323,7 @@ func booksCommand() *cobra.Command {
 func agentsCommand() *cobra.Command {
 	var d door
 	return d.join(noun("agents", "List and revoke agents",
-		list(&d, "List agents", "agents", "no agents: `shutterfleet keys create --site S` makes a key, `shutterfleet-agent run` enrols with it",
+		list(&d, "List agents", "agents", "no agents: `shutterfleet keys create --site S` makes a key, `shutterfleet-agent run` joins with it",
 			"ID HOSTNAME SITE STATE CONNECTED VERSION SEEN HELD PENDING", func(a admin.Agent) []any {
 				return []any{a.ID, a.Hostname, a.Site, a.State, yesNo(a.Connected), a.Version, when(a.Seen), a.Held, a.Pending}
 			}),
@@ -369,9 +370,9 @@ func keysCreate(d *door) *cobra.Command {
 			}
 			// The key alone goes to stdout, so that it can be sent to a file.
 			if d.output == "table" {
-				fmt.Fprintf(cmd.ErrOrStderr(), "for %d agents of site %s, until %s; give it to `shutterfleet-agent run --site-key-file`\n", k.Count, plain(k.Site), when(&k.Expires))
+				cmd.PrintErrf("for %d agents of site %s, until %s; give it to `shutterfleet-agent run --site-key-file`\n", k.Count, plain(k.Site), when(&k.Expires))
 			}
-			return d.print(cmd, map[string]string{"key": k.Key}, func(w io.Writer) { fmt.Fprintln(w, k.Key) })
+			return d.print(cmd, map[string]string{"key": k.Key}, func(w *bytes.Buffer) { fmt.Fprintln(w, k.Key) })
 		},
 	}
 	c.Flags().StringVar(&site, "site", "", "the site; it exists from its first mention")
@@ -421,7 +422,7 @@ func credsPut(d *door) *cobra.Command {
 			if err := api.Send(cmd.Context(), http.MethodPost, "credentials", body, &cred); err != nil {
 				return err
 			}
-			return d.print(cmd, cred, func(w io.Writer) {
+			return d.print(cmd, cred, func(w *bytes.Buffer) {
 				fmt.Fprintf(w, "stored version %d of the login of %s at site %s\n", cred.Version, plain(cred.User), plain(cred.Site))
 			})
 		},

@@ -70,7 +70,7 @@ type CaptureReader interface {
 	Audit(ctx context.Context, from, until fleet.Instant) (scheduler.AuditReport, error)
 }
 
-// AgentKeeper lists and revokes agents and the keys they enrol with.
+// AgentKeeper lists and revokes agents and the keys they join with.
 type AgentKeeper interface {
 	Agents(context.Context) ([]fleet.Agent, error)
 	RevokeAgent(context.Context, fleet.AgentID) error

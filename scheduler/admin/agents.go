@@ -13,7 +13,7 @@ import (
 type newKeyInput struct {
 	Body struct {
 		Site    string `json:"site" minLength:"1" maxLength:"100"`
-		Count   int    `json:"count,omitempty" minimum:"1" maximum:"100000" default:"1" doc:"agents that may enrol with it"`
+		Count   int    `json:"count,omitempty" minimum:"1" maximum:"100000" default:"1" doc:"agents that may join with it"`
 		Approve *bool  `json:"approve,omitempty" doc:"agents that hold it are approved; default true"`
 		Expires string `json:"expires,omitempty" doc:"how long it may be used, for example 72h; default 30 days"`
 	}
@@ -50,7 +50,7 @@ func (a *Server) registerAgents() {
 			return listOf(each(v, keyOf)), err
 		})
 
-	op = operation(scheduler.RoleAdmin, "create-key", http.MethodPost, "/keys", "keys", "Create a key with which agents enrol at a site")
+	op = operation(scheduler.RoleAdmin, "create-key", http.MethodPost, "/keys", "keys", "Create a key with which agents join a site")
 	op.DefaultStatus = http.StatusCreated
 	register(a, op, a.createKey)
 

@@ -60,7 +60,7 @@ func (a *Server) registerAPI() {
 	})
 }
 
-// withoutValues takes what the caller sent out of a problem: a misspelt body
+// withoutValues takes what the caller sent out of a problem: a misspelled body
 // may hold a password, and an answer must not.
 func withoutValues(_ huma.Context, _ string, v any) (any, error) {
 	if p, ok := v.(*huma.ErrorModel); ok {

@@ -155,7 +155,7 @@ func (b *browser) shot(name string) {
 	}
 }
 
-// see opens a page on a screen of a size and a colour scheme.
+// see opens a page on a screen of a size and a color scheme.
 func (b *browser) see(width, height int64, scheme, path string) {
 	b.t.Helper()
 	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})

@@ -13,7 +13,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/scheduler"
 )
 
-// badge is a state as a shape, a colour (by the shape's name) and a word.
+// badge is a state as a shape, a color (by the shape's name) and a word.
 type badge struct{ Shape, Word, Cause string }
 
 // moment is a time to show as an age.

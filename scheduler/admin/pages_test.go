@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"cmp"
+	"html"
 	"net/http"
 	"net/url"
 	"os"
@@ -455,6 +456,20 @@ func TestOtherPages(t *testing.T) {
 	w := d.as("viewer", "GET", "/tiles?ids="+url.QueryEscape(fleet.CameraID(1).String()+",nonsense,"+fleet.CameraID(77).String()), "")
 	if w.Code != 200 || strings.Count(w.Body.String(), `class="tile`) != 1 || !strings.Contains(w.Body.String(), `id="summary"`) {
 		t.Errorf("tiles: %d %s", w.Code, w.Body)
+	}
+}
+
+// TestExampleOnThePageWorks applies what the schedules page tells to write.
+func TestExampleOnThePageWorks(t *testing.T) {
+	d := newDoor(t, admintest.New(), Options{})
+	page := d.as("viewer", "GET", "/schedules", "").Body.String()
+	m := regexp.MustCompile(`(?s)<code>(schedules:.*?)</code>`).FindStringSubmatch(page)
+	if m == nil {
+		t.Fatal("the page shows no example")
+	}
+	specs, err := scheduler.ParseSchedules([]byte(html.UnescapeString(m[1])))
+	if err != nil || len(specs) != 2 {
+		t.Errorf("%d schedules, %v", len(specs), err)
 	}
 }
 

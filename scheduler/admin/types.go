@@ -229,7 +229,7 @@ func cameraOf(v scheduler.CameraView) Camera {
 
 func captureOf(c fleet.Capture, schedule string) Capture {
 	out := Capture{
-		Occurrence: c.Occurrence.String(), Camera: c.Camera, Schedule: schedule, Nominal: c.Nominal,
+		Occurrence: c.String(), Camera: c.Camera, Schedule: schedule, Nominal: c.Nominal,
 		At: c.At, BoundMS: c.Bound.Milliseconds(), Outcome: c.Outcome, Cause: c.Cause, Detail: c.Detail, Agent: c.Agent,
 		Protocol: c.Protocol, DelayMS: c.Delay.Milliseconds(), TookMS: c.Took.Milliseconds(), Attempts: int(c.Attempts),
 	}
