@@ -1,9 +1,14 @@
 package scheduler
 
 import (
+	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet/calendar"
 )
 
 func TestParseSchedules(t *testing.T) {
@@ -79,17 +84,56 @@ func TestParseSchedulesFaults(t *testing.T) {
 		{"no unit", "schedules:\n  - {name: a, select: '*', every: 5}\n", "write 5s for seconds"},
 		{"bad yaml", "schedules:\n  - [", "schedules: ["},
 		{"not a map", "- a", "schedules: ["},
-		{"duplicate", "schedules:\n  - {name: a, select: '*', every: 5s}\n  - {name: a, select: '*', every: 6s}\n", "items 1 and 2 are both called \"a\""},
+		{"duplicate", "schedules:\n  - {name: a, select: '*', every: 5s}\n  - {name: a, select: '*', every: 6s}\n", "lines 2 and 3 are both called \"a\""},
 		{"duplicate key", "schedules:\n  - {name: a, name: b, select: '*', every: 5s}\n", "already defined"},
-		{"two kinds", "schedules:\n  - {name: a, select: '*', every: 5s, cron: '* * * * *'}\n", "item 1: schedule \"a\": cron: a schedule has one of"},
+		{"two kinds", "schedules:\n  - {name: a, select: '*', every: 5s, cron: '* * * * *'}\n", "line 2: schedule \"a\": cron: a schedule has one of"},
 		{"two documents", "schedules:\n  - {name: a, select: '*', every: 5s}\n---\nschedules: []\n", "second document"},
-		{"cron map", "schedules:\n  - {name: a, select: '*', cron: {a: b}}\n", "[2:34]"},
+		{"alias", "schedules:\n  - &a {name: a, select: '*', every: 5s}\n  - *a\n", "[3:5] aliases are not read"},
+		{"star without quotes", "schedules:\n  - {name: a, select: *, every: 5s}\n", "schedules: ["},
+		{"tag in place of a list", "schedules:\n ! 0", "check tags"},
+		{"deep brackets", "schedules: " + strings.Repeat("[", 100), "line 1: nested more than 32 deep"},
+		{"deep list", "schedules:\n" + strings.Repeat("- ", 100), "line 2: nested more than 32 deep"},
+		{"too long", strings.Repeat("#", 3<<20), "split the file"},
+		{"half a place", "schedules:\n  - {name: a, select: '*', sun: noon, at: {lat: 4}}\n", "at: want both lat and lon"},
+		{"cron map", "schedules:\n  - {name: a, select: '*', cron: {a: b}}\n", "cron: want one text or a list"},
 	} {
 		specs, err := ParseSchedules([]byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %+v, error %v, want one with %q", c.name, specs, err, c.want)
 		}
 	}
+}
+
+// TestKeys holds that the file has the keys of the language, no more and no
+// less.
+func TestKeys(t *testing.T) {
+	keys := func(v any) (names []string) {
+		for f := range reflect.TypeOf(v).NumField() {
+			name, _, _ := strings.Cut(reflect.TypeOf(v).Field(f).Tag.Get("yaml"), ",")
+			names = append(names, name)
+		}
+		return names
+	}
+	if got, want := keys(scheduleItem{}), keys(calendar.Spec{}); !slices.Equal(got, want) {
+		t.Errorf("keys %v, want %v", got, want)
+	}
+	if got, want := keys(windowItem{}), keys(calendar.Window{}); !slices.Equal(got, want) {
+		t.Errorf("keys of windows %v, want %v", got, want)
+	}
+}
+
+func TestParseSchedulesMany(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("schedules:\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&b, "  - {name: shelf-%d, select: \"site=store-%d,!retired\", cron: \"30 2 * * *\", tz: Europe/Paris, lead: 30s}\n", i, i)
+	}
+	begun := time.Now()
+	specs, err := ParseSchedules([]byte(b.String()))
+	if err != nil || len(specs) != 10_000 {
+		t.Fatalf("%d, %v", len(specs), err)
+	}
+	t.Logf("%d bytes in %v", b.Len(), time.Since(begun))
 }
 
 // FuzzParseSchedules holds that what is accepted survives its own JSON.

@@ -33,6 +33,7 @@ package calendar
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -65,6 +66,19 @@ type Spec struct {
 	Lead     Duration `json:"lead,omitempty" yaml:"lead,omitempty"`         // issue orders this much ahead; default 60s
 	Deadline Duration `json:"deadline,omitempty" yaml:"deadline,omitempty"` // after the nominal time; default min(every, 60s), at least 10s
 	Retry    *uint8   `json:"retry,omitempty" yaml:"retry,omitempty"`       // tries after the first; default 2
+}
+
+// UnmarshalJSON wants both numbers: a forgotten one would be a place at sea.
+func (c *Coordinates) UnmarshalJSON(b []byte) error {
+	var p struct{ Lat, Lon *float64 }
+	if err := json.Unmarshal(b, &p); err != nil {
+		return err
+	}
+	if p.Lat == nil || p.Lon == nil {
+		return errors.New("at: want both lat and lon in degrees, east positive")
+	}
+	*c = Coordinates{*p.Lat, *p.Lon}
+	return nil
 }
 
 // JSON returns the canonical text by which revisions are compared.
