@@ -235,6 +235,7 @@ func TestInBrowser(t *testing.T) {
 	}
 
 	t.Run("live", func(t *testing.T) { b.with(t).live() })
+	t.Run("first camera", func(t *testing.T) { b.with(t).firstCamera() })
 	t.Run("without script", func(t *testing.T) { b.with(t).withoutScript() })
 	if said := b.complaints(); said != "" {
 		t.Errorf("the console says: %s", said)
@@ -284,6 +285,22 @@ func (b *browser) live() {
 	// Approving moves a camera from the list to the gallery.
 	b.run(chromedp.Click(`#pending button[name=all]`), chromedp.WaitNotPresent("#pending form"))
 	b.until("the approved camera's tile", fmt.Sprintf(`!!document.getElementById(%q)`, fleet.CameraID(100)))
+}
+
+// firstCamera opens the page of an empty fleet and lets a camera come.
+func (b *browser) firstCamera() {
+	b.d = newDoor(b.t, admintest.New(), Options{})
+	srv := httptest.NewServer(b.d.a.Handler())
+	b.t.Cleanup(srv.Close)
+	b.url = srv.URL
+	b.see(1280, 800, "light", b.d.a.OneTimeLogin())
+	b.run(chromedp.WaitVisible("#empty"))
+	b.until("the event stream", `document.getElementById("live").textContent === "live"`)
+	b.shot("empty")
+	b.d.f.Add(1, scheduler.StatusOK)
+	b.d.f.Tell(scheduler.Event{Kind: "camera", Camera: 1})
+	b.run(chromedp.WaitVisible("#"+fleet.CameraID(1).String()), // the page loads itself anew
+		chromedp.Navigate("about:blank")) // ends its event stream
 }
 
 // withoutScript does the same by plain forms.
