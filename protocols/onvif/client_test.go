@@ -39,7 +39,7 @@ type camera struct {
 	refused int
 }
 
-func newDevice(t *testing.T, d *camera) *camera {
+func newCamera(t *testing.T, d *camera) *camera {
 	t.Helper()
 	d.Server = httptest.NewServer(d)
 	d.Config.ErrorLog = nil
@@ -232,7 +232,7 @@ func TestDescribe(t *testing.T) {
 		for _, ahead := range []time.Duration{0, -200 * 24 * time.Hour, 20 * time.Second} {
 			t.Run(fmt.Sprintf("%s %v", auth, ahead), func(t *testing.T) {
 				// It calls itself by an address that nobody else knows.
-				d := newDevice(t, &camera{auth: auth, ahead: ahead, password: admin.Password.Reveal()})
+				d := newCamera(t, &camera{auth: auth, ahead: ahead, password: admin.Password.Reveal()})
 				_, port, _ := strings.Cut(d.Listener.Addr().String(), ":")
 				d.host = "192.168.77.9:" + port
 				c := newClient(t)
@@ -285,7 +285,7 @@ func TestDescribe(t *testing.T) {
 
 // What go2rtc and small servers have is enough.
 func TestDescribeWithLittle(t *testing.T) {
-	d := newDevice(t, &camera{lacks: []string{"GetServices", "Media2", "GetScopes", "GetNetworkInterfaces", "GetDeviceInformation", "GetSystemDateAndTime", "GetSnapshotUri"}})
+	d := newCamera(t, &camera{lacks: []string{"GetServices", "Media2", "GetScopes", "GetNetworkInterfaces", "GetDeviceInformation", "GetSystemDateAndTime", "GetSnapshotUri"}})
 	got, err := newClient(t).Describe(within(t, 10*time.Second), d.target())
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +299,7 @@ func TestDescribeLoginRefused(t *testing.T) {
 	wrong := fleet.Credentials{User: "admin", Password: "hunter2", Version: 3}
 	for _, auth := range []string{"digest", "wsse", "wsse401"} {
 		t.Run(auth, func(t *testing.T) {
-			d := newDevice(t, &camera{auth: auth, password: "right"})
+			d := newCamera(t, &camera{auth: auth, password: "right"})
 			c := newClient(t)
 			for i, want := range []fleet.DeviceState{fleet.DeviceNeedsCredentials, fleet.DeviceNeedsCredentials, fleet.DeviceLocked, fleet.DeviceLocked} {
 				got, err := c.Describe(within(t, 10*time.Second), d.target(wrong))
@@ -324,7 +324,7 @@ func TestDescribeLoginRefused(t *testing.T) {
 
 func TestDescribeNoLogin(t *testing.T) {
 	for _, auth := range []string{"digest", "wsse", "wsse401"} {
-		d := newDevice(t, &camera{auth: auth, password: "x", ahead: time.Hour})
+		d := newCamera(t, &camera{auth: auth, password: "x", ahead: time.Hour})
 		got, err := newClient(t).Describe(within(t, 10*time.Second), d.target())
 		if err == nil || got.State != fleet.DeviceNeedsCredentials || !strings.Contains(got.Reason, "none is known") {
 			t.Errorf("%s: state %s: %s, %v", auth, got.State, got.Reason, err)
@@ -366,7 +366,7 @@ func TestDescribeFailures(t *testing.T) {
 		}, fleet.CauseProtocol},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDevice(t, &camera{junk: c.junk})
+			d := newCamera(t, &camera{junk: c.junk})
 			got, err := newClient(t).Describe(within(t, 10*time.Second), d.target(admin))
 			if ce, ok := errors.AsType[*fleet.CameraError](err); !ok || ce.Cause != c.cause || got.Reason == "" {
 				t.Errorf("Describe = %s, %v; want %s", got.State, err, c.cause)
@@ -375,7 +375,7 @@ func TestDescribeFailures(t *testing.T) {
 	}
 	t.Run("silent", func(t *testing.T) {
 		hold := make(chan struct{})
-		d := newDevice(t, &camera{junk: func(http.ResponseWriter, string) bool { <-hold; return true }})
+		d := newCamera(t, &camera{junk: func(http.ResponseWriter, string) bool { <-hold; return true }})
 		_, err := newClient(t).Describe(within(t, 100*time.Millisecond), d.target())
 		close(hold)
 		if !isCause(err, fleet.CauseTimeout) {
@@ -384,10 +384,30 @@ func TestDescribeFailures(t *testing.T) {
 	})
 }
 
+// A user who may see pictures and not the network is no wrong password.
+func TestDescribeLesserRight(t *testing.T) {
+	for _, auth := range []string{"digest", "wsse"} {
+		d := newCamera(t, &camera{auth: auth, password: admin.Password.Reveal()})
+		d.junk = func(w http.ResponseWriter, op string) bool {
+			if op == "GetNetworkInterfaces" {
+				fault(w, http.StatusBadRequest, "Sender", "NotAuthorized", "not for this user")
+			}
+			return op == "GetNetworkInterfaces"
+		}
+		c := newClient(t)
+		for range 4 {
+			got, err := c.Describe(within(t, 10*time.Second), d.target(admin))
+			if err != nil || got.State != fleet.DeviceOK || len(got.Sources) != 2 {
+				t.Fatalf("%s: state %s, %v", auth, got.State, err)
+			}
+		}
+	}
+}
+
 // An answer of 100 MB ends at the limit, whether its length is told or not.
 func TestDescribeHugeAnswer(t *testing.T) {
 	for _, told := range []bool{false, true} {
-		d := newDevice(t, &camera{junk: func(w http.ResponseWriter, _ string) bool {
+		d := newCamera(t, &camera{junk: func(w http.ResponseWriter, _ string) bool {
 			if told {
 				w.Header().Set("Content-Length", "100000000")
 			}
@@ -429,7 +449,7 @@ func TestDescribeAddress(t *testing.T) {
 // Behind a NAT the camera names a port that only its own network knows: the
 // services are found at the port that was asked.
 func TestDescribeForeignPort(t *testing.T) {
-	d := newDevice(t, &camera{host: "192.168.1.9:1"})
+	d := newCamera(t, &camera{host: "192.168.1.9:1"})
 	got, err := newClient(t).Describe(within(t, 10*time.Second), d.target())
 	if err != nil || len(got.Sources) != 2 {
 		t.Fatalf("%v: %+v", err, got.Sources)

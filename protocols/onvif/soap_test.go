@@ -47,7 +47,7 @@ func TestParse(t *testing.T) {
 			}
 			kind, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(name), ".xml"), "-")
 			got := answers[kind]()
-			var golden any = got
+			golden := got
 			if err := parse(body, got); err != nil {
 				f, ok := err.(*Fault) //nolint:errorlint // parse wraps no fault
 				if !ok || kind != "fault" {

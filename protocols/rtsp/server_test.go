@@ -5,6 +5,10 @@ import (
 	"image"
 	"image/jpeg"
 	"net"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -70,7 +74,7 @@ func start(t *testing.T, s *server, medias []*description.Media, next func(n int
 		return ln, err
 	}
 	// Two ports in a row, the lower even.
-	for s.UDPRTPAddress == "" {
+	for s.UDPRTPAddress == "" && s.TLSConfig == nil {
 		a, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -233,4 +237,104 @@ func TestGrabManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// RTSPS stays on its TLS connection, also where UDP comes first.
+func TestGrabTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	web.Close()
+	s := &server{}
+	s.TLSConfig = web.TLS
+	url := strings.Replace(h264Server(t, s), "rtsp://", "rtsps://", 1)
+	gd := newGuard(t)
+	g := rtsp.New(gd, rtsp.Options{UDPFirst: true}) // which plain UDP must not follow from
+	if _, err := g.Grab(within(t, 10*time.Second), target(url)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.asked(); len(got) != 1 || got[0] != gortsplib.TransportTCP {
+		t.Errorf("SETUPs %v", got)
+	}
+}
+
+func TestGrabH265(t *testing.T) {
+	vps, sps, pps := []byte{0x40, 1, 0x0c}, []byte{0x42, 1, 1}, []byte{0x44, 1, 0xc1}
+	idr, later, inter := []byte{0x26, 1, 0x80, 1}, []byte{0x26, 1, 0x00, 2}, []byte{0x02, 1, 0x80}
+	cam := newCamera(t, sdp(96, "a=rtpmap:96 H265/90000"), packets([][]byte{inter}, [][]byte{{0x46, 1, 0x50}, vps, sps, pps, idr, later}))
+	f, err := rtsp.New(newGuard(t), rtsp.Options{}).Grab(within(t, 10*time.Second), target(cam.url("/")))
+	if err != nil || f.Codec != fleet.H265 || string(f.Data) != annexB(vps, sps, pps, idr, later) {
+		t.Errorf("Grab = %x of %s, %v", f.Data, f.Codec, err)
+	}
+}
+
+// A camera that would have UDP go to another host gets none.
+func TestGrabUDPElsewhere(t *testing.T) {
+	cam := newCamera(t, sdp(96, h264SDP), nil)
+	cam.script = func(_ *camera, req *base.Request) *base.Response {
+		if req.Method != base.Setup {
+			return nil
+		}
+		return &base.Response{StatusCode: base.StatusOK, Header: base.Header{
+			"Session":   base.HeaderValue{"1"},
+			"Transport": base.HeaderValue{"RTP/AVP;unicast;source=127.0.0.99;server_port=5000-5001"},
+		}}
+	}
+	f, err := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: true}).Grab(within(t, 10*time.Second), target(cam.url("/")))
+	wantCause(t, f, err, fleet.CauseGuarded, "127.0.0.99")
+}
+
+// Many rounds against cameras that refuse, hang up half way and say nothing
+// leave no goroutine (goleak looks) and no descriptor.
+func TestGrabCycles(t *testing.T) {
+	files := func() int {
+		d, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("no /proc to count descriptors in")
+		}
+		return len(d)
+	}
+	half := newCamera(t, sdp(96, h264SDP), nil)
+	half.script = func(_ *camera, req *base.Request) *base.Response {
+		if req.Method == base.Setup {
+			return &base.Response{}
+		}
+		return nil
+	}
+	mute := newCamera(t, sdp(96, h264SDP), nil)
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	g := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: true})
+	before := files()
+	for i := range 300 {
+		url, wait := half.url("/"), 5*time.Second
+		switch i % 3 {
+		case 1:
+			url, wait = mute.url("/"), 5*time.Millisecond
+		case 2:
+			url = "rtsp://" + gone.Addr().String() + "/"
+		}
+		if f, err := g.Grab(within(t, wait), target(url)); err == nil {
+			t.Fatalf("%d bytes from nowhere", len(f.Data))
+		}
+	}
+	// The cameras' ends close when theirs do.
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		half.mu.Lock()
+		mute.mu.Lock()
+		open := half.open + mute.open
+		mute.mu.Unlock()
+		half.mu.Unlock()
+		if open == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are still open", open)
+		}
+		runtime.Gosched()
+	}
+	if after := files(); after > before+2 {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +28,9 @@ import (
 )
 
 const (
+	inside   = "SHUTTERFLEET_PEERS_INSIDE" // set in the namespace
+	hostAddr = "10.77.0.1"                 // of the namespace's own network
+
 	width, height = 1280, 720
 
 	// sameScene is PDQ's usual radius for a match of 256 bits.
@@ -41,7 +45,6 @@ const (
 // the agent under test searches every interface it sees, and this test's
 // discovery is nobody else's business.
 func TestMain(m *testing.M) {
-	const inside = "SHUTTERFLEET_PEERS_INSIDE"
 	if os.Getenv(inside) == "" && os.Getuid() == 0 {
 		script := `ip link set lo up && ip link add veth0 type veth peer name veth1 &&
 			ip addr add 10.77.0.1/24 dev veth0 && ip link set veth0 up && ip link set veth1 up &&
@@ -64,6 +67,7 @@ func TestMain(m *testing.M) {
 func TestCaptureFromPeers(t *testing.T) {
 	p := newPeers(t)
 	p.mediamtx()
+	p.avahi()
 	p.go2rtc()
 	p.lighttpd()
 
@@ -94,6 +98,29 @@ func TestCaptureFromPeers(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("avahi: found by mDNS, approved, captured", func(t *testing.T) {
+		if !p.announced {
+			t.Fatal("avahi-daemon needs a network namespace of its own: run as root")
+		}
+		var id string
+		c.wait(t, "a pending camera that avahi announces", func() bool {
+			var all []camera
+			c.json(t, &all, "cameras", "ls", "--state", "pending")
+			for _, cam := range all {
+				if slices.Contains(cam.Via, "mdns") && slices.Contains(cam.Addresses, hostAddr) {
+					id = cam.ID
+				}
+			}
+			return id != ""
+		})
+		c.run("creds", "put", "--site", "lab", "--camera", id, "--user", "viewer", "--password-file", plain)
+		c.run("cameras", "approve", id)
+		got := c.waitCaptured(t, id)
+		if d := distance(got.Fingerprint.PDQ, p.picture); d > sameScene || got.Width != width {
+			t.Errorf("PDQ is %d bits from the picture, %d pixels wide", d, got.Width)
+		}
+	})
 
 	t.Run("wrong password is named, and tried twice at most", func(t *testing.T) {
 		before := p.lighttpdRefusals()
@@ -126,6 +153,7 @@ type peers struct {
 	go2rtcRTSP   string
 	go2rtcHTTP   string
 	lighttpdAddr string
+	announced    bool // avahi announces mediamtx's stream on hostAddr
 }
 
 func newPeers(t *testing.T) *peers {
@@ -151,6 +179,8 @@ func newPeers(t *testing.T) *peers {
 // mediamtx speaks RTSP with digest logins, over TCP only, fed by ffmpeg.
 func (p *peers) mediamtx() {
 	p.mediamtxAddr = freeAddr(p.t)
+	_, port, err := net.SplitHostPort(p.mediamtxAddr)
+	must(p.t, err)
 	conf := filepath.Join(p.dir, "mediamtx.yml")
 	write(p.t, conf, fmt.Sprintf(`
 logLevel: warn
@@ -165,13 +195,37 @@ authInternalUsers:
   - {user: publisher, pass: publish, permissions: [{action: publish}]}
   - {user: viewer, pass: viewer-pass, permissions: [{action: read}]}
 paths: {all_others: {}}
-`, p.mediamtxAddr))
+`, ":"+port)) // on every address: avahi announces another than loopback
 	start(p.t, "mediamtx", peer(p.t, "mediamtx"), conf)
 	listening(p.t, p.mediamtxAddr)
 	start(p.t, "publisher", "ffmpeg", "-v", "error", "-nostdin", "-re", "-loop", "1", "-framerate", "10",
 		"-i", filepath.Join(p.dir, "picture.png"), "-c:v", "libx264", "-profile:v", "high", "-pix_fmt", "yuv420p",
 		"-preset", "veryfast", "-g", "10", "-f", "rtsp", "-rtsp_transport", "tcp",
 		"rtsp://publisher:publish@"+p.mediamtxAddr+"/cam")
+}
+
+// avahi announces mediamtx's stream by mDNS on the namespace's own network. The
+// services it reads lie in a fixed folder: ours is mounted over it, which only
+// this namespace sees.
+func (p *peers) avahi() {
+	if os.Getenv(inside) == "" {
+		return
+	}
+	_, port, err := net.SplitHostPort(p.mediamtxAddr)
+	must(p.t, err)
+	services := filepath.Join(p.dir, "services")
+	must(p.t, os.MkdirAll(services, 0o755))
+	write(p.t, filepath.Join(services, "camera.service"), fmt.Sprintf(`<?xml version="1.0" standalone='no'?><!DOCTYPE service-group SYSTEM "avahi-service.dtd">
+<service-group><name>stable door</name><service><type>_rtsp._tcp</type><port>%s</port><txt-record>path=/cam</txt-record></service></service-group>`, port))
+	must(p.t, os.Chmod(filepath.Join(services, "camera.service"), 0o644))
+	must(p.t, os.Chmod(services, 0o755))
+	if out, err := exec.Command("sh", "-c", `mkdir -p /run/avahi-daemon && mount -t tmpfs none /run/avahi-daemon && mount --bind "$0" /etc/avahi/services`, services).CombinedOutput(); err != nil {
+		p.t.Fatalf("mount avahi's services: %v\n%s", err, out)
+	}
+	conf := filepath.Join(p.dir, "avahi.conf")
+	write(p.t, conf, "[server]\nhost-name=stable\nuse-ipv4=yes\nuse-ipv6=no\nallow-interfaces=veth0\nenable-dbus=no\n[wide-area]\nenable-wide-area=no\n[publish]\npublish-workstation=no\n[rlimits]\n")
+	start(p.t, "avahi-daemon", "avahi-daemon", "-f", conf, "--no-drop-root", "--no-chroot", "--no-rlimits")
+	p.announced = true
 }
 
 // go2rtc takes mediamtx's stream and serves it again, with ONVIF beside it.
@@ -300,9 +354,11 @@ func (c *centre) add(url, user, passwordFile string) string {
 }
 
 type camera struct {
-	ID    string
-	State string
-	Last  *struct {
+	ID        string
+	State     string
+	Via       []string `json:"found_by"`
+	Addresses []string
+	Last      *struct {
 		Outcome string
 		Cause   fleet.Cause
 	} `json:"last_capture"`
