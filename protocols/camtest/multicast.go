@@ -38,6 +38,9 @@ type responder struct {
 	ended   bool
 
 	listener net.PacketConn
+
+	answering sync.Mutex // held while a question is answered
+	ended     bool       // goodbyes are out, or going out
 }
 
 // reply is one datagram; to is where the question came from, or the group.
@@ -149,9 +152,13 @@ func (r *responder) run(ctx context.Context) error {
 		r.tell(c, false)
 	}
 	<-ctx.Done()
+	// An answer after the goodbye would call the camera back to life.
+	r.answering.Lock()
+	r.ended = true
 	for _, c := range r.cameras {
 		r.tell(c, true)
 	}
+	r.answering.Unlock()
 	r.close()
 	reader.Wait()
 	return nil
@@ -177,14 +184,24 @@ func (r *responder) read() {
 		if !to.Addr().Unmap().IsLoopback() {
 			continue // nobody on lo; an answer would leave
 		}
-		for _, c := range r.cameras {
-			for _, m := range r.answers(c, buf[:n], to) {
-				dest := net.Addr(a)
-				if m.group {
-					dest = r.group
-				}
-				r.send(c, m.data, dest)
+		r.answer(buf[:n], a)
+	}
+}
+
+// answer answers one question, unless the goodbyes are out.
+func (r *responder) answer(question []byte, from *net.UDPAddr) {
+	r.answering.Lock()
+	defer r.answering.Unlock()
+	if r.ended {
+		return
+	}
+	for _, c := range r.cameras {
+		for _, m := range r.answers(c, question, from.AddrPort()) {
+			dest := net.Addr(from)
+			if m.group {
+				dest = r.group
 			}
+			r.send(c, m.data, dest)
 		}
 	}
 }
