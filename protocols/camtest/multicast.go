@@ -40,7 +40,7 @@ type responder struct {
 	listener net.PacketConn
 
 	answering sync.Mutex // held while a question is answered
-	ended     bool       // goodbyes are out, or going out
+	parted    bool       // goodbyes are out, or going out
 }
 
 // reply is one datagram; to is where the question came from, or the group.
@@ -154,7 +154,7 @@ func (r *responder) run(ctx context.Context) error {
 	<-ctx.Done()
 	// An answer after the goodbye would call the camera back to life.
 	r.answering.Lock()
-	r.ended = true
+	r.parted = true
 	for _, c := range r.cameras {
 		r.tell(c, true)
 	}
@@ -192,7 +192,7 @@ func (r *responder) read() {
 func (r *responder) answer(question []byte, from *net.UDPAddr) {
 	r.answering.Lock()
 	defer r.answering.Unlock()
-	if r.ended {
+	if r.parted {
 		return
 	}
 	for _, c := range r.cameras {
