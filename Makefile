@@ -33,7 +33,8 @@ test: test-deps test-unit test-peers ## all tests but the long ones; installs wh
 .PHONY: test-unit
 test-unit: ## vet, then every package's tests under the race detector
 	$(GO) vet ./...
-	$(GO) test -race -timeout 12m ./...
+	@$(GO) test -race -run '^$$' ./... >/dev/null # builds with all processors
+	$(GO) test -race -p 1 -timeout 12m ./... # one package at a time: discovery shares the loopback interface
 
 .PHONY: test-peers
 test-peers: test-deps build $(TOOLS)/mediamtx $(TOOLS)/go2rtc ## capture from servers that this project did not write
@@ -41,7 +42,7 @@ test-peers: test-deps build $(TOOLS)/mediamtx $(TOOLS)/go2rtc ## capture from se
 
 .PHONY: test-long
 test-long: test-deps build ## sweeps, kill runs and heavy peers (under 40 minutes)
-	$(GO) test -tags long -count=1 -timeout 38m -run Long ./...
+	$(GO) test -tags long -p 1 -count=1 -timeout 38m -run Long ./...
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 20s) each
