@@ -131,6 +131,8 @@ func timing(s admin.Schedule) string {
 		return "every " + s.Every.String()
 	case len(s.Cron) > 0:
 		return strings.Join(s.Cron, "; ")
+	case len(s.Sun) > 0:
+		return strings.Join(s.Sun, "; ")
 	case s.Once != "":
 		return "once " + s.Once
 	}
@@ -436,7 +438,7 @@ func keysCreate(d *door) *cobra.Command {
 			}
 			// The key alone goes to stdout, so that it can be sent to a file.
 			if d.output == "table" {
-				cmd.PrintErrf("for %d agents of site %s, until %s; give it to `shutterfleet-agent run --site-key-file`\n", k.Count, plain(k.Site), when(&k.Expires))
+				cmd.PrintErrf("for %d agent(s) of site %s, until %s; give it to `shutterfleet-agent run --site-key-file`\n", k.Count, plain(k.Site), when(&k.Expires))
 			}
 			return d.print(cmd, map[string]string{"key": k.Key}, func(w *bytes.Buffer) { fmt.Fprintln(w, k.Key) })
 		},

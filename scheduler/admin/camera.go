@@ -140,6 +140,8 @@ func when(v scheduler.ScheduleView) string {
 		s = "every " + v.Every.String()
 	case len(v.Cron) > 0:
 		s = "cron " + strings.Join(v.Cron, ", ")
+	case len(v.Sun) > 0:
+		s = strings.Join(v.Sun, ", ")
 	case v.Once != "":
 		s = "once, at " + v.Once
 	default:
