@@ -32,9 +32,10 @@ var layers = map[string][]string{
 	"capture":              {"fleet", "capture/..."},
 
 	"protocols/guard":       {"fleet"},
-	"protocols/wsdiscovery": {"fleet", "protocols/guard"},
-	"protocols/mdns":        {"fleet", "protocols/guard"},
-	"protocols/upnp":        {"fleet", "protocols/guard"},
+	"protocols/lan":         {"fleet"},
+	"protocols/wsdiscovery": {"fleet", "protocols/guard", "protocols/lan"},
+	"protocols/mdns":        {"fleet", "protocols/guard", "protocols/lan"},
+	"protocols/upnp":        {"fleet", "protocols/guard", "protocols/lan"},
 	"protocols/onvif":       {"fleet", "protocols/guard"},
 	"protocols/rtsp":        {"fleet", "protocols/guard"},
 	"protocols/httpcam":     {"fleet", "protocols/guard"},

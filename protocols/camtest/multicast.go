@@ -164,18 +164,25 @@ func (r *responder) run(ctx context.Context) error {
 	return nil
 }
 
+// maxReadFailures in a row mean that the socket is dead: each answer that
+// nobody took gives one, and questions come between them.
+const maxReadFailures = 10_000
+
 func (r *responder) read() {
 	p := ipv4.NewPacketConn(r.listener)
 	buf := make([]byte, maxDatagram)
-	for {
+	for failures := 0; ; {
 		n, cm, from, err := p.ReadFrom(buf)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			time.Sleep(10 * time.Millisecond) // an ICMP error of an answer; the socket lives
-			continue
+			if failures++; failures > maxReadFailures {
+				return
+			}
+			continue // an ICMP error of an answer; the socket lives
 		}
+		failures = 0
 		a, ok := from.(*net.UDPAddr)
 		if !ok || cm != nil && cm.IfIndex != 0 && cm.IfIndex != r.ifi.Index {
 			continue

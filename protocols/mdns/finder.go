@@ -28,6 +28,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/lan"
 )
 
 var (
@@ -72,8 +73,8 @@ func New(o Options) *Finder {
 // half repeats of the query. A host with nothing but a web page is told of
 // without endpoints: evidence for who it is, not for a camera.
 func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
-	caches := map[*link]*cache{}
-	of := func(l *link) *cache {
+	caches := map[*lan.Link]*cache{}
+	of := func(l *lan.Link) *cache {
 		c, ok := caches[l]
 		if !ok {
 			c = newCache(f.opts.Every * 5 / 2)
@@ -81,50 +82,50 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 		}
 		return c
 	}
-	lost := func(l *link, c *cache, gone []*instance, now time.Time) {
+	lost := func(l *lan.Link, c *cache, gone []*instance, now time.Time) {
 		for _, s := range c.goodbyes(gone, l, now) {
 			heard(s)
 		}
 	}
-	return runLinks(ctx, linkOptions{
-		interfaces: f.opts.Interfaces,
-		every:      f.opts.Every,
-		log:        f.opts.Log.With("finder", "mdns"),
-		group4:     group4,
-		group6:     group6,
-		hops:       hops,
-		maxBytes:   maxMessageBytes,
-		probe: func(l *link, round int) {
+	return lan.Run(ctx, lan.Options{
+		Interfaces: f.opts.Interfaces,
+		Every:      f.opts.Every,
+		Log:        f.opts.Log.With("finder", "mdns"),
+		Group4:     group4,
+		Group6:     group6,
+		Hops:       hops,
+		MaxBytes:   maxMessageBytes,
+		Probe: func(l *lan.Link, round int) {
 			if b, err := browse(round == 0, nil); err == nil {
-				l.send(b)
+				l.Send(b)
 			}
 			if round == 0 {
 				return
 			}
 			if b, err := browse(false, of(l).known(time.Now())); err == nil {
-				l.shout(b)
+				l.Shout(b)
 			}
 		},
-		heard: func(p packet) {
-			rs, err := Parse(p.data)
+		Heard: func(p lan.Packet) {
+			rs, err := Parse(p.Data)
 			if err != nil {
-				f.opts.Log.Debug("datagram ignored", "finder", "mdns", "interface", p.link.name, "from", p.from, "err", err)
+				f.opts.Log.Debug("datagram ignored", "finder", "mdns", "interface", p.Link.Name, "from", p.From, "err", err)
 				return
 			}
 			if len(rs) == 0 {
 				return
 			}
-			c := of(p.link)
-			touched, gone := c.add(rs, p.from, p.at)
-			lost(p.link, c, gone, p.at)
-			if b := c.followUp(touched, p.at); b != nil {
-				p.link.send(b)
+			c := of(p.Link)
+			touched, gone := c.add(rs, p.From, p.At)
+			lost(p.Link, c, gone, p.At)
+			if b := c.followUp(touched, p.At); b != nil {
+				p.Link.Send(b)
 			}
-			for _, s := range c.sightings(touched, p.link, p.at) {
+			for _, s := range c.sightings(touched, p.Link, p.At) {
 				heard(s)
 			}
 		},
-		tick: func(now time.Time) {
+		Tick: func(now time.Time) {
 			for l, c := range caches {
 				lost(l, c, c.expire(now), now)
 				for _, s := range c.sightings(c.overdue(now), l, now) {
@@ -132,7 +133,7 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 				}
 			}
 		},
-		closed: func(l *link) { delete(caches, l) },
+		Closed: func(l *lan.Link) { delete(caches, l) },
 	})
 }
 
@@ -194,7 +195,7 @@ func (c *cache) followUp(touched []string, now time.Time) []byte {
 }
 
 // sightings returns what is known of the hosts of the touched instances.
-func (c *cache) sightings(touched []string, l *link, now time.Time) []fleet.Sighting {
+func (c *cache) sightings(touched []string, l *lan.Link, now time.Time) []fleet.Sighting {
 	var hosts []string
 	for _, name := range touched {
 		if i, ok := c.instances[name]; ok && i.srv && !slices.Contains(hosts, i.host) {
@@ -212,7 +213,7 @@ func (c *cache) sightings(touched []string, l *link, now time.Time) []fleet.Sigh
 		}
 		for _, a := range sources(c.addresses(h), on[0].from, l) {
 			s := sight(h, on, a)
-			s.Interface, s.At = l.name, now
+			s.Interface, s.At = l.Name, now
 			out = append(out, s)
 		}
 	}
@@ -231,7 +232,7 @@ func (c *cache) overdue(now time.Time) (names []string) {
 }
 
 // goodbyes returns the sightings of hosts that have no service left.
-func (c *cache) goodbyes(gone []*instance, l *link, now time.Time) []fleet.Sighting {
+func (c *cache) goodbyes(gone []*instance, l *lan.Link, now time.Time) []fleet.Sighting {
 	var out []fleet.Sighting
 	told := map[string]bool{}
 	for _, i := range gone {
@@ -241,7 +242,7 @@ func (c *cache) goodbyes(gone []*instance, l *link, now time.Time) []fleet.Sight
 		told[i.host] = true
 		for _, a := range sources(c.addresses(i.host), i.from, l) {
 			s := sight(i.host, []*instance{i}, a)
-			s.Interface, s.At, s.Gone = l.name, now, true
+			s.Interface, s.At, s.Gone = l.Name, now, true
 			out = append(out, s)
 		}
 	}
@@ -266,16 +267,16 @@ func (c *cache) on(host string) []*instance {
 // sources returns the announced addresses that count: the sender's own, and
 // neighbours on the link, because one responder may speak for others. When
 // none does, the sender's address is the one that is known to work.
-func sources(announced []netip.Addr, from netip.Addr, l *link) []netip.Addr {
+func sources(announced []netip.Addr, from netip.Addr, l *lan.Link) []netip.Addr {
 	var out []netip.Addr
 	for _, a := range announced {
-		if a.Is4() == l.v6 || a.Is4() != from.Is4() {
+		if a.Is4() == l.V6 || a.Is4() != from.Is4() {
 			continue
 		}
 		if a.Is6() && a.IsLinkLocalUnicast() {
-			a = a.WithZone(l.name)
+			a = a.WithZone(l.Name)
 		}
-		if a == from || l.near(a) && l.plausible(a) {
+		if a == from || l.Near(a) && l.Plausible(a) {
 			out = append(out, a)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/lan"
 )
 
 var epoch = time.Date(2027, 3, 1, 6, 0, 0, 0, time.UTC)
@@ -82,7 +83,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	l := &link{name: "eth0", prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
+	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
 	from := netip.MustParseAddr("10.0.0.9")
 	f.Fuzz(func(t *testing.T, in []byte) {
 		rs, err := Parse(in)
@@ -94,7 +95,7 @@ func FuzzParse(f *testing.F) {
 			touched, gone := c.add(rs, from, now)
 			c.followUp(touched, now)
 			for _, s := range append(c.sightings(touched, l, now), c.goodbyes(gone, l, now)...) {
-				if !l.near(s.Source) {
+				if !l.Near(s.Source) {
 					t.Fatalf("source %v is no neighbour", s.Source)
 				}
 				for _, e := range s.Endpoints {
@@ -121,7 +122,7 @@ func feed(t *testing.T, c *cache, at time.Duration, rrs ...string) ([]string, []
 
 func TestCacheJoinsRecords(t *testing.T) {
 	c := newCache(time.Minute)
-	l := &link{name: "eth0", prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
+	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
 	touched, _ := feed(t, c, 0, `_rtsp._tcp.local. 120 IN PTR Gate\ \.1._rtsp._tcp.local.`)
 	if q := c.followUp(touched, epoch); q == nil {
 		t.Error("the missing SRV is not asked for")
@@ -230,7 +231,7 @@ func TestEndpoints(t *testing.T) {
 
 func TestSources(t *testing.T) {
 	addr := netip.MustParseAddr
-	l := &link{name: "eth0", prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
+	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
 	for _, c := range []struct{ announced, want []netip.Addr }{
 		{[]netip.Addr{addr("10.0.0.7")}, []netip.Addr{addr("10.0.0.7")}},
 		{[]netip.Addr{addr("10.0.0.8"), addr("10.0.0.9")}, []netip.Addr{addr("10.0.0.8"), addr("10.0.0.9")}},
@@ -246,7 +247,7 @@ func TestSources(t *testing.T) {
 // TestAddressNeverComes: the sender's own address is the next best, later.
 func TestAddressNeverComes(t *testing.T) {
 	c := newCache(time.Minute)
-	l := &link{name: "eth0", prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
+	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
 	touched, _ := feed(t, c, 0, answers[0].rrs[:3]...)
 	if s := c.sightings(touched, l, epoch); len(s) != 0 {
 		t.Errorf("told at once, at %v", s[0].Source)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
+	"github.com/shutterfleet/shutterfleet/protocols/lan"
 )
 
 var (
@@ -138,23 +139,23 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 			}
 		})
 	}
-	return runLinks(ctx, linkOptions{
-		interfaces: f.opts.Interfaces,
-		every:      f.opts.Every,
-		log:        f.opts.Log.With("finder", "upnp"),
-		group4:     group4,
-		group6:     group6,
-		hops:       hops,
-		maxBytes:   maxMessageBytes,
-		probe: func(l *link, round int) {
-			for _, b := range searches(l.group, round) {
-				l.send(b)
+	return lan.Run(ctx, lan.Options{
+		Interfaces: f.opts.Interfaces,
+		Every:      f.opts.Every,
+		Log:        f.opts.Log.With("finder", "upnp"),
+		Group4:     group4,
+		Group6:     group6,
+		Hops:       hops,
+		MaxBytes:   maxMessageBytes,
+		Probe: func(l *lan.Link, round int) {
+			for _, b := range searches(l.Group, round) {
+				l.Send(b)
 			}
 		},
-		heard: func(p packet) {
-			m, err := Parse(p.data)
+		Heard: func(p lan.Packet) {
+			m, err := Parse(p.Data)
 			if err != nil {
-				f.opts.Log.Debug("datagram ignored", "finder", "upnp", "interface", p.link.name, "from", p.from, "err", err)
+				f.opts.Log.Debug("datagram ignored", "finder", "upnp", "interface", p.Link.Name, "from", p.From, "err", err)
 				return
 			}
 			if m.UDN == "" {
@@ -162,15 +163,15 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			s, ok, fetch := known.message(m, p.from, p.link.name, p.at)
+			s, ok, fetch := known.message(m, p.From, p.Link.Name, p.At)
 			if ok {
 				heard(s)
 			}
 			if fetch != "" {
-				start(place{m.UDN, p.from}, fetch)
+				start(place{m.UDN, p.From}, fetch)
 			}
 		},
-		tick: func(now time.Time) {
+		Tick: func(now time.Time) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, s := range known.expire(now) {
@@ -185,7 +186,7 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 // devices may spread their answers: short at first, to have a picture soon.
 func searches(group *net.UDPAddr, round int) [][]byte {
 	mx := "1"
-	if round >= len(burst) {
+	if round >= lan.BurstRounds {
 		mx = "3"
 	}
 	host := (&net.UDPAddr{IP: group.IP, Port: group.Port}).String()

@@ -26,9 +26,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/lan"
 )
-
-//go:generate go test -run=TestCopies -update
 
 var (
 	group4 = netip.MustParseAddrPort("239.255.255.250:3702")
@@ -63,26 +62,26 @@ func New(o Options) *Finder {
 // of a device that shows itself to be an ONVIF one, from one goroutine at a
 // time. Devices that leave are told of with Gone set.
 func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
-	return runLinks(ctx, linkOptions{
-		interfaces: f.opts.Interfaces,
-		every:      f.opts.Every,
-		log:        f.opts.Log.With("finder", "wsdiscovery"),
-		group4:     group4,
-		group6:     group6,
-		hops:       hops,
-		maxBytes:   maxMessageBytes,
-		probe: func(l *link, _ int) {
+	return lan.Run(ctx, lan.Options{
+		Interfaces: f.opts.Interfaces,
+		Every:      f.opts.Every,
+		Log:        f.opts.Log.With("finder", "wsdiscovery"),
+		Group4:     group4,
+		Group6:     group6,
+		Hops:       hops,
+		MaxBytes:   maxMessageBytes,
+		Probe: func(l *lan.Link, _ int) {
 			for _, k := range probeKinds {
-				l.send(k.message(uuid.NewString()))
+				l.Send(k.message(uuid.NewString()))
 			}
 		},
-		heard: func(p packet) {
-			m, err := Parse(p.data)
+		Heard: func(p lan.Packet) {
+			m, err := Parse(p.Data)
 			if err != nil {
-				f.opts.Log.Debug("datagram ignored", "finder", "wsdiscovery", "interface", p.link.name, "from", p.from, "err", err)
+				f.opts.Log.Debug("datagram ignored", "finder", "wsdiscovery", "interface", p.Link.Name, "from", p.From, "err", err)
 				return
 			}
-			for _, s := range sightings(m, p.from, p.link.name, p.at) {
+			for _, s := range sightings(m, p.From, p.Link.Name, p.At) {
 				heard(s)
 			}
 		},

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package wsdiscovery
+package lan
 
 import "net"
 
