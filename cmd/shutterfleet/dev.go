@@ -101,6 +101,8 @@ type dev struct {
 	centre *centre.Centre
 	edge   *edge.Edge
 
+	before fleet.Books // what a kept directory already held
+
 	mu         sync.Mutex
 	firstFrame time.Duration
 }
@@ -159,6 +161,11 @@ func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 		return err
 	}
 	sched := d.centre.Scheduler
+	held, err := sched.Books(ctx)
+	if err != nil {
+		return errors.Join(err, d.centre.Close())
+	}
+	d.before = held.Total
 	events := sched.Subscribe(run)
 	start("centre", d.centre.Run)
 	if !o.headless {
@@ -285,7 +292,7 @@ func (d *dev) summarize(ctx context.Context) (*summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := books.Total
+	b := since(d.before, books.Total)
 	sum.Issued, sum.Captured, sum.Failed, sum.Missed, sum.Skipped, sum.InFlight, sum.Duplicates = b.Issued, b.Captured, b.Failed, b.Missed, b.Skipped, b.InFlight, b.Duplicates
 	var delays []time.Duration
 	for after := ""; ; {
@@ -330,6 +337,14 @@ func (d *dev) summarize(ctx context.Context) (*summary, error) {
 // own reports whether the device is of our own town.
 func (d *dev) own(dev fleet.Device) bool {
 	return slices.ContainsFunc(d.town.Cameras(), func(c camtest.Info) bool { return slices.Contains(dev.Addresses, c.Addr) })
+}
+
+// since returns what this run added to the books.
+func since(before, now fleet.Books) fleet.Books {
+	return fleet.Books{
+		Issued: now.Issued - before.Issued, Captured: now.Captured - before.Captured, Failed: now.Failed - before.Failed, Missed: now.Missed - before.Missed,
+		Skipped: now.Skipped - before.Skipped, InFlight: now.InFlight, Duplicates: now.Duplicates - before.Duplicates,
+	}
 }
 
 // watch notes when the first frame could be seen.

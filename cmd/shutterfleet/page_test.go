@@ -96,8 +96,15 @@ func get(t *testing.T, c *http.Client, url string) string {
 // is accounted for.
 func TestDevBalances(t *testing.T) {
 	var out bytes.Buffer
+	dir := t.TempDir()
+	first := rootCommand() // a run before, in the same directory, must not show in the summary
+	first.SetArgs([]string{"dev", "--headless", "--listen", "127.0.0.1:0", "--for", "3s", "--data", dir})
+	first.SetOut(io.Discard)
+	if err := first.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	cmd := rootCommand()
-	cmd.SetArgs([]string{"dev", "--headless", "--listen", "127.0.0.1:0", "--for", "8s", "-o", "json", "--faults", "dock-2=silent,gate-yard=black"})
+	cmd.SetArgs([]string{"dev", "--headless", "--data", dir, "--listen", "127.0.0.1:0", "--for", "8s", "-o", "json", "--faults", "dock-2=silent,gate-yard=black"})
 	cmd.SetOut(&out)
 	if err := cmd.ExecuteContext(t.Context()); err != nil {
 		t.Logf("dev: %v", err) // an unknown camera name would be a usage error
