@@ -96,7 +96,8 @@ func (unaccountedError) ExitCode() int { return 1 }
 // dev is one run.
 type dev struct {
 	o      devOptions
-	began  time.Time
+	began  time.Time     // of the process: what the user waited for is counted from there
+	from   fleet.Instant // of this run's occurrences
 	town   *camtest.Town
 	centre *centre.Centre
 	edge   *edge.Edge
@@ -126,7 +127,7 @@ func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 	if o.verbose {
 		log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	d := &dev{o: o, began: began}
+	d := &dev{o: o, began: began, from: fleet.At(time.Now())}
 
 	// Everything ends in order: ctx is the user's wish to end, run is the life
 	// of the parts.
@@ -296,7 +297,7 @@ func (d *dev) summarize(ctx context.Context) (*summary, error) {
 	sum.Issued, sum.Captured, sum.Failed, sum.Missed, sum.Skipped, sum.InFlight, sum.Duplicates = b.Issued, b.Captured, b.Failed, b.Missed, b.Skipped, b.InFlight, b.Duplicates
 	var delays []time.Duration
 	for after := ""; ; {
-		page, next, err := s.Captures(ctx, scheduler.CaptureQuery{After: after, Limit: 1000, From: fleet.At(d.began)})
+		page, next, err := s.Captures(ctx, scheduler.CaptureQuery{After: after, Limit: 1000, From: d.from})
 		if err != nil {
 			return nil, err
 		}
@@ -323,7 +324,7 @@ func (d *dev) summarize(ctx context.Context) (*summary, error) {
 	d.mu.Lock()
 	sum.FirstFrameMS = d.firstFrame.Milliseconds()
 	d.mu.Unlock()
-	audit, err := s.Audit(ctx, fleet.At(d.began)-1, fleet.At(time.Now()))
+	audit, err := s.Audit(ctx, d.from, fleet.At(time.Now()))
 	if err != nil {
 		return nil, err
 	}
@@ -342,7 +343,8 @@ func (d *dev) own(dev fleet.Device) bool {
 // since returns what this run added to the books.
 func since(before, now fleet.Books) fleet.Books {
 	return fleet.Books{
-		Issued: now.Issued - before.Issued, Captured: now.Captured - before.Captured, Failed: now.Failed - before.Failed, Missed: now.Missed - before.Missed,
+		Issued:   now.Issued - (before.Issued - before.InFlight), // what was in flight at once is ours already
+		Captured: now.Captured - before.Captured, Failed: now.Failed - before.Failed, Missed: now.Missed - before.Missed,
 		Skipped: now.Skipped - before.Skipped, InFlight: now.InFlight, Duplicates: now.Duplicates - before.Duplicates,
 	}
 }
