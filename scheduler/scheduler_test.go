@@ -14,6 +14,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/fleet/calendar"
 	"github.com/shutterfleet/shutterfleet/scheduler"
+	"github.com/shutterfleet/shutterfleet/scheduler/store"
 )
 
 // open runs a scheduler in dir until the returned function is called.
@@ -399,6 +400,48 @@ func TestSecrets(t *testing.T) {
 		in := must[scheduler.Instruction](t)(l.Next(t.Context()))
 		if in.Cameras == nil || len(in.Cameras.Site) != 1 || in.Cameras.Site[0].Password.Reveal() != "pa ss" {
 			t.Errorf("%+v", in.Cameras)
+		}
+	})
+}
+
+// TestAuditSees plants what must never be, behind the scheduler's back: an
+// outcome stored twice, one nobody asked for, and an order that vanished.
+func TestAuditSees(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		apply(t, s, every("quick", 10*time.Second))
+		a := enrol(t, s, "lab")
+		cam := must[scheduler.CameraView](t)(s.AddCamera(t.Context(), scheduler.NewCamera{Site: "lab", URL: "rtsp://192.0.2.1/a"}))
+		l := must[*scheduler.Link](t)(s.Connect(t.Context(), a.ID, "", ""))
+		var orders []fleet.Order
+		for len(orders) < 2 {
+			orders = append(orders, must[scheduler.Instruction](t)(l.Next(t.Context())).Orders...)
+		}
+		time.Sleep(30 * time.Second)
+		done := fleet.Capture{Occurrence: orders[0].Occurrence, Outcome: fleet.Captured}
+		if err := s.Complete(t.Context(), a.ID, []fleet.Capture{done, done}); err != nil { // twice in one report
+			t.Fatal(err)
+		}
+		if b := books(t, s); b.Captured != 1 || b.Duplicates != 1 {
+			t.Errorf("the same outcome twice in one report: %+v", b)
+		}
+		if rep := audit(t, s); rep.Stored != 1 || rep.Unexpected != 0 || rep.MissingOutcome != 0 {
+			t.Errorf("before: %+v", rep)
+		}
+		stop()
+		st, _, err := store.Open(t.Context(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		strange := fleet.Capture{Occurrence: fleet.Occurrence{Camera: cam.ID, Schedule: orders[0].Schedule, Nominal: orders[0].Nominal + 1}, Outcome: fleet.Captured}
+		if err := errors.Join(st.Commit(t.Context(), &store.Batch{Captures: []fleet.Capture{done, strange}, Drop: []fleet.Occurrence{orders[1].Occurrence}}), st.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s, stop = open(t, dir)
+		defer stop()
+		if rep := audit(t, s); rep.Unexpected != 2 || rep.MissingOutcome != 1 || len(rep.Examples) != 3 {
+			t.Errorf("planted three faults, the audit says %+v", rep)
 		}
 	})
 }

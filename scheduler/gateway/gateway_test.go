@@ -223,6 +223,7 @@ func TestLinkRefused(t *testing.T) {
 	for err == nil {
 		_, err = s.Recv() // a live stream ends
 	}
+	want(t, "a live stream of a revoked agent", err, codes.Aborted)
 	_, _, err = d.link(hello(), cert)
 	want(t, "a revoked agent", err, codes.PermissionDenied)
 }
