@@ -22,6 +22,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/fleet/calendar"
 	"github.com/shutterfleet/shutterfleet/protocols/camtest"
+	"github.com/shutterfleet/shutterfleet/protocols/lan"
 	"github.com/shutterfleet/shutterfleet/scheduler"
 	"github.com/shutterfleet/shutterfleet/scheduler/admin"
 )
@@ -178,7 +179,7 @@ func runDev(cmd *cobra.Command, o devOptions, began time.Time) (err error) {
 		if err := d.town.Apply(faults); err != nil {
 			return usage("%w", err)
 		}
-		interfaces = loopbackOnly
+		interfaces = lan.Loopback
 	}
 	if err := d.prepare(ctx); err != nil {
 		return err
@@ -387,11 +388,6 @@ func (d *dev) status(ctx context.Context, cmd *cobra.Command) {
 func isTerminal(f *os.File) bool {
 	st, err := f.Stat()
 	return err == nil && st.Mode()&os.ModeCharDevice != 0
-}
-
-func loopbackOnly() ([]net.Interface, error) {
-	all, err := net.Interfaces()
-	return slices.DeleteFunc(all, func(i net.Interface) bool { return i.Flags&net.FlagLoopback == 0 || i.Flags&net.FlagUp == 0 }), err
 }
 
 // townFaults lets the page switch the town's faults, and remembers which are on.

@@ -149,6 +149,14 @@ func usable() ([]net.Interface, error) {
 	}), nil
 }
 
+// Loopback returns the loopback interfaces alone: where virtual cameras live.
+func Loopback() ([]net.Interface, error) {
+	all, err := net.Interfaces()
+	return slices.DeleteFunc(all, func(i net.Interface) bool {
+		return i.Flags&net.FlagLoopback == 0 || i.Flags&net.FlagUp == 0
+	}), err
+}
+
 // linkKey tells links apart; an interface whose addresses change gets new ones.
 type linkKey struct {
 	index     int

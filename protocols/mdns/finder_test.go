@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/ipv4"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/lan"
 	"github.com/shutterfleet/shutterfleet/protocols/mdns"
 )
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func ExampleFinder_Find() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	f := mdns.New(mdns.Options{Interfaces: loopback})
+	f := mdns.New(mdns.Options{Interfaces: lan.Loopback})
 	err := f.Find(ctx, func(s fleet.Sighting) {
 		_ = s.Endpoints // hand it to an inventory
 	})
@@ -36,14 +37,9 @@ func ExampleFinder_Find() {
 	// Output: <nil>
 }
 
-func loopback() ([]net.Interface, error) {
-	all, err := net.Interfaces()
-	return slices.DeleteFunc(all, func(i net.Interface) bool { return i.Flags&net.FlagLoopback == 0 }), err
-}
-
 func lo(t *testing.T) *net.Interface {
 	t.Helper()
-	all, err := loopback()
+	all, err := lan.Loopback()
 	if err != nil || len(all) == 0 {
 		t.Skipf("no loopback interface (err %v)", err)
 	}
@@ -91,7 +87,7 @@ func TestFindAnnouncer(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = srv.Shutdown() })
 	start := time.Now()
-	find(t, mdns.Options{Interfaces: loopback}, func(s fleet.Sighting) bool {
+	find(t, mdns.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		if host(s) != "sf-yard.local" {
 			return false
 		}
@@ -170,7 +166,7 @@ func TestManyInstancesOneHost(t *testing.T) {
 		rs = append(rs, `_rtsp._tcp.local. 120 IN PTR `+n, n+` 120 IN SRV 0 0 554 sf-nvr.local.`, n+fmt.Sprintf(` 120 IN TXT "path=/ch%d"`, i))
 	}
 	newResponder(t, rs...)
-	find(t, mdns.Options{Interfaces: loopback}, func(s fleet.Sighting) bool {
+	find(t, mdns.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		if host(s) != "sf-nvr.local" || len(s.Endpoints) < channels+1 {
 			return false
 		}
@@ -228,7 +224,7 @@ func TestGoodbye(t *testing.T) {
 		}
 	})
 	once := sync.OnceFunc(func() { close(heard) })
-	find(t, mdns.Options{Interfaces: loopback}, func(s fleet.Sighting) bool {
+	find(t, mdns.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		if host(s) != "sf-bye.local" {
 			return false
 		}

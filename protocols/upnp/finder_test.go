@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/ipv4"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/lan"
 	"github.com/shutterfleet/shutterfleet/protocols/upnp"
 )
 
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func ExampleFinder_Find() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	f := upnp.New(upnp.Options{Interfaces: loopback})
+	f := upnp.New(upnp.Options{Interfaces: lan.Loopback})
 	err := f.Find(ctx, func(s fleet.Sighting) {
 		_ = s.Claims // hand it to an inventory
 	})
@@ -34,14 +35,9 @@ func ExampleFinder_Find() {
 	// Output: <nil>
 }
 
-func loopback() ([]net.Interface, error) {
-	all, err := net.Interfaces()
-	return slices.DeleteFunc(all, func(i net.Interface) bool { return i.Flags&net.FlagLoopback == 0 }), err
-}
-
 func lo(t *testing.T) *net.Interface {
 	t.Helper()
-	all, err := loopback()
+	all, err := lan.Loopback()
 	if err != nil || len(all) == 0 {
 		t.Skipf("no loopback interface (err %v)", err)
 	}
@@ -131,7 +127,7 @@ func TestFind(t *testing.T) {
 		return []string{"", "junk", answerTo("uuid:5F1DE000-0000-4000-8000-00000000C001", d.base+"/desc.xml"), answerTo(udn, d.base+"/desc.xml")}
 	}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, camera) })
 	start := time.Now()
-	find(t, upnp.Options{Interfaces: loopback}, func(s fleet.Sighting) bool {
+	find(t, upnp.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		if !isUDN(s, udn) {
 			return false
 		}
@@ -186,7 +182,7 @@ func TestHostileLocations(t *testing.T) {
 			http.NotFound(w, r)
 		}
 	})
-	find(t, upnp.Options{Interfaces: loopback}, func(s fleet.Sighting) bool {
+	find(t, upnp.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		if strings.HasPrefix(s.Claims[0].Value, "uuid:5f1de000-bad") {
 			t.Errorf("a hostile device was told of: %+v", s)
 		}
@@ -226,7 +222,7 @@ func TestNotify(t *testing.T) {
 		}
 	})
 	once := sync.OnceFunc(func() { close(heard) })
-	find(t, upnp.Options{Interfaces: loopback}, func(s fleet.Sighting) bool {
+	find(t, upnp.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		if !isUDN(s, udn) {
 			return false
 		}

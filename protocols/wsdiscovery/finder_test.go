@@ -11,14 +11,19 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/lan"
 	"github.com/shutterfleet/shutterfleet/protocols/wsdiscovery"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func ExampleFinder_Find() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	f := wsdiscovery.New(wsdiscovery.Options{Interfaces: loopback})
+	f := wsdiscovery.New(wsdiscovery.Options{Interfaces: lan.Loopback})
 	err := f.Find(ctx, func(s fleet.Sighting) {
 		_ = s.Endpoints // hand it to an inventory
 	})
@@ -26,14 +31,9 @@ func ExampleFinder_Find() {
 	// Output: <nil>
 }
 
-func loopback() ([]net.Interface, error) {
-	all, err := net.Interfaces()
-	return slices.DeleteFunc(all, func(i net.Interface) bool { return i.Flags&net.FlagLoopback == 0 }), err
-}
-
 func lo(t *testing.T) *net.Interface {
 	t.Helper()
-	all, err := loopback()
+	all, err := lan.Loopback()
 	if err != nil || len(all) == 0 {
 		t.Skipf("no loopback interface (err %v)", err)
 	}
@@ -124,7 +124,7 @@ func TestFind(t *testing.T) {
 		return []string{"", "hello", matches(epr, "dn:NetworkVideoTransmitter", "http://192.168.0.64/onvif/device_service http://127.0.1.201:8899/onvif/device_service")}
 	})
 	start := time.Now()
-	find(t, wsdiscovery.Options{Interfaces: loopback}, func(s fleet.Sighting) bool {
+	find(t, wsdiscovery.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		if !hasClaim(s, epr) || len(kinds) < 3 {
@@ -168,7 +168,7 @@ func TestHelloAndBye(t *testing.T) {
 		}
 	})
 	hello, bye := false, false
-	find(t, wsdiscovery.Options{Interfaces: loopback}, func(s fleet.Sighting) bool {
+	find(t, wsdiscovery.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		if !hasClaim(s, epr) {
 			return false
 		}
@@ -201,7 +201,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 		case 2:
 			return nil, nil
 		}
-		return loopback()
+		return lan.Loopback()
 	}}, func(s fleet.Sighting) bool { return hasClaim(s, epr) })
 }
 
@@ -211,7 +211,7 @@ func TestNotCameras(t *testing.T) {
 		p := strings.ReplaceAll(matches(printer, "wprt:PrintDeviceType", "http://127.0.1.204:5357/x"), "onvif://www.onvif.org/", "ldap:///")
 		return []string{p, matches(cam, "dn:NetworkVideoTransmitter", "")}
 	})
-	find(t, wsdiscovery.Options{Interfaces: loopback}, func(s fleet.Sighting) bool {
+	find(t, wsdiscovery.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		if hasClaim(s, printer) {
 			t.Error("a printer was told of")
 		}
