@@ -65,6 +65,9 @@ const (
 	CauseSchedulerDown    Cause = "scheduler-down"    // never issued: the scheduler was not running
 	CausePaused           Cause = "paused"            // an operator paused it
 	CauseBackoff          Cause = "backoff"           // the camera's breaker is open after repeated failures
+	CauseOverlap          Cause = "overlap"           // the occurrence before had not ended, and the schedule says to skip then
+	CauseReplaced         Cause = "replaced"          // the next occurrence took its place, as the schedule says
+	CauseOverload         Cause = "overload"          // the agent had more to do than it can, and higher classes went first
 	CauseInternal         Cause = "internal"          // a fault of our own; the detail says which
 )
 
@@ -171,6 +174,7 @@ type Capture struct {
 	Delay    time.Duration // from the nominal time to the first try; never negative
 	Took     time.Duration // from the first try to the outcome
 	Attempts uint8
+	Retakes  uint8    // frames taken beyond the first because the schedule's retake asked for them
 	Protocol Protocol // what the frame came over
 	Reading  Reading
 }

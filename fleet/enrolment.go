@@ -50,6 +50,7 @@ type Site struct {
 	TZ      string   // IANA name; "" = UTC
 	Lat     *float64 // degrees north; nil when nobody said
 	Lon     *float64 // degrees east
+	Burst   float64  `json:",omitempty"` // most captures per second for the whole site; 0 = no bound
 	Created Instant
 }
 
@@ -65,6 +66,29 @@ type Agent struct {
 	Connected bool
 	Held      uint64 // orders in its store
 	Pending   uint64 // outcomes it has not delivered
+	Standing  bool   `json:",omitempty"` // it holds standing orders, and goes on without the centre
+	Load      Load   `json:"-"`          // as it last said
+	Able      Able   `json:"-"`          // as it said when it connected
+}
+
+// Able is what an agent can do.
+type Able struct {
+	Codecs    []Codec
+	Analyzers []string
+	Cores     int
+	Tags      []string
+}
+
+// Load is what an agent's box bears.
+type Load struct {
+	CPU       float64 // share of all its processors, 0..1
+	Pressure  float64 // share of the last 10 s in which something waited for a processor (PSI), 0..1
+	RSS       uint64  // bytes
+	Available uint64  // memory left, bytes; 0 = not known
+	Capturing int     // cameras being spoken to
+	Queue     int     // due, and waiting for their turn
+	Decoding  int     // frames waiting to be decoded
+	Capacity  float64 // captures per second it could do, as measured; 0 = not known yet
 }
 
 // Books are the counts behind the promise Accounted:

@@ -105,11 +105,51 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// Order is an occurrence leased to an agent: capture not before the nominal
-// time, and report before the deadline.
+// Order is an occurrence leased to an agent: capture not before its start, and
+// report before the deadline.
 type Order struct {
 	Occurrence
-	Deadline Instant // after it the outcome is failed, even if a frame comes
-	Retries  uint8   // tries after the first
-	Fence    uint64  // epoch of the shard's owner
+	NotBefore Instant // when it was moved later than the nominal time; else 0
+	Deadline  Instant // after it the outcome is failed, even if a frame comes
+	Retries   uint8   // tries after the first
+	Priority  Priority
+	Fence     uint64 // epoch of the shard's owner
+}
+
+// Start returns when the capture is due: the nominal time, or later.
+func (o *Order) Start() Instant { return max(o.Nominal, o.NotBefore) }
+
+// Priority is an order's class. Higher ones go first; a lower one gains a class
+// for each part of its time that it has waited, so that it is not starved.
+type Priority int8
+
+// The classes.
+const (
+	PriorityLow    Priority = -1
+	PriorityNormal Priority = 0
+	PriorityHigh   Priority = 1
+	PriorityUrgent Priority = 2
+)
+
+var priorityText = map[Priority]string{PriorityLow: "low", PriorityNormal: "normal", PriorityHigh: "high", PriorityUrgent: "urgent"}
+
+// String returns the word used in schedules.
+func (p Priority) String() string {
+	if s, ok := priorityText[p]; ok {
+		return s
+	}
+	return fmt.Sprintf("priority-%d", int8(p))
+}
+
+// ParsePriority reads the word; "" is normal.
+func ParsePriority(text string) (Priority, error) {
+	if text == "" {
+		return PriorityNormal, nil
+	}
+	for p, s := range priorityText {
+		if s == text {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("%q: want low, normal, high or urgent", text)
 }

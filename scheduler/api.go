@@ -92,6 +92,7 @@ type SiteView struct {
 type SiteChange struct {
 	TZ       *string
 	Lat, Lon *float64
+	Burst    *float64 // captures per second; 0 takes the bound away
 }
 
 // ScheduleView is a schedule as it is applied now.
@@ -119,6 +120,81 @@ type Change struct {
 
 // Plan is what an apply did, or would do.
 type Plan struct{ Changes []Change }
+
+// Pause is a time during which occurrences are skipped: those of one schedule,
+// one camera, one site, what several of them name together, or, with none of
+// them, all. Occurrences whose nominal time lies in it and that have not begun
+// end as skipped(paused).
+type Pause struct {
+	ID       string
+	Site     fleet.SiteID
+	Camera   fleet.CameraID
+	Schedule string        // name
+	From     fleet.Instant // when it was asked for
+	Until    fleet.Instant // 0 = until it is resumed
+	By       string        // who asked
+	Reason   string
+}
+
+// NewPause asks for a pause from now on. For and Until exclude each other; with
+// neither it lasts until Resume.
+type NewPause struct {
+	Site     fleet.SiteID
+	Camera   fleet.CameraID
+	Schedule string
+	Until    fleet.Instant
+	By       string
+	Reason   string
+}
+
+// NewJob asks for a picture of each selected camera now.
+type NewJob struct {
+	Cameras  []fleet.CameraID // these, or
+	Selector string           // those that it matches; "*" = all approved cameras
+	Deadline time.Duration    // default 60 s
+	Priority fleet.Priority
+	By       string
+}
+
+// Job is one `capture now`: one occurrence for each camera, in the books like
+// any other.
+type Job struct {
+	ID       string
+	By       string
+	Selector string
+	Asked    fleet.Instant // the nominal time of its occurrences
+	Deadline fleet.Instant
+	Books    fleet.Books // its own; done when InFlight is 0
+}
+
+// JobCamera is what came of one camera's part of a job.
+type JobCamera struct {
+	Camera  fleet.CameraID
+	Capture *fleet.Capture // nil while it is in flight
+}
+
+// LoadQuery asks how many captures are due per second.
+type LoadQuery struct {
+	From   fleet.Instant   // 0 = now
+	Window time.Duration   // default 1 h, at most 24 h
+	Step   time.Duration   // a bucket's width; default 1 s, at least 1 s, at most 86,400 buckets
+	Site   fleet.SiteID    // "" = all
+	Specs  []calendar.Spec // as if these were applied beside or instead of those of the same name
+}
+
+// LoadView is a histogram of captures per bucket.
+type LoadView struct {
+	From   fleet.Instant
+	Step   time.Duration
+	Due    []uint32 // by nominal time
+	Shaped []uint32 // as bursts are shaped: when orders would start
+	// Delayed and Longest tell what shaping costs: how many start later than
+	// their nominal time, and by how much at most.
+	Delayed int
+	Longest time.Duration
+	Peak    uint32        // highest of Due
+	PeakAt  fleet.Instant // its bucket
+}
 
 // CaptureQuery selects captures, newest first; its zero value means all that
 // the hot window holds.

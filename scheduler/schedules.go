@@ -104,6 +104,9 @@ type scheduleItem struct {
 	Lead     any          `yaml:"lead"`
 	Deadline any          `yaml:"deadline"`
 	Retry    *uint8       `yaml:"retry"`
+	Misfire  string       `yaml:"misfire"`
+	Overlap  string       `yaml:"overlap"`
+	Priority string       `yaml:"priority"`
 }
 
 type windowItem struct {
@@ -141,7 +144,11 @@ func (it scheduleItem) spec() (calendar.Spec, error) {
 		Every: duration("every", it.Every), Cron: list("cron", it.Cron), Sun: list("sun", it.Sun), Once: it.Once,
 		TZ: it.TZ, From: it.From, Until: it.Until,
 		Exclude: list("exclude", it.Exclude), Spread: duration("spread", it.Spread),
-		Lead: duration("lead", it.Lead), Deadline: duration("deadline", it.Deadline), Retry: it.Retry,
+		Lead: duration("lead", it.Lead), Deadline: duration("deadline", it.Deadline),
+		Misfire: it.Misfire, Overlap: it.Overlap, Priority: it.Priority,
+	}
+	if it.Retry != nil {
+		s.Retry = &calendar.Retry{Attempts: *it.Retry}
 	}
 	if it.AtPhase != nil {
 		text, err := scalarText(it.AtPhase)

@@ -29,7 +29,7 @@ schedules:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(specs) != 5 || time.Duration(specs[0].Every) != 5*time.Minute || *specs[0].Retry != 0 ||
+	if len(specs) != 5 || time.Duration(specs[0].Every) != 5*time.Minute || specs[0].Retry.Attempts != 0 ||
 		len(specs[1].Cron) != 2 || len(specs[2].Cron) != 1 || specs[3].Once != "approval" || specs[4].Once != "2027-03-01T06:00:00Z" {
 		t.Errorf("ParseSchedules = %+v", specs)
 	}
@@ -69,7 +69,7 @@ schedules:
 	if s := specs[0]; s.AtPhase == nil || *s.AtPhase != 0 || time.Duration(s.Spread) != 30*time.Second || len(s.Exclude) != 1 {
 		t.Errorf("shelf = %s", s.JSON())
 	}
-	if s := specs[1]; len(s.Windows) != 2 || len(s.Windows[0].Days) != 2 || len(s.Windows[1].Hours) != 2 || s.At.Lat != 43.70 || len(s.Exclude) != 2 || *s.Retry != 4 {
+	if s := specs[1]; len(s.Windows) != 2 || len(s.Windows[0].Days) != 2 || len(s.Windows[1].Hours) != 2 || s.At.Lat != 43.70 || len(s.Exclude) != 2 || s.Retry.Attempts != 4 {
 		t.Errorf("field-dawn = %s", s.JSON())
 	}
 }

@@ -32,7 +32,7 @@ func (t *task) order(nominal fleet.Instant, fence uint64) fleet.Order {
 	return fleet.Order{
 		Occurrence: fleet.Occurrence{Camera: t.span.Camera, Schedule: t.span.Schedule, Nominal: nominal},
 		Deadline:   nominal.Add(t.sched.cal.Deadline()),
-		Retries:    t.sched.cal.Retries(),
+		Retries:    t.sched.cal.Retry().Attempts,
 		Fence:      fence,
 	}
 }

@@ -46,7 +46,11 @@ type Schedule struct {
 	solar    bool // the answer depends on coordinates
 	lead     time.Duration
 	deadline time.Duration
-	retries  uint8
+	retry    Retry
+	misfire  Misfire
+	overlap  Overlap
+	priority fleet.Priority
+	retake   Retake
 
 	places sync.Map // placeKey to *place: derived, so that Next stays pure
 }
@@ -189,11 +193,20 @@ func (s Spec) Compile() (*Schedule, error) {
 	} else if c.deadline > maxLimit {
 		fault("deadline", "%s: want at most %s", s.Deadline, Duration(maxLimit))
 	}
-	c.retries = defaultRetries
-	if s.Retry != nil {
-		if c.retries = *s.Retry; c.retries > maxRetries {
-			fault("retry", "%d: want at most %d tries after the first", c.retries, maxRetries)
-		}
+	if c.retry, err = s.Retry.check(); err != nil {
+		fault("retry", "%w", err)
+	}
+	if c.misfire, err = parseMisfire(s.Misfire); err != nil {
+		fault("misfire", "%w", err)
+	}
+	if c.overlap, err = parseOverlap(s.Overlap); err != nil {
+		fault("overlap", "%w", err)
+	}
+	if c.priority, err = fleet.ParsePriority(s.Priority); err != nil {
+		fault("priority", "%w", err)
+	}
+	if c.retake, err = s.Retake.check(); err != nil {
+		fault("retake", "%w", err)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("schedule %q: %w", s.Name, err)
@@ -283,9 +296,6 @@ func (s *Schedule) Lead() time.Duration { return s.lead }
 
 // Deadline returns how long after the nominal time an outcome counts.
 func (s *Schedule) Deadline() time.Duration { return s.deadline }
-
-// Retries returns how many tries may follow the first.
-func (s *Schedule) Retries() uint8 { return s.retries }
 
 // NeedsCoordinates reports whether the sun decides and the schedule has no
 // coordinates of its own: then sites without any get no occurrences.

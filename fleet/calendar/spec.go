@@ -65,7 +65,11 @@ type Spec struct {
 
 	Lead     Duration `json:"lead,omitempty" yaml:"lead,omitempty"`         // issue orders this much ahead; default 60s
 	Deadline Duration `json:"deadline,omitempty" yaml:"deadline,omitempty"` // after the nominal time; default min(every, 60s), at least 10s
-	Retry    *uint8   `json:"retry,omitempty" yaml:"retry,omitempty"`       // tries after the first; default 2
+	Retry    *Retry   `json:"retry,omitempty" yaml:"retry,omitempty"`       // tries after the first; default 2
+	Misfire  string   `json:"misfire,omitempty" yaml:"misfire,omitempty"`   // skip (default), latest, all(max 10, within 6h)
+	Overlap  string   `json:"overlap,omitempty" yaml:"overlap,omitempty"`   // queue-one (default), skip, replace
+	Priority string   `json:"priority,omitempty" yaml:"priority,omitempty"` // low, normal (default), high, urgent
+	Retake   *Retake  `json:"retake,omitempty" yaml:"retake,omitempty"`     // another frame when the first is bad
 }
 
 // UnmarshalJSON wants both numbers: a forgotten one would be a place at sea.

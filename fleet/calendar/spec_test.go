@@ -52,7 +52,7 @@ func TestCompileFaults(t *testing.T) {
 		{`spread: 2m: want at most`, func(s *Spec) { s.Spread = Duration(2 * time.Minute) }},
 		{`lead: 48h: want at most 24h`, func(s *Spec) { s.Lead = Duration(48 * time.Hour) }},
 		{`deadline: 48h: want at most 24h`, func(s *Spec) { s.Deadline = Duration(48 * time.Hour) }},
-		{`retry: 99: want at most 20`, func(s *Spec) { s.Retry = &retry }},
+		{`retry: 99: want at most 20`, func(s *Spec) { s.Retry = &Retry{Attempts: retry} }},
 	} {
 		s := good
 		c.change(&s)
@@ -77,13 +77,13 @@ func TestDefaults(t *testing.T) {
 		{Spec{Once: "approval"}, time.Minute},
 		{Spec{Once: "approval", Deadline: Duration(time.Second)}, time.Second},
 	} {
-		if s := compile(t, c.spec); s.Deadline() != c.deadline || s.Lead() != time.Minute || s.Retries() != 2 {
-			t.Errorf("%s: deadline %v, lead %v, retries %d", s.Spec().JSON(), s.Deadline(), s.Lead(), s.Retries())
+		if s := compile(t, c.spec); s.Deadline() != c.deadline || s.Lead() != time.Minute || s.Retry().Attempts != 2 {
+			t.Errorf("%s: deadline %v, lead %v, retries %d", s.Spec().JSON(), s.Deadline(), s.Lead(), s.Retry().Attempts)
 		}
 	}
-	s := compile(t, Spec{Name: "n", Every: Duration(time.Minute), Lead: Duration(time.Second), Retry: &none})
-	if s.Lead() != time.Second || s.Retries() != 0 || s.ID() != fleet.ScheduleIDOf("n") || s.Name() != "n" {
-		t.Errorf("lead %v, retries %d, id %v", s.Lead(), s.Retries(), s.ID())
+	s := compile(t, Spec{Name: "n", Every: Duration(time.Minute), Lead: Duration(time.Second), Retry: &Retry{Attempts: none}})
+	if s.Lead() != time.Second || s.Retry().Attempts != 0 || s.ID() != fleet.ScheduleIDOf("n") || s.Name() != "n" {
+		t.Errorf("lead %v, retries %d, id %v", s.Lead(), s.Retry().Attempts, s.ID())
 	}
 }
 

@@ -1,9 +1,10 @@
 // Package wire is what agents and the centre say to each other: the gRPC
-// service in wire.proto with its generated code, and two hand-packed records,
+// service in wire.proto with its generated code, and three hand-packed records,
 // because a protobuf message per record costs more than storing it.
 //
-//	order    = camera schedule nominal deadline fence retries
+//	order    = camera schedule nominal deadline start fence retries priority
 //	capture  = occurrence outcome times cause detail reading
+//	task     = camera schedule from revision enabled place
 //
 // Integers are big-endian when fixed and LEB128 (encoding/binary's varints)
 // otherwise. A record begins with its length as a varint and its layout's
@@ -22,7 +23,7 @@ import (
 
 // Version is the protocol's version, sent in Hello and Welcome. docs/wire.md
 // holds its history.
-const Version = 1
+const Version = 2
 
 // SigningContext precedes an instruction's bytes under its signature.
 const SigningContext = "shutterfleet instruction v1\n"
@@ -32,8 +33,9 @@ const SigningContext = "shutterfleet instruction v1\n"
 const ServerName = "scheduler.shutterfleet"
 
 const (
-	orderLayout   = 1
-	captureLayout = 1
+	orderLayout   = 2
+	captureLayout = 2
+	taskLayout    = 1
 
 	// maxRecordBytes bounds one record: a capture is about 170 bytes with a
 	// frame and at most 2 strings of fleet.MaxDetail without one.
@@ -49,8 +51,9 @@ func AppendOrder(b []byte, o fleet.Order) []byte {
 		b = append(b, orderLayout)
 		b = appendOccurrence(b, o.Occurrence)
 		b = binary.AppendVarint(b, int64(o.Deadline-o.Nominal))
+		b = binary.AppendVarint(b, int64(o.Start()-o.Nominal))
 		b = binary.AppendUvarint(b, o.Fence)
-		return append(b, o.Retries)
+		return append(b, o.Retries, byte(o.Priority))
 	})
 }
 
@@ -60,9 +63,50 @@ func ParseOrders(b []byte) ([]fleet.Order, error) {
 		r.layout(orderLayout)
 		o.Occurrence = r.occurrence()
 		o.Deadline = o.Nominal + fleet.Instant(r.varint())
+		if later := fleet.Instant(r.varint()); later > 0 {
+			o.NotBefore = o.Nominal + later
+		}
 		o.Fence = r.uvarint()
 		o.Retries = r.byte()
+		if o.Priority = fleet.Priority(r.byte()); o.Priority < fleet.PriorityLow || o.Priority > fleet.PriorityUrgent {
+			r.fail("priority %d", o.Priority)
+		}
 		return o
+	})
+}
+
+// Task is one (camera, schedule) pair of a Standing message. Place is an index
+// into its places.
+type Task struct {
+	Camera   fleet.CameraID
+	Schedule fleet.ScheduleID
+	Revision uint64
+	From     fleet.Instant // no occurrence before it is the agent's
+	Enabled  fleet.Instant // the camera's approval
+	Place    uint32
+}
+
+// AppendTask appends t's record to b.
+func AppendTask(b []byte, t Task) []byte {
+	return appendRecord(b, func(b []byte) []byte {
+		b = append(b, taskLayout)
+		b = appendOccurrence(b, fleet.Occurrence{Camera: t.Camera, Schedule: t.Schedule, Nominal: t.From})
+		b = binary.AppendUvarint(b, t.Revision)
+		b = binary.AppendVarint(b, int64(t.Enabled))
+		return binary.AppendUvarint(b, uint64(t.Place))
+	})
+}
+
+// ParseTasks reads all task records in b.
+func ParseTasks(b []byte) ([]Task, error) {
+	return records(b, func(r *reader) (t Task) {
+		r.layout(taskLayout)
+		o := r.occurrence()
+		t.Camera, t.Schedule, t.From = o.Camera, o.Schedule, o.Nominal
+		t.Revision = r.uvarint()
+		t.Enabled = fleet.Instant(r.varint())
+		t.Place = uint32(r.upTo(math.MaxUint32))
+		return t
 	})
 }
 
@@ -70,7 +114,7 @@ func ParseOrders(b []byte) ([]fleet.Order, error) {
 // one travels apart, the other is the stream's.
 func AppendCapture(b []byte, c fleet.Capture) []byte {
 	return appendRecord(b, func(b []byte) []byte {
-		b = append(b, captureLayout, byte(c.Outcome), c.Attempts)
+		b = append(b, captureLayout, byte(c.Outcome), c.Attempts, c.Retakes)
 		b = appendOccurrence(b, c.Occurrence)
 		b = binary.AppendVarint(b, int64(c.At-c.Nominal))
 		b = binary.AppendVarint(b, c.Bound.Microseconds())
@@ -103,6 +147,7 @@ func ParseCaptures(b []byte) ([]fleet.Capture, error) {
 		r.layout(captureLayout)
 		c.Outcome = fleet.Outcome(r.byte())
 		c.Attempts = r.byte()
+		c.Retakes = r.byte()
 		c.Occurrence = r.occurrence()
 		c.At = c.Nominal + fleet.Instant(r.varint())
 		c.Bound = r.micros()

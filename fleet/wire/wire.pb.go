@@ -494,17 +494,21 @@ func (*FromCentre_InventoryStored) isFromCentre_Body() {}
 
 // Hello opens the stream.
 type Hello struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	WireVersion    uint32                 `protobuf:"varint,1,opt,name=wire_version,json=wireVersion,proto3" json:"wire_version,omitempty"`
-	Version        string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"` // the agent's build
-	Hostname       string                 `protobuf:"bytes,3,opt,name=hostname,proto3" json:"hostname,omitempty"`
-	Codecs         []string               `protobuf:"bytes,4,rep,name=codecs,proto3" json:"codecs,omitempty"`                                        // what it can decode
-	CamerasVersion uint64                 `protobuf:"varint,5,opt,name=cameras_version,json=camerasVersion,proto3" json:"cameras_version,omitempty"` // of the camera list it holds; 0 when none
-	Nonce          uint64                 `protobuf:"varint,6,opt,name=nonce,proto3" json:"nonce,omitempty"`                                         // highest instruction it has taken durably
-	OrdersHeld     uint64                 `protobuf:"varint,7,opt,name=orders_held,json=ordersHeld,proto3" json:"orders_held,omitempty"`
-	OutboxPending  uint64                 `protobuf:"varint,8,opt,name=outbox_pending,json=outboxPending,proto3" json:"outbox_pending,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	WireVersion     uint32                 `protobuf:"varint,1,opt,name=wire_version,json=wireVersion,proto3" json:"wire_version,omitempty"`
+	Version         string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"` // the agent's build
+	Hostname        string                 `protobuf:"bytes,3,opt,name=hostname,proto3" json:"hostname,omitempty"`
+	Codecs          []string               `protobuf:"bytes,4,rep,name=codecs,proto3" json:"codecs,omitempty"`                                        // what it can decode
+	CamerasVersion  uint64                 `protobuf:"varint,5,opt,name=cameras_version,json=camerasVersion,proto3" json:"cameras_version,omitempty"` // of the camera list it holds; 0 when none
+	Nonce           uint64                 `protobuf:"varint,6,opt,name=nonce,proto3" json:"nonce,omitempty"`                                         // highest instruction it has taken durably
+	OrdersHeld      uint64                 `protobuf:"varint,7,opt,name=orders_held,json=ordersHeld,proto3" json:"orders_held,omitempty"`
+	OutboxPending   uint64                 `protobuf:"varint,8,opt,name=outbox_pending,json=outboxPending,proto3" json:"outbox_pending,omitempty"`
+	StandingVersion uint64                 `protobuf:"varint,9,opt,name=standing_version,json=standingVersion,proto3" json:"standing_version,omitempty"` // of the standing orders it holds; 0 when none
+	Cores           uint32                 `protobuf:"varint,10,opt,name=cores,proto3" json:"cores,omitempty"`
+	Analyzers       []string               `protobuf:"bytes,11,rep,name=analyzers,proto3" json:"analyzers,omitempty"`
+	Tags            []string               `protobuf:"bytes,12,rep,name=tags,proto3" json:"tags,omitempty"` // the operator's, as `--tag`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -591,6 +595,34 @@ func (x *Hello) GetOutboxPending() uint64 {
 		return x.OutboxPending
 	}
 	return 0
+}
+
+func (x *Hello) GetStandingVersion() uint64 {
+	if x != nil {
+		return x.StandingVersion
+	}
+	return 0
+}
+
+func (x *Hello) GetCores() uint32 {
+	if x != nil {
+		return x.Cores
+	}
+	return 0
+}
+
+func (x *Hello) GetAnalyzers() []string {
+	if x != nil {
+		return x.Analyzers
+	}
+	return nil
+}
+
+func (x *Hello) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
 }
 
 type Welcome struct {
@@ -721,6 +753,7 @@ type Instruction struct {
 	//	*Instruction_Recall
 	//	*Instruction_Cameras
 	//	*Instruction_Command
+	//	*Instruction_Standing
 	Body          isInstruction_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -827,6 +860,15 @@ func (x *Instruction) GetCommand() *Command {
 	return nil
 }
 
+func (x *Instruction) GetStanding() *Standing {
+	if x != nil {
+		if x, ok := x.Body.(*Instruction_Standing); ok {
+			return x.Standing
+		}
+	}
+	return nil
+}
+
 type isInstruction_Body interface {
 	isInstruction_Body()
 }
@@ -847,6 +889,10 @@ type Instruction_Command struct {
 	Command *Command `protobuf:"bytes,8,opt,name=command,proto3,oneof"`
 }
 
+type Instruction_Standing struct {
+	Standing *Standing `protobuf:"bytes,9,opt,name=standing,proto3,oneof"`
+}
+
 func (*Instruction_Orders) isInstruction_Body() {}
 
 func (*Instruction_Recall) isInstruction_Body() {}
@@ -854,6 +900,8 @@ func (*Instruction_Recall) isInstruction_Body() {}
 func (*Instruction_Cameras) isInstruction_Body() {}
 
 func (*Instruction_Command) isInstruction_Body() {}
+
+func (*Instruction_Standing) isInstruction_Body() {}
 
 // Orders are occurrences to capture. The agent answers OrdersStored once they
 // are durable.
@@ -1068,6 +1116,224 @@ func (x *Cameras) GetSiteCredentials() []*Credential {
 	return nil
 }
 
+// Standing is what an agent captures by itself when no orders come: its tasks,
+// with the schedules that say when. It replaces all that it held. An occurrence
+// that is due and whose order has not come is taken as if it had. Answered by
+// OrdersStored.
+type Standing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	UntilMs       int64                  `protobuf:"varint,2,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // good for nominal times before it
+	Schedules     []*StandingSchedule    `protobuf:"bytes,3,rep,name=schedules,proto3" json:"schedules,omitempty"`
+	Places        []string               `protobuf:"bytes,4,rep,name=places,proto3" json:"places,omitempty"` // JSON of calendar.Place
+	Tasks         []byte                 `protobuf:"bytes,5,opt,name=tasks,proto3" json:"tasks,omitempty"`   // records of AppendTask
+	Pauses        []*StandingPause       `protobuf:"bytes,6,rep,name=pauses,proto3" json:"pauses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Standing) Reset() {
+	*x = Standing{}
+	mi := &file_wire_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Standing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Standing) ProtoMessage() {}
+
+func (x *Standing) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Standing.ProtoReflect.Descriptor instead.
+func (*Standing) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Standing) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Standing) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *Standing) GetSchedules() []*StandingSchedule {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+func (x *Standing) GetPlaces() []string {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+func (x *Standing) GetTasks() []byte {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *Standing) GetPauses() []*StandingPause {
+	if x != nil {
+		return x.Pauses
+	}
+	return nil
+}
+
+type StandingSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Spec          []byte                 `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"` // JSON of calendar.Spec
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StandingSchedule) Reset() {
+	*x = StandingSchedule{}
+	mi := &file_wire_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandingSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandingSchedule) ProtoMessage() {}
+
+func (x *StandingSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandingSchedule.ProtoReflect.Descriptor instead.
+func (*StandingSchedule) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StandingSchedule) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *StandingSchedule) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *StandingSchedule) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+// StandingPause takes occurrences with nominal times in [from, until) out: the
+// agent does not capture them, and does not report them either.
+type StandingPause struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Camera        uint64                 `protobuf:"fixed64,1,opt,name=camera,proto3" json:"camera,omitempty"`     // 0 = all of the agent's
+	Schedule      uint64                 `protobuf:"fixed64,2,opt,name=schedule,proto3" json:"schedule,omitempty"` // 0 = all
+	FromMs        int64                  `protobuf:"varint,3,opt,name=from_ms,json=fromMs,proto3" json:"from_ms,omitempty"`
+	UntilMs       int64                  `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // 0 = until it is told otherwise
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StandingPause) Reset() {
+	*x = StandingPause{}
+	mi := &file_wire_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandingPause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandingPause) ProtoMessage() {}
+
+func (x *StandingPause) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandingPause.ProtoReflect.Descriptor instead.
+func (*StandingPause) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *StandingPause) GetCamera() uint64 {
+	if x != nil {
+		return x.Camera
+	}
+	return 0
+}
+
+func (x *StandingPause) GetSchedule() uint64 {
+	if x != nil {
+		return x.Schedule
+	}
+	return 0
+}
+
+func (x *StandingPause) GetFromMs() int64 {
+	if x != nil {
+		return x.FromMs
+	}
+	return 0
+}
+
+func (x *StandingPause) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
 type CameraConfig struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1081,7 +1347,7 @@ type CameraConfig struct {
 
 func (x *CameraConfig) Reset() {
 	*x = CameraConfig{}
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1359,7 @@ func (x *CameraConfig) String() string {
 func (*CameraConfig) ProtoMessage() {}
 
 func (x *CameraConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1372,7 @@ func (x *CameraConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CameraConfig.ProtoReflect.Descriptor instead.
 func (*CameraConfig) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{12}
+	return file_wire_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CameraConfig) GetId() uint64 {
@@ -1154,7 +1420,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1432,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1445,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{13}
+	return file_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Endpoint) GetProtocol() string {
@@ -1207,7 +1473,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1485,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1498,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{14}
+	return file_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Credential) GetUser() string {
@@ -1269,7 +1535,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1547,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1560,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Command) GetId() string {
@@ -1337,7 +1603,7 @@ type CommandResult struct {
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1615,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1628,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommandResult) GetId() string {
@@ -1405,7 +1671,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1683,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1696,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Report) GetBatch() uint64 {
@@ -1463,7 +1729,7 @@ type ReportStored struct {
 
 func (x *ReportStored) Reset() {
 	*x = ReportStored{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1741,7 @@ func (x *ReportStored) String() string {
 func (*ReportStored) ProtoMessage() {}
 
 func (x *ReportStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1754,7 @@ func (x *ReportStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStored.ProtoReflect.Descriptor instead.
 func (*ReportStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReportStored) GetBatch() uint64 {
@@ -1512,7 +1778,7 @@ type Thumbnail struct {
 
 func (x *Thumbnail) Reset() {
 	*x = Thumbnail{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1790,7 @@ func (x *Thumbnail) String() string {
 func (*Thumbnail) ProtoMessage() {}
 
 func (x *Thumbnail) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1803,7 @@ func (x *Thumbnail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thumbnail.ProtoReflect.Descriptor instead.
 func (*Thumbnail) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Thumbnail) GetCamera() uint64 {
@@ -1591,7 +1857,7 @@ type ThumbnailStored struct {
 
 func (x *ThumbnailStored) Reset() {
 	*x = ThumbnailStored{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1869,7 @@ func (x *ThumbnailStored) String() string {
 func (*ThumbnailStored) ProtoMessage() {}
 
 func (x *ThumbnailStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1882,7 @@ func (x *ThumbnailStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThumbnailStored.ProtoReflect.Descriptor instead.
 func (*ThumbnailStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ThumbnailStored) GetBatch() uint64 {
@@ -1638,7 +1904,7 @@ type Inventory struct {
 
 func (x *Inventory) Reset() {
 	*x = Inventory{}
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1916,7 @@ func (x *Inventory) String() string {
 func (*Inventory) ProtoMessage() {}
 
 func (x *Inventory) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1929,7 @@ func (x *Inventory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inventory.ProtoReflect.Descriptor instead.
 func (*Inventory) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{21}
+	return file_wire_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Inventory) GetBatch() uint64 {
@@ -1689,7 +1955,7 @@ type InventoryStored struct {
 
 func (x *InventoryStored) Reset() {
 	*x = InventoryStored{}
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1967,7 @@ func (x *InventoryStored) String() string {
 func (*InventoryStored) ProtoMessage() {}
 
 func (x *InventoryStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1980,7 @@ func (x *InventoryStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryStored.ProtoReflect.Descriptor instead.
 func (*InventoryStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{22}
+	return file_wire_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *InventoryStored) GetBatch() uint64 {
@@ -1735,7 +2001,7 @@ type ClockProbe struct {
 
 func (x *ClockProbe) Reset() {
 	*x = ClockProbe{}
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +2013,7 @@ func (x *ClockProbe) String() string {
 func (*ClockProbe) ProtoMessage() {}
 
 func (x *ClockProbe) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +2026,7 @@ func (x *ClockProbe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockProbe.ProtoReflect.Descriptor instead.
 func (*ClockProbe) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{23}
+	return file_wire_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ClockProbe) GetT1() int64 {
@@ -1781,7 +2047,7 @@ type ClockAnswer struct {
 
 func (x *ClockAnswer) Reset() {
 	*x = ClockAnswer{}
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +2059,7 @@ func (x *ClockAnswer) String() string {
 func (*ClockAnswer) ProtoMessage() {}
 
 func (x *ClockAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +2072,7 @@ func (x *ClockAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockAnswer.ProtoReflect.Descriptor instead.
 func (*ClockAnswer) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{24}
+	return file_wire_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ClockAnswer) GetT1() int64 {
@@ -1832,18 +2098,24 @@ func (x *ClockAnswer) GetT3() int64 {
 
 // Load is what the agent's box bears.
 type Load struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	OrdersHeld    uint64                 `protobuf:"varint,1,opt,name=orders_held,json=ordersHeld,proto3" json:"orders_held,omitempty"`
-	OutboxPending uint64                 `protobuf:"varint,2,opt,name=outbox_pending,json=outboxPending,proto3" json:"outbox_pending,omitempty"`
-	Capturing     uint32                 `protobuf:"varint,3,opt,name=capturing,proto3" json:"capturing,omitempty"`
-	RssBytes      uint64                 `protobuf:"varint,4,opt,name=rss_bytes,json=rssBytes,proto3" json:"rss_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	OrdersHeld     uint64                 `protobuf:"varint,1,opt,name=orders_held,json=ordersHeld,proto3" json:"orders_held,omitempty"`
+	OutboxPending  uint64                 `protobuf:"varint,2,opt,name=outbox_pending,json=outboxPending,proto3" json:"outbox_pending,omitempty"`
+	Capturing      uint32                 `protobuf:"varint,3,opt,name=capturing,proto3" json:"capturing,omitempty"`
+	RssBytes       uint64                 `protobuf:"varint,4,opt,name=rss_bytes,json=rssBytes,proto3" json:"rss_bytes,omitempty"`
+	Cpu            float64                `protobuf:"fixed64,5,opt,name=cpu,proto3" json:"cpu,omitempty"`                                            // share of all its processors, 0..1
+	Pressure       float64                `protobuf:"fixed64,6,opt,name=pressure,proto3" json:"pressure,omitempty"`                                  // PSI, some avg10 of the processor, 0..1
+	AvailableBytes uint64                 `protobuf:"varint,7,opt,name=available_bytes,json=availableBytes,proto3" json:"available_bytes,omitempty"` // memory left; 0 = not known
+	Queue          uint32                 `protobuf:"varint,8,opt,name=queue,proto3" json:"queue,omitempty"`                                         // due, and waiting for their turn
+	Decoding       uint32                 `protobuf:"varint,9,opt,name=decoding,proto3" json:"decoding,omitempty"`                                   // frames waiting to be decoded
+	Capacity       float64                `protobuf:"fixed64,10,opt,name=capacity,proto3" json:"capacity,omitempty"`                                 // captures per second, as measured; 0 = not known yet
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +2127,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +2140,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{25}
+	return file_wire_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Load) GetOrdersHeld() uint64 {
@@ -1895,6 +2167,48 @@ func (x *Load) GetCapturing() uint32 {
 func (x *Load) GetRssBytes() uint64 {
 	if x != nil {
 		return x.RssBytes
+	}
+	return 0
+}
+
+func (x *Load) GetCpu() float64 {
+	if x != nil {
+		return x.Cpu
+	}
+	return 0
+}
+
+func (x *Load) GetPressure() float64 {
+	if x != nil {
+		return x.Pressure
+	}
+	return 0
+}
+
+func (x *Load) GetAvailableBytes() uint64 {
+	if x != nil {
+		return x.AvailableBytes
+	}
+	return 0
+}
+
+func (x *Load) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+func (x *Load) GetDecoding() uint32 {
+	if x != nil {
+		return x.Decoding
+	}
+	return 0
+}
+
+func (x *Load) GetCapacity() float64 {
+	if x != nil {
+		return x.Capacity
 	}
 	return 0
 }
@@ -1935,7 +2249,7 @@ const file_wire_proto_rawDesc = "" +
 	"\fclock_answer\x18\x04 \x01(\v2!.shutterfleet.wire.v1.ClockAnswerH\x00R\vclockAnswer\x12R\n" +
 	"\x10thumbnail_stored\x18\x05 \x01(\v2%.shutterfleet.wire.v1.ThumbnailStoredH\x00R\x0fthumbnailStored\x12R\n" +
 	"\x10inventory_stored\x18\x06 \x01(\v2%.shutterfleet.wire.v1.InventoryStoredH\x00R\x0finventoryStoredB\x06\n" +
-	"\x04body\"\xff\x01\n" +
+	"\x04body\"\xf2\x02\n" +
 	"\x05Hello\x12!\n" +
 	"\fwire_version\x18\x01 \x01(\rR\vwireVersion\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -1945,14 +2259,19 @@ const file_wire_proto_rawDesc = "" +
 	"\x05nonce\x18\x06 \x01(\x04R\x05nonce\x12\x1f\n" +
 	"\vorders_held\x18\a \x01(\x04R\n" +
 	"ordersHeld\x12%\n" +
-	"\x0eoutbox_pending\x18\b \x01(\x04R\routboxPending\"n\n" +
+	"\x0eoutbox_pending\x18\b \x01(\x04R\routboxPending\x12)\n" +
+	"\x10standing_version\x18\t \x01(\x04R\x0fstandingVersion\x12\x14\n" +
+	"\x05cores\x18\n" +
+	" \x01(\rR\x05cores\x12\x1c\n" +
+	"\tanalyzers\x18\v \x03(\tR\tanalyzers\x12\x12\n" +
+	"\x04tags\x18\f \x03(\tR\x04tags\"n\n" +
 	"\aWelcome\x12!\n" +
 	"\fwire_version\x18\x01 \x01(\rR\vwireVersion\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12,\n" +
 	"\x12thumbnail_every_ms\x18\x03 \x01(\x03R\x10thumbnailEveryMs\"H\n" +
 	"\x06Signed\x12 \n" +
 	"\vinstruction\x18\x01 \x01(\fR\vinstruction\x12\x1c\n" +
-	"\tsignature\x18\x02 \x01(\fR\tsignature\"\xdc\x02\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\"\x9a\x03\n" +
 	"\vInstruction\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\x12\x1d\n" +
@@ -1962,7 +2281,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x06orders\x18\x05 \x01(\v2\x1c.shutterfleet.wire.v1.OrdersH\x00R\x06orders\x126\n" +
 	"\x06recall\x18\x06 \x01(\v2\x1c.shutterfleet.wire.v1.RecallH\x00R\x06recall\x129\n" +
 	"\acameras\x18\a \x01(\v2\x1d.shutterfleet.wire.v1.CamerasH\x00R\acameras\x129\n" +
-	"\acommand\x18\b \x01(\v2\x1d.shutterfleet.wire.v1.CommandH\x00R\acommandB\x06\n" +
+	"\acommand\x18\b \x01(\v2\x1d.shutterfleet.wire.v1.CommandH\x00R\acommand\x12<\n" +
+	"\bstanding\x18\t \x01(\v2\x1e.shutterfleet.wire.v1.StandingH\x00R\bstandingB\x06\n" +
 	"\x04body\" \n" +
 	"\x06Orders\x12\x16\n" +
 	"\x06packed\x18\x01 \x01(\fR\x06packed\"$\n" +
@@ -1975,7 +2295,23 @@ const file_wire_proto_rawDesc = "" +
 	"\x04full\x18\x02 \x01(\bR\x04full\x124\n" +
 	"\x03put\x18\x03 \x03(\v2\".shutterfleet.wire.v1.CameraConfigR\x03put\x12\x16\n" +
 	"\x06remove\x18\x04 \x03(\x06R\x06remove\x12K\n" +
-	"\x10site_credentials\x18\x05 \x03(\v2 .shutterfleet.wire.v1.CredentialR\x0fsiteCredentials\"\xd0\x01\n" +
+	"\x10site_credentials\x18\x05 \x03(\v2 .shutterfleet.wire.v1.CredentialR\x0fsiteCredentials\"\xf0\x01\n" +
+	"\bStanding\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x19\n" +
+	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\x12D\n" +
+	"\tschedules\x18\x03 \x03(\v2&.shutterfleet.wire.v1.StandingScheduleR\tschedules\x12\x16\n" +
+	"\x06places\x18\x04 \x03(\tR\x06places\x12\x14\n" +
+	"\x05tasks\x18\x05 \x01(\fR\x05tasks\x12;\n" +
+	"\x06pauses\x18\x06 \x03(\v2#.shutterfleet.wire.v1.StandingPauseR\x06pauses\"R\n" +
+	"\x10StandingSchedule\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +
+	"\x04spec\x18\x03 \x01(\fR\x04spec\"w\n" +
+	"\rStandingPause\x12\x16\n" +
+	"\x06camera\x18\x01 \x01(\x06R\x06camera\x12\x1a\n" +
+	"\bschedule\x18\x02 \x01(\x06R\bschedule\x12\x17\n" +
+	"\afrom_ms\x18\x03 \x01(\x03R\x06fromMs\x12\x19\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"\xd0\x01\n" +
 	"\fCameraConfig\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x16\n" +
@@ -2028,13 +2364,20 @@ const file_wire_proto_rawDesc = "" +
 	"\vClockAnswer\x12\x0e\n" +
 	"\x02t1\x18\x01 \x01(\x03R\x02t1\x12\x0e\n" +
 	"\x02t2\x18\x02 \x01(\x03R\x02t2\x12\x0e\n" +
-	"\x02t3\x18\x03 \x01(\x03R\x02t3\"\x89\x01\n" +
+	"\x02t3\x18\x03 \x01(\x03R\x02t3\"\xae\x02\n" +
 	"\x04Load\x12\x1f\n" +
 	"\vorders_held\x18\x01 \x01(\x04R\n" +
 	"ordersHeld\x12%\n" +
 	"\x0eoutbox_pending\x18\x02 \x01(\x04R\routboxPending\x12\x1c\n" +
 	"\tcapturing\x18\x03 \x01(\rR\tcapturing\x12\x1b\n" +
-	"\trss_bytes\x18\x04 \x01(\x04R\brssBytes2\xa9\x01\n" +
+	"\trss_bytes\x18\x04 \x01(\x04R\brssBytes\x12\x10\n" +
+	"\x03cpu\x18\x05 \x01(\x01R\x03cpu\x12\x1a\n" +
+	"\bpressure\x18\x06 \x01(\x01R\bpressure\x12'\n" +
+	"\x0favailable_bytes\x18\a \x01(\x04R\x0eavailableBytes\x12\x14\n" +
+	"\x05queue\x18\b \x01(\rR\x05queue\x12\x1a\n" +
+	"\bdecoding\x18\t \x01(\rR\bdecoding\x12\x1a\n" +
+	"\bcapacity\x18\n" +
+	" \x01(\x01R\bcapacity2\xa9\x01\n" +
 	"\x06Agents\x12P\n" +
 	"\x05Enrol\x12\".shutterfleet.wire.v1.EnrolRequest\x1a#.shutterfleet.wire.v1.EnrolResponse\x12M\n" +
 	"\x04Link\x12\x1f.shutterfleet.wire.v1.FromAgent\x1a .shutterfleet.wire.v1.FromCentre(\x010\x01B1Z/github.com/shutterfleet/shutterfleet/fleet/wireb\x06proto3"
@@ -2051,67 +2394,73 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_wire_proto_goTypes = []any{
-	(*EnrolRequest)(nil),    // 0: shutterfleet.wire.v1.EnrolRequest
-	(*EnrolResponse)(nil),   // 1: shutterfleet.wire.v1.EnrolResponse
-	(*FromAgent)(nil),       // 2: shutterfleet.wire.v1.FromAgent
-	(*FromCentre)(nil),      // 3: shutterfleet.wire.v1.FromCentre
-	(*Hello)(nil),           // 4: shutterfleet.wire.v1.Hello
-	(*Welcome)(nil),         // 5: shutterfleet.wire.v1.Welcome
-	(*Signed)(nil),          // 6: shutterfleet.wire.v1.Signed
-	(*Instruction)(nil),     // 7: shutterfleet.wire.v1.Instruction
-	(*Orders)(nil),          // 8: shutterfleet.wire.v1.Orders
-	(*OrdersStored)(nil),    // 9: shutterfleet.wire.v1.OrdersStored
-	(*Recall)(nil),          // 10: shutterfleet.wire.v1.Recall
-	(*Cameras)(nil),         // 11: shutterfleet.wire.v1.Cameras
-	(*CameraConfig)(nil),    // 12: shutterfleet.wire.v1.CameraConfig
-	(*Endpoint)(nil),        // 13: shutterfleet.wire.v1.Endpoint
-	(*Credential)(nil),      // 14: shutterfleet.wire.v1.Credential
-	(*Command)(nil),         // 15: shutterfleet.wire.v1.Command
-	(*CommandResult)(nil),   // 16: shutterfleet.wire.v1.CommandResult
-	(*Report)(nil),          // 17: shutterfleet.wire.v1.Report
-	(*ReportStored)(nil),    // 18: shutterfleet.wire.v1.ReportStored
-	(*Thumbnail)(nil),       // 19: shutterfleet.wire.v1.Thumbnail
-	(*ThumbnailStored)(nil), // 20: shutterfleet.wire.v1.ThumbnailStored
-	(*Inventory)(nil),       // 21: shutterfleet.wire.v1.Inventory
-	(*InventoryStored)(nil), // 22: shutterfleet.wire.v1.InventoryStored
-	(*ClockProbe)(nil),      // 23: shutterfleet.wire.v1.ClockProbe
-	(*ClockAnswer)(nil),     // 24: shutterfleet.wire.v1.ClockAnswer
-	(*Load)(nil),            // 25: shutterfleet.wire.v1.Load
+	(*EnrolRequest)(nil),     // 0: shutterfleet.wire.v1.EnrolRequest
+	(*EnrolResponse)(nil),    // 1: shutterfleet.wire.v1.EnrolResponse
+	(*FromAgent)(nil),        // 2: shutterfleet.wire.v1.FromAgent
+	(*FromCentre)(nil),       // 3: shutterfleet.wire.v1.FromCentre
+	(*Hello)(nil),            // 4: shutterfleet.wire.v1.Hello
+	(*Welcome)(nil),          // 5: shutterfleet.wire.v1.Welcome
+	(*Signed)(nil),           // 6: shutterfleet.wire.v1.Signed
+	(*Instruction)(nil),      // 7: shutterfleet.wire.v1.Instruction
+	(*Orders)(nil),           // 8: shutterfleet.wire.v1.Orders
+	(*OrdersStored)(nil),     // 9: shutterfleet.wire.v1.OrdersStored
+	(*Recall)(nil),           // 10: shutterfleet.wire.v1.Recall
+	(*Cameras)(nil),          // 11: shutterfleet.wire.v1.Cameras
+	(*Standing)(nil),         // 12: shutterfleet.wire.v1.Standing
+	(*StandingSchedule)(nil), // 13: shutterfleet.wire.v1.StandingSchedule
+	(*StandingPause)(nil),    // 14: shutterfleet.wire.v1.StandingPause
+	(*CameraConfig)(nil),     // 15: shutterfleet.wire.v1.CameraConfig
+	(*Endpoint)(nil),         // 16: shutterfleet.wire.v1.Endpoint
+	(*Credential)(nil),       // 17: shutterfleet.wire.v1.Credential
+	(*Command)(nil),          // 18: shutterfleet.wire.v1.Command
+	(*CommandResult)(nil),    // 19: shutterfleet.wire.v1.CommandResult
+	(*Report)(nil),           // 20: shutterfleet.wire.v1.Report
+	(*ReportStored)(nil),     // 21: shutterfleet.wire.v1.ReportStored
+	(*Thumbnail)(nil),        // 22: shutterfleet.wire.v1.Thumbnail
+	(*ThumbnailStored)(nil),  // 23: shutterfleet.wire.v1.ThumbnailStored
+	(*Inventory)(nil),        // 24: shutterfleet.wire.v1.Inventory
+	(*InventoryStored)(nil),  // 25: shutterfleet.wire.v1.InventoryStored
+	(*ClockProbe)(nil),       // 26: shutterfleet.wire.v1.ClockProbe
+	(*ClockAnswer)(nil),      // 27: shutterfleet.wire.v1.ClockAnswer
+	(*Load)(nil),             // 28: shutterfleet.wire.v1.Load
 }
 var file_wire_proto_depIdxs = []int32{
 	4,  // 0: shutterfleet.wire.v1.FromAgent.hello:type_name -> shutterfleet.wire.v1.Hello
 	9,  // 1: shutterfleet.wire.v1.FromAgent.orders_stored:type_name -> shutterfleet.wire.v1.OrdersStored
-	17, // 2: shutterfleet.wire.v1.FromAgent.report:type_name -> shutterfleet.wire.v1.Report
-	19, // 3: shutterfleet.wire.v1.FromAgent.thumbnail:type_name -> shutterfleet.wire.v1.Thumbnail
-	21, // 4: shutterfleet.wire.v1.FromAgent.inventory:type_name -> shutterfleet.wire.v1.Inventory
-	23, // 5: shutterfleet.wire.v1.FromAgent.clock_probe:type_name -> shutterfleet.wire.v1.ClockProbe
-	25, // 6: shutterfleet.wire.v1.FromAgent.load:type_name -> shutterfleet.wire.v1.Load
-	16, // 7: shutterfleet.wire.v1.FromAgent.command_result:type_name -> shutterfleet.wire.v1.CommandResult
+	20, // 2: shutterfleet.wire.v1.FromAgent.report:type_name -> shutterfleet.wire.v1.Report
+	22, // 3: shutterfleet.wire.v1.FromAgent.thumbnail:type_name -> shutterfleet.wire.v1.Thumbnail
+	24, // 4: shutterfleet.wire.v1.FromAgent.inventory:type_name -> shutterfleet.wire.v1.Inventory
+	26, // 5: shutterfleet.wire.v1.FromAgent.clock_probe:type_name -> shutterfleet.wire.v1.ClockProbe
+	28, // 6: shutterfleet.wire.v1.FromAgent.load:type_name -> shutterfleet.wire.v1.Load
+	19, // 7: shutterfleet.wire.v1.FromAgent.command_result:type_name -> shutterfleet.wire.v1.CommandResult
 	5,  // 8: shutterfleet.wire.v1.FromCentre.welcome:type_name -> shutterfleet.wire.v1.Welcome
 	6,  // 9: shutterfleet.wire.v1.FromCentre.signed:type_name -> shutterfleet.wire.v1.Signed
-	18, // 10: shutterfleet.wire.v1.FromCentre.report_stored:type_name -> shutterfleet.wire.v1.ReportStored
-	24, // 11: shutterfleet.wire.v1.FromCentre.clock_answer:type_name -> shutterfleet.wire.v1.ClockAnswer
-	20, // 12: shutterfleet.wire.v1.FromCentre.thumbnail_stored:type_name -> shutterfleet.wire.v1.ThumbnailStored
-	22, // 13: shutterfleet.wire.v1.FromCentre.inventory_stored:type_name -> shutterfleet.wire.v1.InventoryStored
+	21, // 10: shutterfleet.wire.v1.FromCentre.report_stored:type_name -> shutterfleet.wire.v1.ReportStored
+	27, // 11: shutterfleet.wire.v1.FromCentre.clock_answer:type_name -> shutterfleet.wire.v1.ClockAnswer
+	23, // 12: shutterfleet.wire.v1.FromCentre.thumbnail_stored:type_name -> shutterfleet.wire.v1.ThumbnailStored
+	25, // 13: shutterfleet.wire.v1.FromCentre.inventory_stored:type_name -> shutterfleet.wire.v1.InventoryStored
 	8,  // 14: shutterfleet.wire.v1.Instruction.orders:type_name -> shutterfleet.wire.v1.Orders
 	10, // 15: shutterfleet.wire.v1.Instruction.recall:type_name -> shutterfleet.wire.v1.Recall
 	11, // 16: shutterfleet.wire.v1.Instruction.cameras:type_name -> shutterfleet.wire.v1.Cameras
-	15, // 17: shutterfleet.wire.v1.Instruction.command:type_name -> shutterfleet.wire.v1.Command
-	12, // 18: shutterfleet.wire.v1.Cameras.put:type_name -> shutterfleet.wire.v1.CameraConfig
-	14, // 19: shutterfleet.wire.v1.Cameras.site_credentials:type_name -> shutterfleet.wire.v1.Credential
-	13, // 20: shutterfleet.wire.v1.CameraConfig.endpoints:type_name -> shutterfleet.wire.v1.Endpoint
-	14, // 21: shutterfleet.wire.v1.CameraConfig.credentials:type_name -> shutterfleet.wire.v1.Credential
-	0,  // 22: shutterfleet.wire.v1.Agents.Enrol:input_type -> shutterfleet.wire.v1.EnrolRequest
-	2,  // 23: shutterfleet.wire.v1.Agents.Link:input_type -> shutterfleet.wire.v1.FromAgent
-	1,  // 24: shutterfleet.wire.v1.Agents.Enrol:output_type -> shutterfleet.wire.v1.EnrolResponse
-	3,  // 25: shutterfleet.wire.v1.Agents.Link:output_type -> shutterfleet.wire.v1.FromCentre
-	24, // [24:26] is the sub-list for method output_type
-	22, // [22:24] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	18, // 17: shutterfleet.wire.v1.Instruction.command:type_name -> shutterfleet.wire.v1.Command
+	12, // 18: shutterfleet.wire.v1.Instruction.standing:type_name -> shutterfleet.wire.v1.Standing
+	15, // 19: shutterfleet.wire.v1.Cameras.put:type_name -> shutterfleet.wire.v1.CameraConfig
+	17, // 20: shutterfleet.wire.v1.Cameras.site_credentials:type_name -> shutterfleet.wire.v1.Credential
+	13, // 21: shutterfleet.wire.v1.Standing.schedules:type_name -> shutterfleet.wire.v1.StandingSchedule
+	14, // 22: shutterfleet.wire.v1.Standing.pauses:type_name -> shutterfleet.wire.v1.StandingPause
+	16, // 23: shutterfleet.wire.v1.CameraConfig.endpoints:type_name -> shutterfleet.wire.v1.Endpoint
+	17, // 24: shutterfleet.wire.v1.CameraConfig.credentials:type_name -> shutterfleet.wire.v1.Credential
+	0,  // 25: shutterfleet.wire.v1.Agents.Enrol:input_type -> shutterfleet.wire.v1.EnrolRequest
+	2,  // 26: shutterfleet.wire.v1.Agents.Link:input_type -> shutterfleet.wire.v1.FromAgent
+	1,  // 27: shutterfleet.wire.v1.Agents.Enrol:output_type -> shutterfleet.wire.v1.EnrolResponse
+	3,  // 28: shutterfleet.wire.v1.Agents.Link:output_type -> shutterfleet.wire.v1.FromCentre
+	27, // [27:29] is the sub-list for method output_type
+	25, // [25:27] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -2142,6 +2491,7 @@ func file_wire_proto_init() {
 		(*Instruction_Recall)(nil),
 		(*Instruction_Cameras)(nil),
 		(*Instruction_Command)(nil),
+		(*Instruction_Standing)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2149,7 +2499,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,10 @@ const maxSchedulesBytes = 8 << 20
 type setSiteInput struct {
 	ID   string `path:"id" minLength:"1" maxLength:"100"`
 	Body struct {
-		TZ  *string  `json:"tz,omitempty" doc:"IANA name" example:"Europe/Lisbon"`
-		Lat *float64 `json:"lat,omitempty" minimum:"-90" maximum:"90"`
-		Lon *float64 `json:"lon,omitempty" minimum:"-180" maximum:"180"`
+		TZ    *string  `json:"tz,omitempty" doc:"IANA name" example:"Europe/Lisbon"`
+		Lat   *float64 `json:"lat,omitempty" minimum:"-90" maximum:"90"`
+		Lon   *float64 `json:"lon,omitempty" minimum:"-180" maximum:"180"`
+		Burst *float64 `json:"burst,omitempty" minimum:"0" doc:"most captures per second for the whole site; 0 takes the bound away"`
 	}
 }
 
