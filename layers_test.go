@@ -50,7 +50,7 @@ var layers = map[string][]string{
 
 	"scheduler/wheel":   {"fleet"},
 	"scheduler/shard":   {"fleet"},
-	"scheduler/store":   {"fleet"},
+	"scheduler/store":   {"fleet", "fleet/wire"},
 	"scheduler":         {"fleet", "fleet/calendar", "fingerprint", "firmware", "firmware/rollout", "scheduler/wheel", "scheduler/shard", "scheduler/store"},
 	"scheduler/gateway": {"fleet", "fleet/wire", "scheduler", "firmware"},
 	"scheduler/admin":   {"fleet", "fleet/calendar", "scheduler", "fingerprint", "firmware", "capture"},

@@ -108,7 +108,7 @@ func (s *Scheduler) Enrol(ctx context.Context, secret []byte, hostname, version 
 		ch.tell(Event{Kind: "agent", Agent: a.ID, Site: a.Site})
 		ch.then(func() {
 			s.keys[k.ID] = k
-			s.agents[a.ID] = &a
+			s.addAgent(a)
 		})
 		return a, s.apply(ctx, &ch)
 	}
@@ -131,8 +131,8 @@ func (s *Scheduler) Agents(context.Context) ([]fleet.Agent, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []fleet.Agent
-	for _, a := range s.agents {
-		out = append(out, *a)
+	for _, a := range s.boxes {
+		out = append(out, a.Agent)
 	}
 	slices.SortFunc(out, func(a, b fleet.Agent) int { return cmp.Or(cmp.Compare(a.Site, b.Site), cmp.Compare(a.ID, b.ID)) })
 	return out, nil
@@ -159,39 +159,36 @@ func (s *Scheduler) setAgent(ctx context.Context, id fleet.AgentID, to fleet.Enr
 	if a.State == fleet.Retired && to != fleet.Retired {
 		return invalid("id", "agent %s is revoked: enrol it again with a new site key", id)
 	}
-	b := *a
+	b := a.Agent
 	b.State = to
 	ch := change{Batch: store.Batch{Agents: []fleet.Agent{b}}}
 	ch.tell(Event{Kind: "agent", Agent: id, Site: a.Site})
 	if to == fleet.Retired {
 		now := fleet.At(time.Now())
-		for _, f := range s.sorted(func(f *flight) bool { return f.Agent == id }) {
-			if other := s.pickBut(f.site, f.Camera, id); other != "" && f.Deadline > now {
-				s.move(&ch, f, other)
+		for _, n := range s.listed(&a.held, nil) {
+			f := s.slots.at(n)
+			if other := s.pick(s.targetOf(f.camera), a); other != nil && f.nominal+fleet.Instant(f.deadline) > now {
+				ch.move = append(ch.move, move{flight: n, to: other.index})
 				continue
 			}
-			c := missed(f.Occurrence, now, fleet.CauseAgentLost, "the agent that held the order was revoked")
-			ch.Captures = append(ch.Captures, c)
+			ch.Captures = append(ch.Captures, missed(s.occurrence(f), now, fleet.CauseAgentLost, "the agent that held the order was revoked"))
+			ch.flights = append(ch.flights, n)
 		}
 	}
 	ch.then(func() {
-		*a = b
-		if l := s.links[id]; l != nil && to == fleet.Retired {
+		if a.State != fleet.Retired && to == fleet.Retired {
+			a.site.enrolled--
+		}
+		a.Agent = b
+		s.listAgent(a)
+		if l := a.link; l != nil && to == fleet.Retired {
 			close(l.gone)
-			delete(s.links, id)
+			s.drop(a)
 			a.Connected = false
 		}
+		a.site.changed(s)
 	})
 	return s.apply(ctx, &ch)
-}
-
-func (s *Scheduler) pickBut(site fleet.SiteID, camera fleet.CameraID, but fleet.AgentID) fleet.AgentID {
-	l, ok := s.links[but]
-	if ok {
-		delete(s.links, but)
-		defer func() { s.links[but] = l }()
-	}
-	return s.pick(site, camera)
 }
 
 // PutCredentials sets the login of one camera or of a whole site, in place of
@@ -203,7 +200,7 @@ func (s *Scheduler) PutCredentials(ctx context.Context, n NewCredentials) (Crede
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n.Camera != 0 {
-		cam := s.cameras[n.Camera]
+		cam := s.camera(n.Camera)
 		if cam == nil {
 			return CredentialsView{}, fmt.Errorf("camera %s: %w", n.Camera, ErrNotFound)
 		}

@@ -244,10 +244,11 @@ type CredentialsView struct {
 	Created fleet.Instant
 }
 
-// BooksReport holds the books in total and by site.
+// BooksReport holds the books in total, by site and by shard.
 type BooksReport struct {
-	Total fleet.Books
-	Sites map[fleet.SiteID]fleet.Books
+	Total  fleet.Books
+	Sites  map[fleet.SiteID]fleet.Books
+	Shards map[int]fleet.Books // by ShardOf the site; those without sites are left out
 }
 
 // MatchOptions bound a search.
@@ -280,7 +281,7 @@ func (r AuditReport) Unaccounted() int { return r.MissingOutcome + r.InFlight + 
 
 // Event tells that something changed; who wants to know more asks.
 type Event struct {
-	Kind   string // camera, capture, thumbnail, agent, schedule, books, resync
+	Kind   string // camera, capture, thumbnail, agent, schedule, job, books, resync
 	Camera fleet.CameraID
 	Agent  fleet.AgentID
 	Site   fleet.SiteID

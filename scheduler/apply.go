@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/fleet/calendar"
@@ -27,96 +28,123 @@ func (s *Scheduler) ApplySchedules(ctx context.Context, specs []calendar.Spec, o
 		if listed[c.ID()] {
 			return Plan{}, invalid("schedules", "the name %s is used twice", spec.Name)
 		}
+		if strings.HasPrefix(spec.Name, jobPrefix) {
+			return Plan{}, invalid("schedules", "the name %s begins with %s, which is kept for `capture now`: choose another", spec.Name, jobPrefix)
+		}
 		listed[c.ID()] = true
 		compiled = append(compiled, c)
 	}
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	counts := s.selectedAll(compiled, o.Prune)
+	plan, changed, err := s.revise(ctx, compiled, listed, counts, o)
+	if err != nil || !changed {
+		return plan, err
+	}
+	// The schedules are durable; their tasks follow some thousands at a time,
+	// now or, when that fails or the power goes, later.
+	if err := s.reconcile(ctx); err != nil {
+		s.mu.Lock()
+		s.unsettled = true
+		s.mu.Unlock()
+		return plan, fmt.Errorf("the schedules are applied, and not all cameras follow them yet: %w", err)
+	}
+	return plan, nil
+}
+
+// revise plans, and makes the schedules' new revisions durable and visible.
+func (s *Scheduler) revise(ctx context.Context, compiled []*calendar.Schedule, listed map[fleet.ScheduleID]bool, counts map[fleet.ScheduleID]int, o ApplyOptions) (plan Plan, changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, err := s.tick(ctx)
 	if err != nil {
-		return Plan{}, err
+		return Plan{}, false, err
 	}
-	var plan Plan
 	var ch change
-	next := map[fleet.ScheduleID]*schedule{}
+	remove := func(old *schedule) {
+		gone := old.Schedule
+		gone.Removed = now
+		ch.Schedules = append(ch.Schedules, gone)
+		ch.then(func() { old.Removed = now })
+	}
 	for _, c := range compiled {
 		spec, err := json.Marshal(c.Spec())
 		if err != nil {
-			return Plan{}, fmt.Errorf("apply %s: %w", c.Name(), err)
+			return Plan{}, false, fmt.Errorf("apply %s: %w", c.Name(), err)
 		}
-		change := Change{Name: c.Name(), Action: "create", Cameras: s.selected(c.Selector())}
+		change := Change{Name: c.Name(), Action: "create", Cameras: counts[c.ID()]}
 		row := store.Schedule{ID: c.ID(), Name: c.Name(), Revision: 1, Spec: spec, Applied: now}
-		for k := range s.revisions {
-			if k.schedule == row.ID {
-				row.Revision = max(row.Revision, k.revision+1)
-			}
+		if ident, ok := s.idents[row.ID]; ok {
+			row.Revision = s.revs[s.latest[ident]].Revision + 1
 		}
-		if old := s.schedules[c.ID()]; old != nil {
+		if old := s.scheduleInForce(c.ID()); old != nil {
 			if string(old.Spec) == string(spec) {
 				change.Action = "keep"
 				plan.Changes = append(plan.Changes, change)
 				continue
 			}
 			change.Action, change.Diff = "change", diff(old.Spec, spec)
-			gone := old.Schedule
-			gone.Removed = now
-			ch.Schedules = append(ch.Schedules, gone)
+			remove(old)
 		}
 		ch.Schedules = append(ch.Schedules, row)
-		next[row.ID] = &schedule{Schedule: row, cal: c}
+		ch.then(func() { s.addRevision(row, c) })
 		plan.Changes = append(plan.Changes, change)
 	}
-	for id, old := range s.schedules {
-		if o.Prune && !listed[id] {
-			gone := old.Schedule
-			gone.Removed = now
-			ch.Schedules = append(ch.Schedules, gone)
-			next[id] = nil
-			plan.Changes = append(plan.Changes, Change{Name: old.Name, Action: "remove", Cameras: s.selected(old.cal.Selector())})
+	for _, n := range s.inForce {
+		if old := s.revs[n]; o.Prune && !listed[old.ID] {
+			remove(old)
+			plan.Changes = append(plan.Changes, Change{Name: old.Name, Action: "remove", Cameras: counts[old.ID]})
 		}
 	}
 	slices.SortStableFunc(plan.Changes, func(a, b Change) int { return cmp.Compare(a.Name, b.Name) })
-	if o.DryRun || len(next) == 0 {
-		return plan, nil
+	if o.DryRun || len(ch.Schedules) == 0 {
+		return plan, false, nil
 	}
-	// retask looks at the maps: they change now, and back if the store refuses.
-	undo := map[fleet.ScheduleID]*schedule{}
-	for id, c := range next {
-		undo[id] = s.schedules[id]
-		s.setSchedule(id, c)
-	}
-	for _, cam := range s.cameras {
-		s.retask(&ch, cam, now)
-	}
+	ch.Reconcile = store.Wanted
+	ch.then(s.force)
 	ch.tell(Event{Kind: "schedule"})
-	if err := s.apply(ctx, &ch); err != nil {
-		for id, c := range undo {
-			if n := next[id]; n != nil {
-				delete(s.revisions, revisionKey{id, n.Revision})
+	return plan, true, s.apply(ctx, &ch)
+}
+
+// selectedAll counts the approved cameras that each schedule selects: those
+// given, and those in force.
+func (s *Scheduler) selectedAll(cals []*calendar.Schedule, inForce bool) map[fleet.ScheduleID]int {
+	counts := map[fleet.ScheduleID]int{}
+	s.mu.Lock()
+	cals = slices.Clone(cals)
+	for _, n := range s.inForce {
+		r := s.revs[n]
+		if inForce && !slices.ContainsFunc(cals, func(c *calendar.Schedule) bool { return c.ID() == r.ID }) {
+			cals = append(cals, r.cal)
+		}
+	}
+	s.mu.Unlock()
+	all := 0
+	s.eachCamera(func(n uint32) {
+		if !s.cams.slots.at(n).approved {
+			return
+		}
+		all++
+		var labels map[string]string
+		for _, c := range cals {
+			if c.Spec().Select == "*" {
+				continue
 			}
-			s.setSchedule(id, c)
+			if labels == nil {
+				cam := s.cams.get(n)
+				labels = cam.LabelSet()
+			}
+			if c.Selector().Match(labels) {
+				counts[c.ID()]++
+			}
 		}
-		return Plan{}, err
-	}
-	return plan, nil
-}
-
-func (s *Scheduler) setSchedule(id fleet.ScheduleID, c *schedule) {
-	if c == nil {
-		delete(s.schedules, id)
-		return
-	}
-	s.schedules[id] = c
-	s.revisions[revisionKey{id, c.Revision}] = c
-}
-
-func (s *Scheduler) selected(sel fleet.Selector) (n int) {
-	for _, c := range s.cameras {
-		if c.State == fleet.Approved && sel.Match(c.LabelSet()) {
-			n++
+	})
+	for _, c := range cals {
+		if c.Spec().Select == "*" {
+			counts[c.ID()] = all
 		}
 	}
-	return n
+	return counts
 }
 
 // diff tells which keys of a spec changed.
@@ -156,25 +184,29 @@ func show(v any) string {
 
 // Schedules lists the schedules in force, by name.
 func (s *Scheduler) Schedules(context.Context) ([]ScheduleView, error) {
+	counts := s.selectedAll(nil, true)
+	next := s.nextBySchedule()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	byID := map[fleet.ScheduleID]*ScheduleView{}
-	for id, c := range s.schedules {
-		byID[id] = &ScheduleView{Spec: c.cal.Spec(), ID: id, Revision: c.Revision, Cameras: s.selected(c.cal.Selector())}
-	}
-	for i := range s.tasks {
-		t := &s.tasks[i]
-		if t.sched == nil || t.next == 0 {
-			continue
-		}
-		if v := byID[t.span.Schedule]; v != nil && (v.Next == 0 || t.next < v.Next) {
-			v.Next = t.next
-		}
-	}
 	var out []ScheduleView
-	for _, v := range byID {
-		out = append(out, *v)
+	for _, n := range s.inForce {
+		r := s.revs[n]
+		out = append(out, ScheduleView{Spec: r.cal.Spec(), ID: r.ID, Revision: r.Revision, Cameras: counts[r.ID], Next: next[n]})
 	}
-	slices.SortFunc(out, func(a, b ScheduleView) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// nextBySchedule returns the earliest coming occurrence of each revision.
+func (s *Scheduler) nextBySchedule() map[uint32]fleet.Instant {
+	next := map[uint32]fleet.Instant{}
+	now := fleet.At(time.Now())
+	s.eachCamera(func(n uint32) {
+		for key := s.cams.slots.at(n).task; key != 0; key = s.tasks.at(key).sibling {
+			t := s.tasks.at(key)
+			if at, ok := s.revs[t.rev].cal.Next(s.calendarTask(t), max(now, t.from-1)); ok && (next[t.rev] == 0 || at < next[t.rev]) {
+				next[t.rev] = at
+			}
+		}
+	})
+	return next
 }

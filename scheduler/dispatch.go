@@ -17,12 +17,13 @@ var ErrSuperseded = errors.New("the agent connected again elsewhere")
 
 // Instruction is what an agent is told next. One of its parts is set.
 type Instruction struct {
-	Nonce   uint64
-	Fence   uint64
-	Expires fleet.Instant
-	Orders  []fleet.Order
-	Recall  []fleet.Occurrence
-	Cameras *CameraList
+	Nonce    uint64
+	Fence    uint64
+	Expires  fleet.Instant
+	Orders   []fleet.Order
+	Recall   []fleet.Occurrence
+	Cameras  *CameraList
+	Standing *Standing
 }
 
 // CameraList is all cameras that an agent serves, with how to reach them.
@@ -35,15 +36,16 @@ type CameraList struct {
 // Link is one connected agent. Next is called from one goroutine.
 type Link struct {
 	s     *Scheduler
-	agent fleet.AgentID
-	site  fleet.SiteID
+	box   *agent
 	ready chan struct{} // cap 1: there may be something to say
 	gone  chan struct{} // closed when another Link took its place
 
 	// Under Scheduler.mu:
-	queue   []item
-	cameras bool                          // the list must be sent
-	sent    map[uint64][]fleet.Occurrence // orders by nonce, until stored
+	queue    []item
+	cameras  bool                          // the list must be sent
+	standing time.Time                     // when the standing orders must be sent again; zero = they need not
+	sent     map[uint64][]fleet.Occurrence // orders by nonce, until stored
+	told     uint64                        // nonce of the standing orders sent last
 }
 
 type item struct {
@@ -74,27 +76,34 @@ func (s *Scheduler) Connect(ctx context.Context, id fleet.AgentID, hostname, ver
 	if _, err := s.tick(ctx); err != nil {
 		return nil, err
 	}
-	b := *a
+	b := a.Agent
 	b.Hostname, b.Version, b.Seen, b.Connected = cmp.Or(hostname, a.Hostname), cmp.Or(version, a.Version), fleet.At(time.Now()), true
-	l := &Link{s: s, agent: id, site: a.Site, ready: make(chan struct{}, 1), gone: make(chan struct{}), cameras: true, sent: map[uint64][]fleet.Occurrence{}}
-	ch := change{Batch: store.Batch{Agents: []fleet.Agent{b}}}
+	l := &Link{s: s, box: a, ready: make(chan struct{}, 1), gone: make(chan struct{}), cameras: true, standing: time.Now(), sent: map[uint64][]fleet.Occurrence{}}
+	var ch change
+	if b.Hostname != a.Hostname || b.Version != a.Version { // the rest changes all the time and need not last
+		ch.Agents = []fleet.Agent{b}
+	}
 	ch.tell(Event{Kind: "agent", Agent: id, Site: a.Site})
 	ch.then(func() {
-		if old := s.links[id]; old != nil {
-			close(old.gone)
+		if a.link != nil {
+			close(a.link.gone)
+			a.site.links = slices.DeleteFunc(a.site.links, func(l *Link) bool { return l == a.link })
 		}
-		*a = b
-		s.links[id] = l
-		delete(s.lost, id)
-		for _, f := range s.sorted(func(f *flight) bool { return f.Agent == id }) {
+		a.Agent, a.link, a.dead = b, l, false
+		a.site.links = append(a.site.links, l)
+		for _, n := range s.listed(&a.held, nil) {
+			f := s.slots.at(n)
 			f.stored = false
 			s.dispatch(f)
 		}
+		a.site.changed(s) // who takes which camera
 	})
 	// Orders that found no agent, and are still worth a try.
 	now := fleet.At(time.Now())
-	for _, f := range s.sorted(func(f *flight) bool { return f.Agent == "" && f.site == a.Site && f.Deadline > now }) {
-		s.move(&ch, f, id)
+	for _, n := range s.listed(&a.site.orphans, func(f *flight) bool { return !f.paused && f.nominal+fleet.Instant(f.deadline) > now }) {
+		if tag := s.cams.slots.at(s.slots.at(n).camera).tag; tag == 0 || a.tags[s.tags[tag-1]] {
+			ch.move = append(ch.move, move{flight: n, to: a.index})
+		}
 	}
 	if err := s.apply(ctx, &ch); err != nil {
 		return nil, err
@@ -103,15 +112,30 @@ func (s *Scheduler) Connect(ctx context.Context, id fleet.AgentID, hostname, ver
 	return l, nil
 }
 
-// sorted lists flights by nominal time.
-func (s *Scheduler) sorted(keep func(*flight) bool) (out []*flight) {
-	for _, f := range s.flights {
-		if keep(f) {
-			out = append(out, f)
+// Can tells what the agent is able to do, and which standing orders it holds.
+// It is said right after Connect.
+func (s *Scheduler) Can(ctx context.Context, l *Link, able fleet.Able) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := l.box
+	a.Able = able
+	a.video = len(able.Codecs) == 0 || slices.Contains(able.Codecs, fleet.H264) || slices.Contains(able.Codecs, fleet.H265)
+	a.tags = map[string]bool{}
+	for _, tag := range able.Tags {
+		a.tags[tag] = true
+	}
+	var ch change
+	now := fleet.At(time.Now())
+	for _, n := range s.listed(&a.site.orphans, func(f *flight) bool { return !f.paused && f.nominal+fleet.Instant(f.deadline) > now }) {
+		if to := s.pick(s.targetOf(s.slots.at(n).camera), nil); to != nil {
+			ch.move = append(ch.move, move{flight: n, to: to.index})
 		}
 	}
-	slices.SortFunc(out, func(a, b *flight) int { return a.Occurrence.Compare(b.Occurrence) })
-	return out
+	a.site.changed(s)
+	if len(ch.move) == 0 {
+		return nil
+	}
+	return s.apply(ctx, &ch)
 }
 
 // Disconnect says that the link's stream has ended. After a clean end its
@@ -119,68 +143,117 @@ func (s *Scheduler) sorted(keep func(*flight) bool) (out []*flight) {
 func (s *Scheduler) Disconnect(ctx context.Context, l *Link, clean bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.links[l.agent] != l {
+	a := l.box
+	if a.link != l {
 		return // superseded
 	}
-	delete(s.links, l.agent)
+	s.drop(a)
 	now := time.Now()
-	s.lost[l.agent] = now
-	if clean {
-		s.lost[l.agent] = now.Add(-s.opts.AgentDead)
+	if a.lost = now.UnixNano(); clean {
+		a.lost = now.Add(-s.opts.AgentDead).UnixNano()
 	}
-	a := s.agents[l.agent]
 	a.Connected, a.Seen = false, fleet.At(now)
-	s.hub.publish([]Event{{Kind: "agent", Agent: l.agent, Site: l.site}})
+	s.hub.publish([]Event{{Kind: "agent", Agent: a.ID, Site: a.Site}})
+}
+
+// drop takes the agent's link away.
+func (s *Scheduler) drop(a *agent) {
+	a.site.links = slices.DeleteFunc(a.site.links, func(l *Link) bool { return l == a.link })
+	a.link = nil
+	a.site.changed(s)
 }
 
 // Heard keeps what an agent says of itself.
-func (s *Scheduler) Heard(l *Link, held, pending uint64) {
+func (s *Scheduler) Heard(l *Link, held, pending uint64, load fleet.Load) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.agents[l.agent]; a != nil {
-		a.Seen, a.Held, a.Pending = fleet.At(time.Now()), held, pending
+	a := l.box
+	a.Seen, a.Held, a.Pending, a.Load = fleet.At(time.Now()), held, pending, load
+	if w := weigh(a.weight, load.Capacity); w != a.weight {
+		a.weight = w
+		a.site.changed(s)
 	}
 }
 
-// pick chooses the agent of the site that takes the camera's orders: the same
-// one as long as the set of connected agents stays (rendezvous hashing).
-func (s *Scheduler) pick(site fleet.SiteID, camera fleet.CameraID) (best fleet.AgentID) {
-	var most uint64
-	for id, l := range s.links {
-		if l.site != site {
+// weigh turns a measured capacity into a share. It follows only when the
+// capacity has changed by a quarter: cameras that move from agent to agent lose
+// the connections that are open to them.
+func weigh(before, capacity float64) float64 {
+	if capacity <= 0 || before > 0 && capacity > before*0.75 && capacity < before*1.25 {
+		return before
+	}
+	return capacity
+}
+
+// handOn moves the undue orders of silent agents to others of their site.
+func (s *Scheduler) handOn(ctx context.Context, t time.Time) error {
+	now := fleet.At(t)
+	var ch change
+	for _, a := range s.boxes {
+		if a.link != nil || a.dead || t.UnixNano()-a.lost < s.opts.AgentDead.Nanoseconds() {
 			continue
 		}
-		if h := fleet.Hash(camera, fleet.ScheduleIDOf(string(id)), 1); best == "" || h > most {
-			best, most = id, h
+		a.dead = true
+		for _, n := range s.listed(&a.held, func(f *flight) bool { return f.nominal+fleet.Instant(f.start) > now }) {
+			if to := s.best(s.targetOf(s.slots.at(n).camera), a, true); to != nil {
+				ch.move = append(ch.move, move{flight: n, to: to.index})
+			}
+		}
+		ch.tell(Event{Kind: "agent", Agent: a.ID, Site: a.Site})
+	}
+	if s.swept++; s.swept%60 == 0 {
+		for o, until := range s.withdrawn {
+			if until < now {
+				delete(s.withdrawn, o)
+			}
+		}
+		s.unpause(&ch, now)
+	}
+	for _, v := range s.sites {
+		for _, l := range v.links {
+			if !l.standing.IsZero() && !t.Before(l.standing) {
+				l.wake()
+			}
 		}
 	}
-	return best
+	if len(ch.move) == 0 && len(ch.Resume) == 0 {
+		return nil
+	}
+	err := s.apply(ctx, &ch)
+	if err != nil {
+		for _, a := range s.boxes { // look again
+			a.dead = false
+		}
+	}
+	return err
 }
 
 // dispatch queues f for its agent, if that is connected.
 func (s *Scheduler) dispatch(f *flight) {
-	if l := s.links[f.Agent]; l != nil {
-		o := f.Order
-		o.Fence = s.epoch
-		l.queue = append(l.queue, item{order: o})
+	if f.agent == 0 || f.paused {
+		return
+	}
+	if l := s.boxes[f.agent-1].link; l != nil {
+		l.queue = append(l.queue, item{order: s.order(f)})
 		l.wake()
 	}
 }
 
 func (s *Scheduler) recall(f *flight) {
-	if l := s.links[f.Agent]; l != nil {
-		l.queue = append(l.queue, item{order: f.Order, recall: true})
+	if f.agent == 0 {
+		return
+	}
+	if l := s.boxes[f.agent-1].link; l != nil {
+		l.queue = append(l.queue, item{order: s.order(f), recall: true})
 		l.wake()
 	}
 }
 
 // camerasChanged sends the site's agents their list again.
-func (s *Scheduler) camerasChanged(site fleet.SiteID) {
-	for _, l := range s.links {
-		if l.site == site {
-			l.cameras = true
-			l.wake()
-		}
+func (s *Scheduler) camerasChanged(id fleet.SiteID) {
+	for _, l := range s.siteNamed(id).links {
+		l.cameras = true
+		l.wake()
 	}
 }
 
@@ -192,10 +265,10 @@ func (l *Link) wake() {
 }
 
 // Agent returns whose link it is.
-func (l *Link) Agent() fleet.AgentID { return l.agent }
+func (l *Link) Agent() fleet.AgentID { return l.box.ID }
 
 // Site returns where the agent is.
-func (l *Link) Site() fleet.SiteID { return l.site }
+func (l *Link) Site() fleet.SiteID { return l.box.Site }
 
 // Next waits for the next instruction. It fails with ErrSuperseded once the
 // agent has another link.
@@ -218,14 +291,21 @@ func (l *Link) take() (in Instruction, ok bool) {
 	s := l.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.links[l.agent] != l || !l.cameras && len(l.queue) == 0 {
+	standing := !l.standing.IsZero() && !time.Now().Before(l.standing)
+	if l.box.link != l || !l.cameras && !standing && len(l.queue) == 0 {
 		return in, false
 	}
 	s.nonce++
 	in.Nonce, in.Fence, in.Expires = s.nonce, s.epoch, fleet.At(time.Now().Add(instructionLife))
-	if l.cameras {
+	switch {
+	case l.cameras:
 		l.cameras = false
-		in.Cameras = s.cameraList(l.site, s.nonce)
+		in.Cameras = s.cameraList(l.box.site, s.nonce)
+		return in, true
+	case len(l.queue) == 0: // orders first: they have a deadline
+		l.standing = time.Time{}
+		l.told = s.nonce
+		in.Standing = s.standing(l.box, s.nonce)
 		return in, true
 	}
 	recall := l.queue[0].recall
@@ -252,22 +332,34 @@ func (l *Link) Stored(nonce uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range l.sent[nonce] {
-		if f := s.flights[o]; f != nil && f.Agent == l.agent {
-			f.stored = true
+		if n := s.flightOf(o); n != 0 && s.slots.at(n).agent == l.box.index {
+			s.slots.at(n).stored = true
 		}
 	}
 	delete(l.sent, nonce)
+	if nonce == l.told && !l.box.Standing {
+		// From now on its orders stay its own when it is cut off.
+		b := l.box.Agent
+		b.Standing = true
+		ch := change{Batch: store.Batch{Agents: []fleet.Agent{b}}}
+		ch.then(func() { l.box.Standing = true })
+		if err := s.apply(context.Background(), &ch); err != nil {
+			s.log.Error("that an agent holds standing orders could not be stored", "agent_id", l.box.ID, "err", err)
+		}
+	}
 }
 
 // cameraList is what agents of the site serve now.
-func (s *Scheduler) cameraList(site fleet.SiteID, version uint64) *CameraList {
-	list := &CameraList{Version: version, Site: s.credentialsFor(site, 0)}
-	for _, c := range s.cameras {
-		if c.Site == site && c.State == fleet.Approved {
-			list.Cameras = append(list.Cameras, fleet.Target{
-				Camera: c.ID, Device: c.Device, Source: c.Source, Endpoints: c.Endpoints, Credentials: s.credentialsFor(site, c.ID),
-			})
+func (s *Scheduler) cameraList(at *site, version uint64) *CameraList {
+	list := &CameraList{Version: version, Site: s.credentialsFor(at.ID, 0), Cameras: make([]fleet.Target, 0, at.cameras)}
+	for n := at.first; n != 0; n = s.cams.slots.at(n).next {
+		if !s.cams.slots.at(n).approved {
+			continue
 		}
+		c := s.cams.get(n)
+		list.Cameras = append(list.Cameras, fleet.Target{
+			Camera: c.ID, Device: c.Device, Source: c.Source, Endpoints: c.Endpoints, Credentials: s.credentialsFor(at.ID, c.ID),
+		})
 	}
 	slices.SortFunc(list.Cameras, func(a, b fleet.Target) int { return cmp.Compare(a.Camera, b.Camera) })
 	return list

@@ -34,41 +34,23 @@ func checkSite(id fleet.SiteID) error {
 
 // mention makes the site exist.
 func (s *Scheduler) mention(ch *change, id fleet.SiteID) {
-	if _, ok := s.sites[id]; ok || slices.ContainsFunc(ch.Sites, func(v fleet.Site) bool { return v.ID == id }) {
+	if v := s.siteIDs[id]; v != nil && v.known || slices.ContainsFunc(ch.Sites, func(v fleet.Site) bool { return v.ID == id }) {
 		return
 	}
 	v := fleet.Site{ID: id, Created: fleet.At(time.Now())}
 	ch.Sites = append(ch.Sites, v)
-	ch.then(func() { s.sites[id] = v })
-}
-
-// remember puts a camera into the maps. s.mu is held, or nobody else is there.
-func (s *Scheduler) remember(c *fleet.Camera) {
-	v := *c
-	if old := s.cameras[c.ID]; old != nil {
-		delete(s.devices[deviceKey{old.Site, old.Device}], old.Source)
-	}
-	s.cameras[c.ID] = &v
-	k := deviceKey{c.Site, c.Device}
-	if s.devices[k] == nil {
-		s.devices[k] = map[string]fleet.CameraID{}
-	}
-	s.devices[k][c.Source] = c.ID
-	if kind, value, ok := strings.Cut(c.Device, ":"); ok {
-		s.claims[claimKey{c.Site, fleet.Claim{Kind: fleet.ClaimKind(kind), Value: value}}] = c.Device
-	}
+	ch.then(func() { s.setSite(v) })
 }
 
 // put makes a camera's new version durable and visible, with its tasks.
 func (s *Scheduler) put(ch *change, c fleet.Camera, now fleet.Instant) {
 	c.Version++
 	ch.Cameras = append(ch.Cameras, c)
-	old := s.cameras[c.ID]
-	s.retask(ch, &c, now)
-	if old == nil || old.State == fleet.Approved || c.State == fleet.Approved {
+	n := s.cams.byID[c.ID]
+	s.retask(ch, n, &c, now)
+	if n == 0 || s.cams.slots.at(n).approved || c.State == fleet.Approved {
 		ch.then(func() { s.camerasChanged(c.Site) })
 	}
-	ch.then(func() { s.remember(&c) })
 	ch.tell(Event{Kind: "camera", Camera: c.ID, Site: c.Site})
 }
 
@@ -95,8 +77,8 @@ func (s *Scheduler) AddCamera(ctx context.Context, n NewCamera) (CameraView, err
 	s.mention(&ch, n.Site)
 	device := string(fleet.ClaimURL) + ":" + e.URL
 	c := fleet.Camera{ID: newCameraID(), Site: n.Site, Device: device, Created: now, Via: []fleet.Via{fleet.ViaManual}, Endpoints: []fleet.Endpoint{e}}
-	if known := s.devices[deviceKey{n.Site, device}]; len(known) > 0 {
-		c = *s.cameras[known[slices.Min(slices.Collect(maps.Keys(known)))]]
+	if known := s.sources(n.Site, device); len(known) > 0 {
+		c = *s.camera(known[slices.Min(slices.Collect(maps.Keys(known)))])
 	}
 	c.Name = clip(cmp.Or(n.Name, c.Name, hostOf(e.URL)), maxName)
 	c.Labels = maps.Clone(c.Labels)
@@ -119,7 +101,7 @@ func (s *Scheduler) AddCamera(ctx context.Context, n NewCamera) (CameraView, err
 	if err := s.apply(ctx, &ch); err != nil {
 		return CameraView{}, err
 	}
-	return s.view(ctx, s.cameras[c.ID])
+	return s.view(ctx, s.camera(c.ID))
 }
 
 // endpointOf reads a camera's URL as people write it.
@@ -187,7 +169,7 @@ func (s *Scheduler) SetCamera(ctx context.Context, id fleet.CameraID, n CameraCh
 	if err != nil {
 		return CameraView{}, err
 	}
-	old := s.cameras[id]
+	old := s.camera(id)
 	if old == nil {
 		return CameraView{}, fmt.Errorf("camera %s: %w", id, ErrNotFound)
 	}
@@ -217,7 +199,7 @@ func (s *Scheduler) SetCamera(ctx context.Context, id fleet.CameraID, n CameraCh
 	if err := s.apply(ctx, &ch); err != nil {
 		return CameraView{}, err
 	}
-	return s.view(ctx, s.cameras[id])
+	return s.view(ctx, s.camera(id))
 }
 
 // Enrol moves cameras to approved, ignored, pending or retired. All of them, or
@@ -234,7 +216,7 @@ func (s *Scheduler) EnrolCameras(ctx context.Context, ids []fleet.CameraID, to f
 	}
 	var ch change
 	for _, id := range ids {
-		c := s.cameras[id]
+		c := s.camera(id)
 		if c == nil {
 			return nil, fmt.Errorf("camera %s: %w", id, ErrNotFound)
 		}
@@ -247,7 +229,7 @@ func (s *Scheduler) EnrolCameras(ctx context.Context, ids []fleet.CameraID, to f
 	}
 	var out []CameraView
 	for _, id := range ids {
-		v, err := s.view(ctx, s.cameras[id])
+		v, err := s.view(ctx, s.camera(id))
 		if err != nil {
 			return nil, err
 		}
@@ -287,9 +269,12 @@ func (s *Scheduler) SetRules(ctx context.Context, rules map[string]string) error
 	before := s.rules
 	s.rules = parsed
 	ch := change{Batch: store.Batch{Rules: &rows}}
-	for _, c := range s.cameras {
-		if c.State == fleet.Pending && s.ruled(c) {
-			s.put(&ch, enrolled(*c, fleet.Approved, now), now)
+	for n := uint32(1); n <= s.cams.slots.used; n++ {
+		if !s.cams.slots.at(n).pending {
+			continue
+		}
+		if c := s.cams.get(n); s.ruled(&c) {
+			s.put(&ch, enrolled(c, fleet.Approved, now), now)
 		}
 	}
 	if err := s.apply(ctx, &ch); err != nil {
@@ -328,12 +313,7 @@ func (s *Scheduler) Inventory(ctx context.Context, agent fleet.AgentID, devices 
 	if err != nil {
 		return err
 	}
-	count := 0
-	for _, c := range s.cameras {
-		if c.Site == a.Site {
-			count++
-		}
-	}
+	count := a.site.cameras
 	var ch change
 	for i := range devices {
 		s.takeDevice(&ch, a.Site, &devices[i], now, &count)
@@ -346,16 +326,20 @@ func (s *Scheduler) takeDevice(ch *change, site fleet.SiteID, d *fleet.Device, n
 		return
 	}
 	key := d.Key
-	if s.devices[deviceKey{site, key}] == nil {
+	known := s.sources(site, key)
+	if known == nil {
 		// Another agent of the site may know it by other evidence.
 		for _, c := range d.Claims {
-			if k, ok := s.claims[claimKey{site, c}]; ok && slices.Contains([]fleet.ClaimKind{fleet.ClaimEPR, fleet.ClaimUDN, fleet.ClaimMAC}, c.Kind) {
+			if !slices.Contains([]fleet.ClaimKind{fleet.ClaimEPR, fleet.ClaimUDN, fleet.ClaimMAC}, c.Kind) {
+				continue
+			}
+			if k := s.deviceOf(site, c); k != "" {
 				key = k
+				known = s.sources(site, key)
 				break
 			}
 		}
 	}
-	known := s.devices[deviceKey{site, key}]
 	sources := d.Sources
 	if len(sources) == 0 {
 		sources = []fleet.Source{{}}
@@ -370,7 +354,7 @@ func (s *Scheduler) takeDevice(ch *change, site fleet.SiteID, d *fleet.Device, n
 		var c fleet.Camera
 		switch {
 		case ok:
-			c = *s.cameras[id]
+			c = *s.camera(id)
 		case *count >= maxSiteCameras:
 			continue
 		default:
@@ -391,7 +375,7 @@ func (s *Scheduler) takeDevice(ch *change, site fleet.SiteID, d *fleet.Device, n
 	}
 	for _, c := range d.Claims {
 		if len(c.Value) <= 256 {
-			ch.then(func() { s.claims[claimKey{site, c}] = key })
+			ch.claims = append(ch.claims, claimed{site, key, c})
 		}
 	}
 }
@@ -470,6 +454,9 @@ func (s *Scheduler) SetSite(ctx context.Context, id fleet.SiteID, n SiteChange) 
 	if n.Lat != nil && !(*n.Lat >= -90 && *n.Lat <= 90) {
 		return SiteView{}, invalid("lat", "want degrees north, -90 to 90")
 	}
+	if n.Burst != nil && !(*n.Burst >= 0 && *n.Burst <= 1e6) {
+		return SiteView{}, invalid("burst", "want captures per second, or 0 for no bound")
+	}
 	if n.Lon != nil && !(*n.Lon >= -180 && *n.Lon <= 180) {
 		return SiteView{}, invalid("lon", "want degrees east, -180 to 180")
 	}
@@ -479,29 +466,34 @@ func (s *Scheduler) SetSite(ctx context.Context, id fleet.SiteID, n SiteChange) 
 	if err != nil {
 		return SiteView{}, err
 	}
-	v, known := s.sites[id]
-	if !known {
-		v = fleet.Site{ID: id, Created: now}
+	at := s.siteNamed(id)
+	old := at.Site
+	v := old
+	if !at.known {
+		v.Created = now
 	}
-	old := v
 	if n.TZ != nil {
 		v.TZ = *n.TZ
 	}
 	v.Lat, v.Lon = cmp.Or(n.Lat, v.Lat), cmp.Or(n.Lon, v.Lon)
+	if n.Burst != nil {
+		v.Burst = *n.Burst
+	}
 	ch := change{Batch: store.Batch{Sites: []fleet.Site{v}}}
-	s.sites[id] = v // retask looks there
-	for _, c := range s.cameras {
-		if c.Site == id {
-			s.retask(&ch, c, now)
+	known := at.known
+	s.setSite(v) // retask looks there
+	for k := at.first; k != 0; k = s.cams.slots.at(k).next {
+		if s.cams.slots.at(k).approved {
+			c := s.cams.get(k)
+			s.retask(&ch, k, &c, now)
 		}
 	}
 	if err := s.apply(ctx, &ch); err != nil {
-		if s.sites[id] = old; !known {
-			delete(s.sites, id)
-		}
+		s.setSite(old)
+		at.known = known
 		return SiteView{}, err
 	}
-	return s.siteView(id), nil
+	return at.view(), nil
 }
 
 // Sites lists the sites with their counts.
@@ -509,26 +501,14 @@ func (s *Scheduler) Sites(context.Context) ([]SiteView, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []SiteView
-	for _, id := range slices.Sorted(maps.Keys(s.sites)) {
-		out = append(out, s.siteView(id))
+	for _, id := range slices.Sorted(maps.Keys(s.siteIDs)) {
+		if v := s.siteIDs[id]; v.known || v.cameras > 0 {
+			out = append(out, v.view())
+		}
 	}
 	return out, nil
 }
 
-func (s *Scheduler) siteView(id fleet.SiteID) SiteView {
-	v := SiteView{Site: s.sites[id]}
-	for _, c := range s.cameras {
-		if c.Site == id {
-			v.Cameras++
-			if c.State == fleet.Pending {
-				v.Pending++
-			}
-		}
-	}
-	for _, a := range s.agents {
-		if a.Site == id && a.State != fleet.Retired {
-			v.Agents++
-		}
-	}
-	return v
+func (v *site) view() SiteView {
+	return SiteView{Site: v.Site, Cameras: v.cameras, Pending: v.pending, Agents: v.enrolled}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler/store"
@@ -74,41 +75,62 @@ func (s *Scheduler) takeIn(ctx context.Context) error {
 }
 
 func (s *Scheduler) complete(ctx context.Context, group []*report) error {
-	var ch change
-	ch.Books = map[fleet.SiteID]fleet.Books{}
-	taken := map[fleet.Occurrence]bool{}
+	ch := &s.taking
+	*ch = change{Batch: store.Batch{Captures: ch.Captures[:0]}, flights: ch.flights[:0]}
+	now := fleet.At(time.Now())
+	clear(s.taken)
 	for _, r := range group {
 		a := s.agents[r.agent]
 		if a == nil {
 			continue
 		}
-		for _, c := range r.captures {
-			f := s.flights[c.Occurrence]
-			switch {
-			case f == nil || taken[c.Occurrence]:
+		for i := range r.captures {
+			c := &r.captures[i]
+			n := s.flightOf(c.Occurrence)
+			if n == 0 || s.taken[n] {
 				if _, ok := s.withdrawn[c.Occurrence]; ok {
 					continue
 				}
-				if site := s.siteOf(c.Camera); site == a.Site {
-					b := s.booksOf(&ch, site)
-					b.Duplicates++
-					ch.Books[site] = b
+				if camera := s.cams.byID[c.Camera]; camera != 0 && s.siteAt(camera) == a.site {
+					if ch.Repeats == nil {
+						ch.Repeats = map[fleet.SiteID]uint64{}
+					}
+					ch.Repeats[a.Site]++
 				}
 				continue
-			case f.site != a.Site:
+			}
+			f := s.slots.at(n)
+			if s.siteAt(f.camera) != a.site {
 				s.log.WarnContext(ctx, "outcome of another site's camera refused", "agent_id", r.agent, "camera_id", c.Camera)
 				continue
 			}
-			taken[c.Occurrence] = true
+			s.taken[n] = true
+			if to := s.elsewhere(f, c, a, now); to != nil {
+				ch.move = append(ch.move, move{flight: n, to: to.index})
+				ch.then(func() { s.slots.at(n).moved = true })
+				continue
+			}
 			c.Agent = r.agent
-			ch.Captures = append(ch.Captures, c)
-			ch.tell(Event{Kind: "capture", Camera: c.Camera, Site: f.site, Agent: r.agent})
+			ch.Captures = append(ch.Captures, *c)
+			ch.flights = append(ch.flights, n)
 		}
 	}
-	if len(ch.Captures) == 0 && len(ch.Books) == 0 {
+	if len(ch.Captures) == 0 && len(ch.Repeats) == 0 && len(ch.move) == 0 {
 		return nil
 	}
-	return s.apply(ctx, &ch)
+	return s.apply(ctx, ch)
+}
+
+// elsewhereTime is what another agent needs at the least to try.
+const elsewhereTime = fleet.Instant(time.Second / time.Millisecond)
+
+// elsewhere returns the agent that tries once more what another has failed at,
+// if the schedule says so and there is one.
+func (s *Scheduler) elsewhere(f *flight, c *fleet.Capture, a *agent, now fleet.Instant) *agent {
+	if c.Outcome != fleet.Failed || f.moved || !s.revs[f.rev].cal.Retry().Elsewhere || f.nominal+fleet.Instant(f.deadline)-now < elsewhereTime {
+		return nil
+	}
+	return s.best(s.targetOf(f.camera), a, true)
 }
 
 // maxThumbnail bounds a thumbnail: 320 pixels wide is about 15 kB.
@@ -118,8 +140,8 @@ const maxThumbnail = 256 << 10
 // another site's camera, is dropped.
 func (s *Scheduler) PutThumbnail(ctx context.Context, agent fleet.AgentID, camera fleet.CameraID, at fleet.Instant, jpeg []byte) error {
 	s.mu.Lock()
-	a, cam := s.agents[agent], s.cameras[camera]
-	ok := a != nil && cam != nil && a.Site == cam.Site
+	a, n := s.agents[agent], s.cams.byID[camera]
+	ok := a != nil && n != 0 && a.site == s.siteAt(n)
 	s.mu.Unlock()
 	if !ok || len(jpeg) > maxThumbnail || !bytes.HasPrefix(jpeg, []byte{0xff, 0xd8, 0xff}) {
 		s.log.WarnContext(ctx, "thumbnail refused", "agent_id", agent, "camera_id", camera, "bytes", len(jpeg))
@@ -128,6 +150,6 @@ func (s *Scheduler) PutThumbnail(ctx context.Context, agent fleet.AgentID, camer
 	if err := s.store.PutThumbnail(ctx, camera, at, jpeg); err != nil {
 		return err
 	}
-	s.hub.publish([]Event{{Kind: "thumbnail", Camera: camera, Agent: agent, Site: cam.Site}})
+	s.hub.publish([]Event{{Kind: "thumbnail", Camera: camera, Agent: agent, Site: a.Site}})
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -16,21 +15,28 @@ import (
 
 // Cameras lists the cameras that q selects, by id.
 func (s *Scheduler) Cameras(ctx context.Context, q CameraQuery) ([]CameraView, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found []*fleet.Camera
-	for _, c := range s.cameras {
-		if c.ID > q.After && (q.Site == "" || c.Site == q.Site) && (q.State == "" || c.State == q.State) && q.Selector.Match(c.LabelSet()) {
-			found = append(found, c)
+	all := q.Selector.String() == "*"
+	var ids []fleet.CameraID
+	s.eachCamera(func(n uint32) {
+		slot := s.cams.slots.at(n)
+		if slot.id <= q.After || q.Site != "" && s.sites[slot.site-1].ID != q.Site || q.State == fleet.Approved && !slot.approved || q.State == fleet.Pending && !slot.pending {
+			return
 		}
+		if !all || q.State != "" {
+			c := s.cams.get(n)
+			if q.State != "" && c.State != q.State || !all && !q.Selector.Match(c.LabelSet()) {
+				return
+			}
+		}
+		ids = append(ids, slot.id)
+	})
+	slices.Sort(ids)
+	if q.Limit > 0 && len(ids) > q.Limit {
+		ids = ids[:q.Limit]
 	}
-	slices.SortFunc(found, func(a, b *fleet.Camera) int { return cmp.Compare(a.ID, b.ID) })
-	if q.Limit > 0 && len(found) > q.Limit {
-		found = found[:q.Limit]
-	}
-	out := make([]CameraView, 0, len(found))
-	for _, c := range found {
-		v, err := s.view(ctx, c)
+	out := make([]CameraView, 0, len(ids))
+	for _, id := range ids {
+		v, err := s.Camera(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -42,23 +48,31 @@ func (s *Scheduler) Cameras(ctx context.Context, q CameraQuery) ([]CameraView, e
 // Camera returns one camera.
 func (s *Scheduler) Camera(ctx context.Context, id fleet.CameraID) (CameraView, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.cameras[id]
+	c := s.camera(id)
+	s.mu.Unlock()
 	if c == nil {
 		return CameraView{}, fmt.Errorf("camera %s: %w", id, ErrNotFound)
 	}
-	return s.view(ctx, c)
+	last, err := s.store.Last(ctx, id)
+	if err != nil {
+		return CameraView{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.viewWith(c, last), nil
 }
 
+// view is Camera for a caller that holds s.mu.
 func (s *Scheduler) view(ctx context.Context, c *fleet.Camera) (CameraView, error) {
 	last, err := s.store.Last(ctx, c.ID)
 	if err != nil {
 		return CameraView{}, err
 	}
-	v := CameraView{Camera: *c, Last: last, LastFrame: s.store.FrameAt(c.ID)}
-	v.Labels = maps.Clone(c.Labels)
-	v.Status = s.status(c, last)
-	return v, nil
+	return s.viewWith(c, last), nil
+}
+
+func (s *Scheduler) viewWith(c *fleet.Camera, last *fleet.Capture) CameraView {
+	return CameraView{Camera: *c, Last: last, LastFrame: s.store.FrameAt(c.ID), Status: s.status(c, last)}
 }
 
 func (s *Scheduler) status(c *fleet.Camera, last *fleet.Capture) string {
@@ -70,12 +84,8 @@ func (s *Scheduler) status(c *fleet.Camera, last *fleet.Capture) string {
 	case fleet.Retired:
 		return StatusRetired
 	}
-	online := false
-	for _, l := range s.links {
-		online = online || l.site == c.Site
-	}
 	switch {
-	case !online:
+	case len(s.siteNamed(c.Site).links) == 0:
 		return StatusOffline
 	case last != nil && (last.Cause == fleet.CauseUnauthorized || last.Cause == fleet.CauseLocked):
 		return StatusNeedsCredentials
@@ -99,16 +109,11 @@ func (s *Scheduler) status(c *fleet.Camera, last *fleet.Capture) string {
 func (s *Scheduler) Books(context.Context) (BooksReport, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := BooksReport{Sites: maps.Clone(s.books)}
-	for _, b := range s.books {
-		r.Total.Issued += b.Issued
-		r.Total.Captured += b.Captured
-		r.Total.Failed += b.Failed
-		r.Total.Missed += b.Missed
-		r.Total.Skipped += b.Skipped
-		r.Total.InFlight += b.InFlight
-		r.Total.Duplicates += b.Duplicates
+	r := BooksReport{Sites: s.booksBySite()}
+	for _, b := range r.Sites {
+		addBooks(&r.Total, b)
 	}
+	r.Shards = byShard(r.Sites)
 	return r, nil
 }
 
@@ -130,13 +135,8 @@ func (s *Scheduler) ScheduleName(id fleet.ScheduleID) string {
 }
 
 func (s *Scheduler) scheduleName(id fleet.ScheduleID) string {
-	if c := s.schedules[id]; c != nil {
-		return c.Name
-	}
-	for k, c := range s.revisions {
-		if k.schedule == id {
-			return c.Name
-		}
+	if ident, ok := s.idents[id]; ok {
+		return s.revs[s.latest[ident]].Name
 	}
 	return id.String()
 }
@@ -158,13 +158,10 @@ func (s *Scheduler) Captures(ctx context.Context, q CaptureQuery) (page []fleet.
 		}
 	}
 	schedule := fleet.ScheduleIDOf(q.Schedule)
-	site := map[fleet.CameraID]bool{}
-	if q.Site != "" {
+	ofSite := func(id fleet.CameraID) bool {
 		s.mu.Lock()
-		for id, c := range s.cameras {
-			site[id] = c.Site == q.Site
-		}
-		s.mu.Unlock()
+		defer s.mu.Unlock()
+		return s.siteOf(id) == q.Site
 	}
 	entries := s.store.Recent(ctx, store.Position(before))
 	if q.Camera != 0 {
@@ -176,8 +173,8 @@ func (s *Scheduler) Captures(ctx context.Context, q CaptureQuery) (page []fleet.
 			return nil, "", err
 		}
 		c := &e.Capture
-		if q.Site != "" && !site[c.Camera] || q.Schedule != "" && c.Schedule != schedule || q.Outcome != 0 && c.Outcome != q.Outcome ||
-			c.Nominal < q.From || q.Until != 0 && c.Nominal >= q.Until {
+		if q.Schedule != "" && c.Schedule != schedule || q.Outcome != 0 && c.Outcome != q.Outcome ||
+			c.Nominal < q.From || q.Until != 0 && c.Nominal >= q.Until || q.Site != "" && !ofSite(c.Camera) {
 			continue
 		}
 		if len(page) == limit {
@@ -215,86 +212,6 @@ func (s *Scheduler) Match(ctx context.Context, f fleet.Fingerprint, o MatchOptio
 		return cmp.Or(cmp.Compare(a.Distance, b.Distance), cmp.Compare(b.At, a.At), a.Occurrence.Compare(b.Occurrence))
 	})
 	return out[:min(len(out), o.Limit)], err
-}
-
-// Audit checks the books from outside for nominal times in [from, until]:
-// calendar.Next over the spans says what should exist, the rows say what does.
-func (s *Scheduler) Audit(ctx context.Context, from, until fleet.Instant) (AuditReport, error) {
-	s.mu.Lock()
-	until = min(until, s.through)
-	revisions := maps.Clone(s.revisions)
-	s.mu.Unlock()
-	var r AuditReport
-	note := func(format string, args ...any) {
-		if len(r.Examples) < 20 {
-			r.Examples = append(r.Examples, fmt.Sprintf(format, args...))
-		}
-	}
-	const (
-		expected = 1 << iota
-		inFlight
-		stored
-	)
-	found := map[fleet.Occurrence]uint8{}
-	err := s.store.Spans(ctx, from, until, func(p store.Span) {
-		c := revisions[revisionKey{p.Schedule, p.Revision}]
-		if c == nil {
-			note("span of %s refers to revision %d of schedule %s, which does not exist", p.Camera, p.Revision, p.Schedule)
-			r.Unexpected++
-			return
-		}
-		t := task{span: p, sched: c, place: parsePlace(p.Place)}
-		end := until
-		if p.Until != 0 {
-			end = min(end, p.Until)
-		}
-		for n, ok := t.after(max(from, p.From) - 1); ok && n <= end; n, ok = t.after(n) {
-			found[fleet.Occurrence{Camera: p.Camera, Schedule: p.Schedule, Nominal: n}] = expected
-			r.Expected++
-		}
-	})
-	if err != nil {
-		return r, err
-	}
-	// Orders before rows: what is completed in between is found as a row.
-	if err := s.store.Flights(ctx, func(o fleet.Occurrence) {
-		if o.Nominal >= from && o.Nominal <= until {
-			found[o] |= inFlight
-		}
-	}); err != nil {
-		return r, err
-	}
-	for e, err := range s.store.Recent(ctx, 0) {
-		if err != nil {
-			return r, err
-		}
-		o := e.Occurrence
-		if o.Nominal < from || o.Nominal > until {
-			continue
-		}
-		switch state := found[o]; {
-		case state&expected == 0:
-			r.Unexpected++
-			note("%s is stored as %s, and no schedule asked for it", o, e.Outcome)
-		case state&stored != 0:
-			r.Unexpected++
-			note("%s is stored twice", o)
-		default:
-			r.Stored++
-		}
-		found[o] |= stored
-	}
-	for o, state := range found {
-		if state&(expected|stored) == expected {
-			if state&inFlight != 0 {
-				r.InFlight++
-			} else {
-				r.MissingOutcome++
-				note("%s has no outcome and no order", o)
-			}
-		}
-	}
-	return r, nil
 }
 
 // Delays returns the delay of each captured frame whose nominal time lies in

@@ -4,9 +4,11 @@
 //	                                   books: in flight ◄──┘           │
 //	                          outcome of each occurrence ◄──Complete───┘
 //
-// All state is in memory under one lock and in package store; each change is
-// durable before it is seen. What should exist is computed from spans and
-// calendar.Next, so that Audit can check the rows without trusting a counter.
+// All state is in memory under one lock, in tables without pointers (a camera
+// with a task and its share of orders is about 300 bytes), and in package
+// store; each change is durable before it is seen. What should exist is
+// computed from spans and calendar.Next, so that Audit can check the rows
+// without trusting a counter.
 package scheduler
 
 import (
@@ -17,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +35,7 @@ type Options struct {
 	GiveUp    time.Duration // an order at a silent agent is missed after this; default 7 days
 	AgentDead time.Duration // a silent agent's undue orders go to another after this; default 15 s
 	Keep      time.Duration // captures are kept this long; default 30 days
+	Burst     float64       // most captures that start in a second, over all sites; 0 = no bound
 	Log       *slog.Logger  // default: none
 }
 
@@ -47,41 +51,58 @@ type Scheduler struct {
 	inbox chan *report  // unbuffered: the committer takes all that wait at once
 	hub   hub
 
-	mu        sync.Mutex
-	through   fleet.Instant // all occurrences up to through+lead are in the books
-	wheel     *wheel.Wheel
-	tasks     []task   // by wheel key; a free one has no cal
-	free      []uint32 // keys to use again
-	taskKeys  map[taskKey]uint32
-	closed    map[taskKey]fleet.Instant // end of the last span, if it ended since New
-	held      []store.Flight            // issued by the wheel, waiting to be stored
-	late      []fleet.Capture
-	flights   map[fleet.Occurrence]*flight
-	withdrawn map[fleet.Occurrence]fleet.Instant // taken back; a report of one is not a duplicate
-	idle      chan struct{}                      // closed when nothing is in flight; made by Stop
+	applying sync.Mutex // one change of schedules at a time
+
+	mu      sync.Mutex
+	through fleet.Instant // all occurrences up to through+lead are in the books
+	cut     fleet.Instant // end of the span that was closed last
+	wheel   *wheel.Wheel
+	held    change                    // of the wheel, waiting to be stored
+	settled map[fleet.Occurrence]bool // outcomes without orders, found by New
+	idle    chan struct{}             // closed when nothing is in flight; made by Stop
+	burst   shaper
+	delayed struct { // by shaping, since New
+		n       int
+		longest time.Duration
+	}
+	taking    change          // scratch of complete
+	taken     map[uint32]bool // scratch of complete
+	swept     int
 	stopping  bool
+	unsettled bool // reconcile must run again
 
-	books     map[fleet.SiteID]fleet.Books
-	sites     map[fleet.SiteID]fleet.Site
-	cameras   map[fleet.CameraID]*fleet.Camera
-	devices   map[deviceKey]map[string]fleet.CameraID // source token -> camera
-	claims    map[claimKey]string                     // -> device key
-	schedules map[fleet.ScheduleID]*schedule          // in force
-	revisions map[revisionKey]*schedule
-	agents    map[fleet.AgentID]*fleet.Agent
-	links     map[fleet.AgentID]*Link
-	lost      map[fleet.AgentID]time.Time // silent since
-	keys      map[string]store.Key
-	tokens    map[[32]byte]store.Token
-	creds     map[string]store.Credentials
-	credSeq   uint64
-	rules     []rule
-	nonce     uint64
-}
+	cams    cameras
+	tasks   slab[task]
+	slots   slab[flight]
+	flights map[orderKey]uint32
+	wanted  []uint32 // scratch of retask
 
-type taskKey struct {
-	camera   fleet.CameraID
-	schedule fleet.ScheduleID
+	withdrawn map[fleet.Occurrence]fleet.Instant // taken back; a report of one is not a duplicate
+
+	sites        []*site
+	siteIDs      map[fleet.SiteID]*site
+	places       []place
+	placeNumbers map[string]uint32
+	tags         []string
+	tagNumbers   map[string]uint16
+	boxes        []*agent
+	agents       map[fleet.AgentID]*agent
+
+	revs    []*schedule
+	revOf   map[revisionKey]uint32
+	idents  map[fleet.ScheduleID]uint32
+	latest  []uint32 // by ident: its newest revision
+	inForce []uint32 // revisions, in order of their names
+
+	pauses  []pause
+	jobs    map[string]*job
+	keys    map[string]store.Key
+	tokens  map[[32]byte]store.Token
+	creds   map[string]store.Credentials
+	credSeq uint64
+	rules   []rule
+	nonce   uint64
+	roster  uint64 // version of the newest camera list or standing orders
 }
 
 type revisionKey struct {
@@ -89,27 +110,18 @@ type revisionKey struct {
 	revision uint64
 }
 
-type deviceKey struct {
-	site   fleet.SiteID
-	device string
-}
-
-type claimKey struct {
-	site  fleet.SiteID
-	claim fleet.Claim
-}
-
 // schedule is one revision of a schedule, compiled.
 type schedule struct {
 	store.Schedule
-	cal *calendar.Schedule
-}
-
-// flight is an order without an outcome.
-type flight struct {
-	store.Flight
-	site   fleet.SiteID
-	stored bool // its agent said so, on the present stream
+	cal        *calendar.Schedule
+	ident      uint32 // of its id: the same for all revisions
+	all        bool   // it selects every camera
+	lead       time.Duration
+	deadline   time.Duration
+	shapeLimit time.Duration
+	retries    uint8
+	priority   fleet.Priority
+	job        *job // nil for a schedule that recurs
 }
 
 // rule approves what its selector matches.
@@ -127,6 +139,9 @@ func New(ctx context.Context, dir string, o Options) (*Scheduler, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if !(o.Burst >= 0) {
+		return nil, fmt.Errorf("scheduler: burst %v: want captures per second, or 0 for no bound", o.Burst)
+	}
 	seal, err := newSeal(o.SealKey)
 	if err != nil {
 		return nil, err
@@ -136,13 +151,11 @@ func New(ctx context.Context, dir string, o Options) (*Scheduler, error) {
 		return nil, err
 	}
 	s := &Scheduler{
-		opts: o, log: o.Log, store: st, seal: seal, epoch: state.Epoch, nonce: state.Epoch << 32,
-		wake: make(chan struct{}, 1), inbox: make(chan *report),
-		taskKeys: map[taskKey]uint32{}, closed: map[taskKey]fleet.Instant{}, flights: map[fleet.Occurrence]*flight{}, withdrawn: map[fleet.Occurrence]fleet.Instant{},
-		books: state.Books, sites: map[fleet.SiteID]fleet.Site{}, cameras: map[fleet.CameraID]*fleet.Camera{},
-		devices: map[deviceKey]map[string]fleet.CameraID{}, claims: map[claimKey]string{},
-		schedules: map[fleet.ScheduleID]*schedule{}, revisions: map[revisionKey]*schedule{},
-		agents: map[fleet.AgentID]*fleet.Agent{}, links: map[fleet.AgentID]*Link{}, lost: map[fleet.AgentID]time.Time{},
+		opts: o, log: o.Log, store: st, seal: seal, epoch: state.Epoch, nonce: state.Epoch << 32, roster: state.Epoch << 32,
+		wake: make(chan struct{}, 1), inbox: make(chan *report), burst: shaper{rate: o.Burst},
+		cams: newCameras(), flights: map[orderKey]uint32{}, withdrawn: map[fleet.Occurrence]fleet.Instant{},
+		siteIDs: map[fleet.SiteID]*site{}, placeNumbers: map[string]uint32{}, tagNumbers: map[string]uint16{}, agents: map[fleet.AgentID]*agent{},
+		revOf: map[revisionKey]uint32{}, idents: map[fleet.ScheduleID]uint32{}, jobs: map[string]*job{}, taken: map[uint32]bool{},
 		keys: map[string]store.Key{}, tokens: map[[32]byte]store.Token{}, creds: map[string]store.Credentials{},
 	}
 	if err := s.restore(ctx, state); err != nil {
@@ -165,16 +178,19 @@ func (s *Scheduler) Ready() error {
 
 func (s *Scheduler) restore(ctx context.Context, st *store.State) error {
 	for _, v := range st.Sites {
-		s.sites[v.ID] = v
+		s.setSite(v)
 	}
-	for i := range st.Cameras {
-		s.remember(&st.Cameras[i])
+	n, err := s.store.CountCameras(ctx)
+	if err != nil {
+		return err
 	}
-	for i := range st.Agents {
-		a := st.Agents[i]
+	s.cams.byID = make(map[fleet.CameraID]uint32, n)
+	if err := s.store.EachCamera(ctx, s.loadCamera); err != nil {
+		return err
+	}
+	for _, a := range st.Agents {
 		a.Connected = false
-		s.agents[a.ID] = &a
-		s.lost[a.ID] = time.Now()
+		s.addAgent(a).lost = time.Now().UnixNano()
 	}
 	for _, k := range st.Keys {
 		s.keys[k.ID] = k
@@ -203,54 +219,221 @@ func (s *Scheduler) restore(ctx context.Context, st *store.State) error {
 		if err != nil {
 			return fmt.Errorf("stored schedule %s, revision %d: %w", row.Name, row.Revision, err)
 		}
-		c := &schedule{Schedule: row, cal: cal}
-		s.revisions[revisionKey{row.ID, row.Revision}] = c
-		if row.Removed == 0 {
-			s.schedules[row.ID] = c
+		s.addRevision(row, cal)
+	}
+	s.force()
+	for _, p := range st.Pauses {
+		if err := s.restorePause(p); err != nil {
+			return err
 		}
 	}
-	for _, f := range st.Flights {
-		s.flights[f.Occurrence] = &flight{Flight: f, site: s.siteOf(f.Camera)}
+	if err := s.restoreJobs(st.Jobs); err != nil {
+		return err
 	}
 	now := fleet.At(time.Now())
 	s.through = cmp.Or(st.Through, now)
 	s.wheel = wheel.New(min(s.through, now))
-	for _, p := range st.Spans {
-		c := s.revisions[revisionKey{p.Schedule, p.Revision}]
-		if c == nil {
-			return fmt.Errorf("span of schedule %s revision %d, which the store does not hold", p.Schedule, p.Revision)
-		}
-		s.addTask(p, c, max(p.From-1, s.through.Add(c.cal.Lead())))
+	if err := s.restoreTasks(ctx); err != nil {
+		return err
+	}
+	if err := s.restoreFlights(ctx); err != nil {
+		return err
 	}
 	if err := s.advance(ctx, now); err != nil {
 		return err
 	}
-	// What changed while nothing ran (a stop that closed all spans, an
-	// interrupted apply) is brought in line.
-	var ch change
-	for _, c := range s.cameras {
-		s.retask(&ch, c, now)
+	s.settled = nil
+	if st.Reconcile { // all spans were closed by Stop, or a change of schedules was interrupted
+		return s.reconcile(ctx)
 	}
-	return s.apply(ctx, &ch)
+	return nil
 }
 
-func (s *Scheduler) siteOf(c fleet.CameraID) fleet.SiteID {
-	if cam := s.cameras[c]; cam != nil {
-		return cam.Site
+// addRevision keeps one revision of a schedule.
+func (s *Scheduler) addRevision(row store.Schedule, cal *calendar.Schedule) uint32 {
+	n := uint32(len(s.revs))
+	ident, ok := s.idents[row.ID]
+	if !ok {
+		ident = uint32(len(s.latest))
+		s.idents[row.ID] = ident
+		s.latest = append(s.latest, n)
 	}
-	return ""
+	s.latest[ident] = n
+	r := &schedule{
+		Schedule: row, cal: cal, ident: ident, all: cal.Spec().Select == "*", lead: cal.Lead(), deadline: cal.Deadline(), shapeLimit: shapeLimit,
+		retries: cal.Retry().Attempts, priority: cal.Priority(),
+	}
+	if every := time.Duration(cal.Spec().Every); every > 0 { // the next one would be in its way
+		r.shapeLimit = min(r.shapeLimit, every)
+	}
+	s.revs = append(s.revs, r)
+	s.revOf[revisionKey{row.ID, row.Revision}] = n
+	return n
+}
+
+// force lists the schedules in force.
+func (s *Scheduler) force() {
+	s.inForce = s.inForce[:0]
+	for _, n := range s.latest {
+		if r := s.revs[n]; r.Removed == 0 && r.job == nil {
+			s.inForce = append(s.inForce, n)
+		}
+	}
+	slices.SortFunc(s.inForce, func(a, b uint32) int { return cmp.Compare(s.revs[a].Name, s.revs[b].Name) })
+}
+
+// inForceNamed returns the schedule with that id, nil when none is in force.
+func (s *Scheduler) scheduleInForce(id fleet.ScheduleID) *schedule {
+	ident, ok := s.idents[id]
+	if !ok {
+		return nil
+	}
+	if r := s.revs[s.latest[ident]]; r.Removed == 0 && r.job == nil {
+		return r
+	}
+	return nil
+}
+
+func (s *Scheduler) restoreTasks(ctx context.Context) error {
+	// Spans come in the order in which the cameras came: the next one's camera
+	// is nearly always this one's or the next.
+	camera := uint32(0)
+	return s.store.EachSpan(ctx, func(p store.Span) error {
+		for range 2 {
+			if camera > 0 && camera <= s.cams.slots.used && s.cams.slots.at(camera).id == p.Camera {
+				break
+			}
+			camera++
+		}
+		if camera > s.cams.slots.used || s.cams.slots.at(camera).id != p.Camera {
+			if camera = s.cams.byID[p.Camera]; camera == 0 {
+				return fmt.Errorf("span of camera %s, which the store does not hold", p.Camera)
+			}
+		}
+		rev, ok := s.revOf[revisionKey{p.Schedule, p.Revision}]
+		if !ok {
+			return fmt.Errorf("span of schedule %s revision %d, which the store does not hold", p.Schedule, p.Revision)
+		}
+		t := task{from: p.From, enabled: p.Enabled, camera: camera, rev: rev, place: s.placeNumber(p.Place)}
+		s.addTask(t, max(p.From-1, s.through.Add(s.revs[rev].lead)))
+		return nil
+	})
+}
+
+// restoreFlights finds the orders in flight and the books from what was logged.
+func (s *Scheduler) restoreFlights(ctx context.Context) error {
+	lost := func(o fleet.Occurrence) {
+		s.log.WarnContext(ctx, "order of an unknown camera or schedule", "occurrence", o)
+	}
+	s.settled = map[fleet.Occurrence]bool{}
+	index := func(id fleet.AgentID) uint32 {
+		if a := s.agents[id]; a != nil {
+			return a.index
+		}
+		return 0
+	}
+	drop := func(o fleet.Occurrence) bool {
+		n := s.flightOf(o)
+		if n == 0 {
+			return false
+		}
+		s.siteAt(s.slots.at(n).camera).books.InFlight--
+		s.removeFlight(n)
+		return true
+	}
+	err := s.store.Replay(ctx, store.Fold{
+		Books: func(id fleet.SiteID, b fleet.Books) {
+			b.InFlight = 0 // the orders that follow say
+			s.siteNamed(id).books = b
+		},
+		Issue: func(v store.Flight) {
+			camera := s.cams.byID[v.Camera]
+			ident, ok := s.idents[v.Schedule]
+			if camera == 0 || !ok {
+				lost(v.Occurrence)
+				return
+			}
+			if s.flights[orderKey{camera, ident, v.Nominal}] != 0 {
+				return
+			}
+			s.addFlight(flight{nominal: v.Nominal, camera: camera, rev: s.latest[ident], start: uint32(v.Start() - v.Nominal), deadline: uint32(v.Deadline - v.Nominal), agent: index(v.Agent)})
+			at := s.siteAt(camera)
+			at.books.InFlight++
+			at.bucket.take(v.Start())
+			s.burst.take(v.Start())
+		},
+		Assign: func(o fleet.Occurrence, id fleet.AgentID) {
+			if n := s.flightOf(o); n != 0 {
+				s.give(n, index(id))
+			}
+		},
+		Drop: func(o fleet.Occurrence) { drop(o) },
+		Repeat: func(id fleet.SiteID, n uint64) {
+			s.siteNamed(id).books.Duplicates += n
+		},
+		Outcome: func(c *fleet.Capture) {
+			if !drop(c.Occurrence) && c.Nominal > s.through {
+				s.settled[c.Occurrence] = true
+			}
+			if camera := s.cams.byID[c.Camera]; camera != 0 {
+				enter(&s.siteAt(camera).books, c.Outcome)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("replay what happened to orders: %w", err)
+	}
+	for n := uint32(1); n <= s.slots.used; n++ {
+		f := s.slots.at(n)
+		if f.camera != 0 && f.agent == 0 && s.pausedAt(s.siteAt(f.camera), s.cams.slots.at(f.camera).id, f.rev, f.nominal+fleet.Instant(f.start)) {
+			f.paused = true
+			s.watch(n)
+		}
+	}
+	return nil
 }
 
 // change is a set of changes to make durable, and what to do in memory then.
 type change struct {
 	store.Batch
-	issue  []*flight
-	after  []func()
-	events []Event
+	flights []uint32 // beside Batch.Captures: their orders; 0 = had none
+	issue   []issue
+	release []uint32 // orders whose pause is over
+	drop    []uint32 // orders to take back
+	move    []move
+	close   []uint32 // tasks
+	open    []opening
+	claims  []claimed
+	after   []func()
+	events  []Event
+}
+
+// claimed is evidence that belongs to a site's device.
+type claimed struct {
+	site   fleet.SiteID
+	device string
+	claim  fleet.Claim
+}
+
+// move gives an order to another agent, or to nobody.
+type move struct {
+	flight, to uint32
+	paused     bool
 }
 
 func (c *change) then(f func())   { c.after = append(c.after, f) }
 func (c *change) tell(e ...Event) { c.events = append(c.events, e...) }
+
+// reset empties c and keeps its memory, unless a herd made it large.
+func (c *change) reset() {
+	if cap(c.issue) > 1<<16 || cap(c.Captures) > 1<<14 {
+		*c = change{}
+		return
+	}
+	*c = change{
+		Batch: store.Batch{Captures: c.Captures[:0], Issue: c.Issue[:0], Assign: c.Assign[:0], Drop: c.Drop[:0]}, flights: c.flights[:0], issue: c.issue[:0], release: c.release[:0],
+	}
+}
 
 // apply makes ch durable and then visible. s.mu is held. The store is not
 // bound to a request's context: a commit is finished or never begun.
@@ -258,83 +441,140 @@ func (s *Scheduler) apply(ctx context.Context, ch *change) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, f := range ch.issue {
-		f.Agent = s.pick(f.site, f.Camera)
-		ch.Issue = append(ch.Issue, f.Flight)
+	for _, n := range ch.release {
+		if f := s.slots.at(n); f.camera != 0 && f.paused {
+			m := move{flight: n}
+			if a := s.pick(s.targetOf(f.camera), nil); a != nil {
+				m.to = a.index
+			}
+			ch.move = append(ch.move, m)
+		}
 	}
-	books := s.tally(ch)
+	ch.Issue, ch.Drop, ch.Assign = ch.Issue[:0], ch.Drop[:0], ch.Assign[:0]
+	for i := range ch.issue {
+		v := &ch.issue[i]
+		if v.agent == 0 && !v.paused {
+			if a := s.pick(v.target, nil); a != nil {
+				v.agent = a.index
+			}
+		}
+		r := s.revs[v.rev]
+		ch.Issue = append(ch.Issue, store.Flight{
+			Order: fleet.Order{Occurrence: fleet.Occurrence{Camera: v.id, Schedule: r.ID, Nominal: v.nominal}, NotBefore: v.start, Deadline: v.deadline},
+			Agent: s.agentID(v.agent),
+		})
+	}
+	for _, n := range ch.drop {
+		ch.Drop = append(ch.Drop, s.occurrence(s.slots.at(n)))
+	}
+	for _, m := range ch.move {
+		v := s.stored(s.slots.at(m.flight))
+		v.Agent = s.agentID(m.to)
+		ch.Assign = append(ch.Assign, v)
+	}
 	if err := s.store.Commit(context.WithoutCancel(ctx), &ch.Batch); err != nil {
+		ch.move = ch.move[:0] // of release, if it is tried again
 		return err
 	}
-	for site, b := range books {
-		s.books[site] = b
-	}
-	for _, o := range ch.Drop {
-		delete(s.flights, o)
-	}
+	s.perform(ch)
+	return nil
+}
+
+// perform makes visible what is durable now.
+func (s *Scheduler) perform(ch *change) {
 	for i := range ch.Captures {
-		delete(s.flights, ch.Captures[i].Occurrence)
+		c := &ch.Captures[i]
+		if camera := s.cams.byID[c.Camera]; camera != 0 {
+			enter(&s.siteAt(camera).books, c.Outcome)
+		}
+		s.countJob(c, ch.flights[i] != 0)
+		if n := ch.flights[i]; n != 0 {
+			s.siteAt(s.slots.at(n).camera).books.InFlight--
+			s.removeFlight(n)
+		}
 	}
-	for _, f := range ch.issue {
-		s.flights[f.Occurrence] = f
-		s.dispatch(f)
+	for id, n := range ch.Repeats {
+		s.siteNamed(id).books.Duplicates += n
+	}
+	for _, n := range ch.drop {
+		f := s.slots.at(n)
+		o := s.occurrence(f)
+		s.withdrawn[o] = f.nominal.Add(time.Duration(f.deadline)*time.Millisecond + s.opts.GiveUp)
+		s.recall(f)
+		s.siteAt(f.camera).books.InFlight--
+		s.removeFlight(n)
+	}
+	for _, n := range ch.close {
+		s.removeTask(n)
 	}
 	for _, f := range ch.after {
 		f()
 	}
-	if s.idle != nil && len(s.flights) == 0 {
+	for i := range ch.Cameras {
+		s.remember(&ch.Cameras[i])
+	}
+	for _, c := range ch.claims {
+		s.claim(c.site, c.device, c.claim)
+	}
+	for i := range ch.open {
+		o := &ch.open[i]
+		if o.camera == 0 {
+			o.camera = s.cams.byID[o.id]
+		}
+		s.addTask(o.task, o.after)
+		s.siteAt(o.camera).changed(s)
+	}
+	for i := range ch.issue {
+		v := &ch.issue[i]
+		if v.camera == 0 {
+			v.camera = s.cams.byID[v.id]
+		}
+		n := s.addFlight(flight{
+			nominal: v.nominal, camera: v.camera, rev: v.rev, start: uint32(v.start - v.nominal), deadline: uint32(v.deadline - v.nominal), agent: v.agent, paused: v.paused,
+		})
+		v.site.books.InFlight++
+		s.dispatch(s.slots.at(n))
+	}
+	for _, m := range ch.move {
+		f := s.slots.at(m.flight)
+		if m.paused {
+			s.recall(f)
+		}
+		f.paused = m.paused
+		s.give(m.flight, m.to)
+		s.watch(m.flight)
+		s.dispatch(f)
+	}
+	if len(ch.open) > 0 {
+		s.kick()
+	}
+	if s.idle != nil && s.slots.len() == 0 {
 		close(s.idle)
 		s.idle = nil
 	}
-	if len(ch.Captures) > 0 || len(ch.issue) > 0 || len(ch.Drop) > 0 {
-		ch.tell(Event{Kind: "books"})
+	if s.hub.heard() {
+		for i := range ch.Captures {
+			c := &ch.Captures[i]
+			ch.tell(Event{Kind: "capture", Camera: c.Camera, Site: s.siteOf(c.Camera), Agent: c.Agent})
+		}
+		if len(ch.Captures) > 0 || len(ch.issue) > 0 || len(ch.drop) > 0 {
+			ch.tell(Event{Kind: "books"})
+		}
+		s.hub.publish(ch.events)
 	}
-	s.hub.publish(ch.events)
-	return nil
 }
 
-// tally computes the books as they will be once ch is durable.
-func (s *Scheduler) tally(ch *change) map[fleet.SiteID]fleet.Books {
-	books := map[fleet.SiteID]fleet.Books{}
-	at := func(site fleet.SiteID, f func(*fleet.Books)) {
-		b, ok := books[site]
-		if !ok {
-			b = s.books[site]
-		}
-		f(&b)
-		b.Issued = b.Captured + b.Failed + b.Missed + b.Skipped + b.InFlight
-		books[site] = b
+// shapedBy notes that a start was moved.
+func (s *Scheduler) shapedBy(d time.Duration) {
+	s.delayed.n++
+	s.delayed.longest = max(s.delayed.longest, d)
+}
+
+func (s *Scheduler) siteOf(c fleet.CameraID) fleet.SiteID {
+	if n := s.cams.byID[c]; n != 0 {
+		return s.siteAt(n).ID
 	}
-	for site, b := range ch.Books { // the caller's, for duplicates
-		books[site] = b
-	}
-	for _, f := range ch.issue {
-		at(f.site, func(b *fleet.Books) { b.InFlight++ })
-	}
-	for _, o := range ch.Drop {
-		at(s.siteOf(o.Camera), func(b *fleet.Books) { b.InFlight-- })
-	}
-	for i := range ch.Captures {
-		c := &ch.Captures[i]
-		_, inFlight := s.flights[c.Occurrence]
-		at(s.siteOf(c.Camera), func(b *fleet.Books) {
-			if inFlight {
-				b.InFlight--
-			}
-			switch c.Outcome {
-			case fleet.Captured:
-				b.Captured++
-			case fleet.Failed:
-				b.Failed++
-			case fleet.Missed:
-				b.Missed++
-			case fleet.Skipped:
-				b.Skipped++
-			}
-		})
-	}
-	ch.Books = books
-	return books
+	return ""
 }
 
 // Run drives the wheel and takes in what agents report, until ctx ends. It
@@ -351,6 +591,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
+	// The next start then has nothing to look through.
+	if err := s.sumUp(context.WithoutCancel(ctx), true); err != nil && !errors.Is(err, store.ErrTorn) {
+		s.log.WarnContext(ctx, "no checkpoint at the end: the next start takes longer", "err", err)
+	}
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("run scheduler: %w", err)
 	}
@@ -399,7 +643,7 @@ func (s *Scheduler) kick() {
 	}
 }
 
-// sweepEvery is how often flights without a future are looked for.
+// sweepEvery is how often what has no timer of its own is looked at.
 const sweepEvery = time.Second
 
 func (s *Scheduler) sweep(ctx context.Context) error {
@@ -412,20 +656,48 @@ func (s *Scheduler) sweep(ctx context.Context) error {
 		case <-tick.C:
 		}
 		s.mu.Lock()
-		err := s.expire(ctx, time.Now())
+		err := s.handOn(ctx, time.Now())
+		again := s.unsettled
 		s.mu.Unlock()
+		if err == nil && again {
+			err = s.reconcile(ctx)
+		}
+		if err == nil {
+			err = s.sumUp(ctx, false)
+		}
 		if errors.Is(err, store.ErrTorn) {
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "expired orders could not be stored", "err", err)
+			s.log.ErrorContext(ctx, "the store refused a change: it is tried again", "err", err)
 		}
 		if n%600 == 0 {
-			if dropped, err := s.store.DropBefore(time.Now().Add(-s.opts.Keep)); err != nil || dropped > 0 {
+			old := time.Now().Add(-s.opts.Keep)
+			dropped, err := s.store.DropBefore(old)
+			err = errors.Join(err, s.store.Forget(ctx, fleet.At(old)))
+			if err != nil || dropped > 0 {
 				s.log.InfoContext(ctx, "captures aged out", "files", dropped, "err", err)
 			}
 		}
 	}
+}
+
+// sumUp writes a checkpoint when the log of orders has grown long, or anyway.
+func (s *Scheduler) sumUp(ctx context.Context, anyway bool) error {
+	s.mu.Lock()
+	if !anyway && !s.store.Due(s.slots.len()) {
+		s.mu.Unlock()
+		return nil
+	}
+	c := s.store.Begin()
+	for n := uint32(1); n <= s.slots.used; n++ {
+		if f := s.slots.at(n); f.camera != 0 {
+			c.Add(s.stored(f))
+		}
+	}
+	c.Books(s.booksBySite())
+	s.mu.Unlock()
+	return c.Write(context.WithoutCancel(ctx))
 }
 
 // Stop ends all tasks: spans close now, orders whose time has not come are
@@ -434,15 +706,15 @@ func (s *Scheduler) sweep(ctx context.Context) error {
 func (s *Scheduler) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopping = true
-	now := fleet.At(time.Now())
-	err := s.advance(ctx, now)
-	var ch change
-	for _, c := range s.cameras {
-		s.retask(&ch, c, now)
+	_, err := s.tick(ctx)
+	if err == nil {
+		err = s.apply(ctx, &change{Batch: store.Batch{Reconcile: store.Wanted}})
 	}
-	err = errors.Join(err, s.apply(ctx, &ch))
+	if err == nil {
+		err = s.reconcileSome(ctx, 1, s.cams.slots.used)
+	}
 	idle := make(chan struct{})
-	if len(s.flights) == 0 {
+	if s.slots.len() == 0 {
 		close(idle)
 	} else {
 		s.idle = idle
@@ -457,6 +729,6 @@ func (s *Scheduler) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return fmt.Errorf("stop: %d orders have no outcome yet: %w", len(s.flights), ctx.Err())
+		return fmt.Errorf("stop: %d orders have no outcome yet: %w", s.slots.len(), ctx.Err())
 	}
 }

@@ -71,8 +71,9 @@ func enrol(t *testing.T, s *scheduler.Scheduler, site fleet.SiteID) fleet.Agent 
 
 // robot is an agent that fulfils each order at its time, at once.
 type robot struct {
-	s  *scheduler.Scheduler
-	id fleet.AgentID
+	s      *scheduler.Scheduler
+	id     fleet.AgentID
+	stands bool // it keeps its orders while it is cut off
 
 	mu   sync.Mutex
 	held map[fleet.Occurrence]fleet.Order
@@ -102,7 +103,9 @@ func (r *robot) run(ctx context.Context, t *testing.T) {
 				delete(r.held, o)
 			}
 			r.mu.Unlock()
-			l.Stored(in.Nonce)
+			if in.Standing == nil || r.stands {
+				l.Stored(in.Nonce)
+			}
 		}
 	}()
 	tick := time.NewTicker(50 * time.Millisecond)

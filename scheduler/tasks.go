@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -11,284 +10,394 @@ import (
 	"github.com/shutterfleet/shutterfleet/scheduler/wheel"
 )
 
-// task is one enabled (camera, schedule) pair.
+// task is one enabled (camera, schedule) pair, 40 bytes. Its next nominal time
+// stands in the wheel alone.
 type task struct {
-	span   store.Span
-	sched  *schedule // nil: the slot is free
-	place  calendar.Place
-	next   fleet.Instant // nominal time that the wheel holds; 0 = none
-	handle wheel.Handle
+	from, enabled fleet.Instant // of its span
+	timer         wheel.Handle  // 0 = it has no next
+	camera        uint32
+	rev           uint32 // in Scheduler.revs
+	place         uint32 // in Scheduler.places
+	sibling       uint32 // the camera's next task
 }
 
-func (t *task) calendar() calendar.Task {
-	return calendar.Task{Camera: t.span.Camera, Enabled: t.span.Enabled, Place: t.place}
+// flightKey is set in wheel keys that name a flight; the others name a task.
+const flightKey = 1 << 31
+
+func (s *Scheduler) calendarTask(t *task) calendar.Task {
+	return calendar.Task{Camera: s.cams.slots.at(t.camera).id, Enabled: t.enabled, Place: s.places[t.place].Place}
 }
 
-func (t *task) after(n fleet.Instant) (fleet.Instant, bool) {
-	return t.sched.cal.Next(t.calendar(), n)
-}
-
-func (t *task) order(nominal fleet.Instant, fence uint64) fleet.Order {
-	return fleet.Order{
-		Occurrence: fleet.Occurrence{Camera: t.span.Camera, Schedule: t.span.Schedule, Nominal: nominal},
-		Deadline:   nominal.Add(t.sched.cal.Deadline()),
-		Retries:    t.sched.cal.Retry().Attempts,
-		Fence:      fence,
-	}
-}
-
-func placeOf(s fleet.Site) calendar.Place { return calendar.Place{TZ: s.TZ, Lat: s.Lat, Lon: s.Lon} }
-
-func placeText(p calendar.Place) string {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return "{}" // a Place holds a string and two numbers; NaN was refused at SetSite
-	}
-	return string(b)
-}
-
-func parsePlace(text string) (p calendar.Place) {
-	if json.Unmarshal([]byte(text), &p) != nil {
-		return calendar.Place{}
-	}
-	return p
+func (s *Scheduler) span(t *task) store.Span {
+	r := s.revs[t.rev]
+	return store.Span{Camera: s.cams.slots.at(t.camera).id, Schedule: r.ID, Revision: r.Revision, From: t.from, Enabled: t.enabled, Place: s.places[t.place].text}
 }
 
 // addTask puts a task into memory and its first occurrence after n into the
 // wheel.
-func (s *Scheduler) addTask(p store.Span, c *schedule, n fleet.Instant) {
-	var key uint32
-	if k := len(s.free); k > 0 {
-		key, s.free = s.free[k-1], s.free[:k-1]
-	} else {
-		key = uint32(len(s.tasks))
-		s.tasks = append(s.tasks, task{})
+func (s *Scheduler) addTask(t task, n fleet.Instant) {
+	key := s.tasks.take()
+	slot := s.cams.slots.at(t.camera)
+	t.sibling, slot.task = slot.task, key
+	at := s.tasks.at(key)
+	*at = t
+	rev := s.revs[t.rev]
+	if next, ok := rev.cal.Next(s.calendarTask(at), n); ok {
+		at.timer = s.wheel.Add(next.Add(-rev.lead), key)
 	}
-	s.tasks[key] = task{span: p, sched: c, place: parsePlace(p.Place)}
-	s.taskKeys[taskKey{p.Camera, p.Schedule}] = key
-	s.arm(key, n)
 }
 
-// arm files the task's first occurrence after n, `lead` ahead.
-func (s *Scheduler) arm(key uint32, n fleet.Instant) {
-	t := &s.tasks[key]
-	next, ok := t.after(n)
-	if !ok {
-		t.next = 0
-		return
+func (s *Scheduler) removeTask(key uint32) {
+	t := s.tasks.at(key)
+	s.wheel.Cancel(t.timer)
+	for at := &s.cams.slots.at(t.camera).task; *at != 0; at = &s.tasks.at(*at).sibling {
+		if *at == key {
+			*at = t.sibling
+			break
+		}
 	}
-	t.next = next
-	t.handle = s.wheel.Add(next.Add(-t.sched.cal.Lead()), key)
+	s.tasks.give(key)
 }
 
-func (s *Scheduler) removeTask(k taskKey) {
-	key := s.taskKeys[k]
-	t := &s.tasks[key]
-	if t.next != 0 {
-		s.wheel.Cancel(t.handle)
-	}
-	*t = task{}
-	delete(s.taskKeys, k)
-	s.free = append(s.free, key)
-}
-
-// advance brings all occurrences up to now+lead into the books. s.mu is held.
+// advance brings all occurrences up to now+lead into the books, and orders that
+// nobody can fulfil any more to an end. s.mu is held.
 func (s *Scheduler) advance(ctx context.Context, now fleet.Instant) error {
 	now = max(now, s.through) // the wall clock may step back; the books do not
+	var full error
 	s.wheel.Advance(now, func(batch []wheel.Due) {
 		for _, d := range batch {
-			s.fire(d.Key, now)
+			if d.Key&flightKey != 0 {
+				s.flightDue(d.Key&^flightKey, now)
+			} else {
+				s.fire(d, now)
+			}
+		}
+		// After a long stop there is more than memory should hold. What is
+		// stored before through moves on is recognised if the power goes.
+		if full == nil && len(s.held.Captures)+len(s.held.issue) > maxHeld {
+			full = s.storeHeld(ctx, 0)
 		}
 	})
-	if len(s.held) == 0 && len(s.late) == 0 {
-		// Nothing to store: a restart finds the same, and need not be told.
-		s.through = now
-		return nil
+	if full != nil {
+		return full
 	}
-	ch := change{Batch: store.Batch{Through: now, Captures: s.late}}
-	for _, f := range s.held {
-		ch.issue = append(ch.issue, &flight{Flight: f, site: s.siteOf(f.Camera)})
+	if len(s.held.issue) > 0 || len(s.held.Captures) > 0 || len(s.held.release) > 0 {
+		if err := s.storeHeld(ctx, now); err != nil {
+			return err
+		}
 	}
-	for i := range s.late {
-		ch.tell(Event{Kind: "capture", Camera: s.late[i].Camera, Site: s.siteOf(s.late[i].Camera)})
+	// Else there is nothing to store: a restart finds the same, and need not be
+	// told.
+	s.through = now
+	return nil
+}
+
+// maxHeld is how many orders and outcomes of the wheel are stored at a time.
+const maxHeld = 1 << 15
+
+// storeHeld stores what the wheel has yielded.
+func (s *Scheduler) storeHeld(ctx context.Context, through fleet.Instant) error {
+	ch := &s.held
+	ch.Through = through
+	// What was to be missed may have been reported while the store was full.
+	keep := 0
+	for i, f := range ch.flights {
+		if f != 0 && !s.isFlight(f, ch.Captures[i].Occurrence) {
+			continue
+		}
+		ch.Captures[keep], ch.flights[keep] = ch.Captures[i], f
+		keep++
 	}
-	if err := s.apply(ctx, &ch); err != nil {
+	ch.Captures, ch.flights = ch.Captures[:keep], ch.flights[:keep]
+	if err := s.apply(ctx, ch); err != nil {
 		return err
 	}
-	s.held, s.late = nil, nil
-	s.through = now
+	ch.reset()
 	return nil
 }
 
 // fire enters the task's occurrences up to now+lead into what is to be stored,
 // and files the next.
-func (s *Scheduler) fire(key uint32, now fleet.Instant) {
-	t := &s.tasks[key]
-	if t.sched == nil || t.next == 0 {
-		return
-	}
-	for horizon := now.Add(t.sched.cal.Lead()); t.next != 0 && t.next <= horizon; {
-		o := t.order(t.next, s.epoch)
-		if o.Deadline <= now {
-			s.late = append(s.late, missed(o.Occurrence, now, fleet.CauseSchedulerDown,
-				"the scheduler was not running when it was due"))
+func (s *Scheduler) fire(d wheel.Due, now fleet.Instant) {
+	t := s.tasks.at(d.Key)
+	t.timer = 0
+	rev := s.revs[t.rev]
+	ct := s.calendarTask(t)
+	next := d.At.Add(rev.lead)
+	var late []fleet.Instant // misfired, and to be issued all the same
+	for horizon := now.Add(rev.lead); next <= horizon; {
+		if next.Add(rev.deadline) <= now {
+			late = s.misfire(t, rev, next, now, late)
 		} else {
-			s.held = append(s.held, store.Flight{Order: o})
+			s.issue(&s.held, s.targetOf(t.camera), t.rev, next, now)
 		}
-		next, ok := t.after(t.next)
-		if !ok {
+		var ok bool
+		if next, ok = rev.cal.Next(ct, next); !ok {
 			next = 0
+			break
 		}
-		t.next = next
 	}
-	if t.next != 0 {
-		t.handle = s.wheel.Add(t.next.Add(-t.sched.cal.Lead()), key)
+	for _, n := range late {
+		s.held.issue = append(s.held.issue, issue{target: s.targetOf(t.camera), rev: t.rev, nominal: n, start: now, deadline: now.Add(rev.deadline)})
 	}
+	if next != 0 {
+		t.timer = s.wheel.Add(next.Add(-rev.lead), d.Key)
+	}
+}
+
+// misfire settles an occurrence whose deadline passed before it was issued: as
+// missed, or among those that are issued late.
+func (s *Scheduler) misfire(t *task, rev *schedule, nominal, now fleet.Instant, late []fleet.Instant) []fleet.Instant {
+	slot := s.cams.slots.at(t.camera)
+	o := fleet.Occurrence{Camera: slot.id, Schedule: rev.ID, Nominal: nominal}
+	if s.known(o) {
+		return late
+	}
+	if s.pausedAt(s.sites[slot.site-1], slot.id, t.rev, nominal) {
+		s.end(skipped(o, now, fleet.CausePaused, "it was paused"), 0)
+		return late
+	}
+	if a := s.standingAgent(t.camera); a != nil {
+		// It may have been captured on standing orders: the agent says so, or
+		// says that it was not there either.
+		s.held.issue = append(s.held.issue, issue{target: s.targetOf(t.camera), rev: t.rev, nominal: nominal, start: nominal, deadline: nominal.Add(rev.deadline), agent: a.index})
+		return late
+	}
+	m := rev.cal.Misfire()
+	down := func(n fleet.Instant) {
+		o.Nominal = n
+		s.end(missed(o, now, fleet.CauseSchedulerDown, "the scheduler was not running when it was due"), 0)
+	}
+	if m.Max == 0 || now.Sub(nominal) > m.Within {
+		down(nominal)
+		return late
+	}
+	if late = append(late, nominal); len(late) > m.Max {
+		down(late[0])
+		late = late[1:]
+	}
+	return late
+}
+
+// known reports whether an occurrence beyond through is in the books already:
+// it was stored, and then the power went.
+func (s *Scheduler) known(o fleet.Occurrence) bool {
+	return s.settled != nil && (s.settled[o] || s.flightOf(o) != 0)
+}
+
+// end notes an outcome that the next commit stores. flight is the order's
+// number, 0 when there was none.
+func (s *Scheduler) end(c fleet.Capture, flight uint32) {
+	s.held.Captures = append(s.held.Captures, c)
+	s.held.flights = append(s.held.flights, flight)
 }
 
 func missed(o fleet.Occurrence, now fleet.Instant, cause fleet.Cause, detail string) fleet.Capture {
 	return fleet.Capture{Occurrence: o, Outcome: fleet.Missed, Cause: cause, Detail: detail, At: now}
 }
 
+func skipped(o fleet.Occurrence, now fleet.Instant, cause fleet.Cause, detail string) fleet.Capture {
+	return fleet.Capture{Occurrence: o, Outcome: fleet.Skipped, Cause: cause, Detail: detail, At: now}
+}
+
+// target is the camera of an order, also before it has a slot.
+type target struct {
+	id     fleet.CameraID
+	site   *site
+	camera uint32 // slot; 0 = it will get one with the same commit
+	tag    uint16
+	video  bool
+}
+
+func (s *Scheduler) targetOf(n uint32) target {
+	slot := s.cams.slots.at(n)
+	return target{id: slot.id, site: s.sites[slot.site-1], camera: n, tag: slot.tag, video: slot.video}
+}
+
+// issue is an order to be.
+type issue struct {
+	target
+	rev                      uint32
+	nominal, start, deadline fleet.Instant
+	agent                    uint32 // 0 = whoever is picked
+	paused                   bool
+}
+
+// issue notes a new order, its start moved to where the site has room.
+func (s *Scheduler) issue(ch *change, at target, rev uint32, nominal, now fleet.Instant) {
+	r := s.revs[rev]
+	o := fleet.Occurrence{Camera: at.id, Schedule: r.ID, Nominal: nominal}
+	if s.known(o) {
+		return
+	}
+	start, ok := shape(&at.site.bucket, &s.burst, nominal, nominal.Add(r.shapeLimit))
+	if !ok {
+		ch.Captures = append(ch.Captures, missed(o, now, fleet.CauseOverload,
+			"its site's burst bound, or the scheduler's, has no room for it: see `shutterfleet schedules load`"))
+		ch.flights = append(ch.flights, 0)
+		return
+	}
+	if start > nominal {
+		s.shapedBy(start.Sub(nominal))
+	}
+	ch.issue = append(ch.issue, issue{target: at, rev: rev, nominal: nominal, start: start, deadline: start.Add(r.deadline), paused: s.pausedAt(at.site, at.id, rev, start)})
+}
+
 // retask opens and closes the camera's spans as the schedules, the camera and
-// its site now say. advance(now) must have succeeded before: then all that is
-// due by now is in the books, and what comes after the cut can be taken back.
-func (s *Scheduler) retask(ch *change, cam *fleet.Camera, now fleet.Instant) {
+// its site now say. c is the camera as it will be; n its slot, 0 while it has
+// none. advance(now) must have succeeded before: then all that is due by now is
+// in the books, and what comes after the cut can be taken back.
+func (s *Scheduler) retask(ch *change, n uint32, c *fleet.Camera, now fleet.Instant) {
 	now = max(now, s.through)
-	labels := cam.LabelSet()
-	place := placeText(placeOf(s.sites[cam.Site]))
-	for id := range s.allSchedules() {
-		c := s.schedules[id]
-		k := taskKey{cam.ID, id}
-		want := c != nil && !s.stopping && cam.State == fleet.Approved && c.cal.Selector().Match(labels)
-		key, have := s.taskKeys[k]
-		from := max(now, s.closed[k]+1)
-		if have {
-			t := &s.tasks[key]
-			if want && t.span.Revision == c.Revision && t.span.Place == place {
-				continue
+	at := s.siteNamed(c.Site)
+	wanted := s.wanted[:0]
+	if c.State == fleet.Approved && !s.stopping {
+		var labels map[string]string
+		for _, rev := range s.inForce {
+			r := s.revs[rev]
+			if !r.all {
+				if labels == nil {
+					labels = c.LabelSet()
+				}
+				if !r.cal.Selector().Match(labels) {
+					continue
+				}
 			}
-			s.closeSpan(ch, t.span, now)
-			from = now + 1
+			wanted = append(wanted, rev)
 		}
-		if want {
-			s.openSpan(ch, cam, c, from, now, place)
+	}
+	s.wanted = wanted
+	if n != 0 {
+		for key := s.cams.slots.at(n).task; key != 0; key = s.tasks.at(key).sibling {
+			t := s.tasks.at(key)
+			kept := false
+			for i, rev := range wanted {
+				if rev == t.rev && t.place == at.place {
+					wanted[i] = wanted[len(wanted)-1]
+					wanted, kept = wanted[:len(wanted)-1], true
+					break
+				}
+			}
+			if !kept {
+				s.closeTask(ch, key, now)
+			}
 		}
+	}
+	for _, rev := range wanted {
+		s.openTask(ch, n, c, at, rev, now)
 	}
 }
 
-// allSchedules yields the ids in force and those that still have tasks.
-func (s *Scheduler) allSchedules() map[fleet.ScheduleID]struct{} {
-	ids := make(map[fleet.ScheduleID]struct{}, len(s.schedules))
-	for id := range s.schedules {
-		ids[id] = struct{}{}
-	}
-	for k := range s.revisions {
-		ids[k.schedule] = struct{}{}
-	}
-	return ids
-}
-
-func (s *Scheduler) closeSpan(ch *change, p store.Span, cut fleet.Instant) {
+func (s *Scheduler) closeTask(ch *change, key uint32, cut fleet.Instant) {
+	t := s.tasks.at(key)
+	p := s.span(t)
 	p.Until = cut
 	ch.CloseSpans = append(ch.CloseSpans, p)
-	k := taskKey{p.Camera, p.Schedule}
-	for _, f := range s.flightsOf(k) {
-		if f.Nominal > cut {
-			ch.Drop = append(ch.Drop, f.Occurrence)
-			ch.then(func() {
-				s.withdrawn[f.Occurrence] = f.Deadline.Add(s.opts.GiveUp)
-				s.recall(f)
-			})
+	ch.close = append(ch.close, key)
+	ch.Through = max(ch.Through, cut)
+	s.cut = max(s.cut, cut)
+	// What is in flight behind the cut is found as it was made: by the calendar.
+	rev := s.revs[t.rev]
+	ct := s.calendarTask(t)
+	for n, ok := rev.cal.Next(ct, cut); ok && n <= s.through.Add(rev.lead); n, ok = rev.cal.Next(ct, n) {
+		if f := s.flights[orderKey{t.camera, rev.ident, n}]; f != 0 {
+			ch.drop = append(ch.drop, f)
 		}
 	}
-	ch.then(func() {
-		s.closed[k] = cut
-		s.removeTask(k)
-	})
 }
 
-func (s *Scheduler) flightsOf(k taskKey) (out []*flight) {
-	for o, f := range s.flights {
-		if o.Camera == k.camera && o.Schedule == k.schedule {
-			out = append(out, f)
-		}
+// opening is a task to be.
+type opening struct {
+	task
+	id    fleet.CameraID // the camera may have no slot yet
+	after fleet.Instant  // all up to it is issued
+}
+
+func (s *Scheduler) openTask(ch *change, n uint32, c *fleet.Camera, at *site, rev uint32, now fleet.Instant) {
+	r := s.revs[rev]
+	from := now
+	if s.cut >= now { // a span that was closed just now ends with its cut
+		from = s.cut + 1
 	}
-	return out
-}
-
-func (s *Scheduler) openSpan(ch *change, cam *fleet.Camera, c *schedule, from, now fleet.Instant, place string) {
-	p := store.Span{Camera: cam.ID, Schedule: c.ID, Revision: c.Revision, From: from, Enabled: cam.Enabled, Place: place}
-	ch.OpenSpans = append(ch.OpenSpans, p)
+	o := opening{task: task{from: from, enabled: c.Enabled, camera: n, rev: rev, place: at.place}, id: c.ID, after: from - 1}
+	ch.OpenSpans = append(ch.OpenSpans, store.Span{Camera: c.ID, Schedule: r.ID, Revision: r.Revision, From: from, Enabled: c.Enabled, Place: s.places[at.place].text})
 	ch.Through = max(ch.Through, now)
-	t := task{span: p, sched: c, place: parsePlace(place)}
-	last := from - 1
-	for horizon := now.Add(c.cal.Lead()); ; {
-		next, ok := t.after(last)
+	ct := calendar.Task{Camera: c.ID, Enabled: c.Enabled, Place: s.places[at.place].Place}
+	h := store.HeadOf(c)
+	to := target{id: c.ID, site: at, camera: n, tag: s.tagNumber(c.Labels[tagLabel]), video: h.Video}
+	for horizon := now.Add(r.lead); ; {
+		next, ok := r.cal.Next(ct, o.after)
 		if !ok || next > horizon {
 			break
 		}
-		ch.issue = append(ch.issue, &flight{Flight: store.Flight{Order: t.order(next, s.epoch)}, site: cam.Site})
-		last = next
+		s.issue(ch, to, rev, next, now)
+		o.after = next
 	}
-	ch.then(func() {
-		s.addTask(p, c, last)
-		s.kick()
-	})
+	ch.open = append(ch.open, o)
 }
 
-// expire gives an outcome to orders that nobody can fulfil any more, and moves
-// those of silent agents to others. s.mu is held.
-func (s *Scheduler) expire(ctx context.Context, t time.Time) error {
-	now := fleet.At(t)
+// reconcile brings the tasks of all cameras in line with the schedules, some
+// thousands at a time. It begins anew at the next start when it is interrupted.
+func (s *Scheduler) reconcile(ctx context.Context) error {
+	for from := uint32(1); ; from += cameraChunk {
+		s.mu.Lock()
+		last := s.cams.slots.used
+		err := s.reconcileSome(ctx, from, min(last, from+cameraChunk-1))
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if from+cameraChunk > last {
+			break
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.apply(ctx, &change{Batch: store.Batch{Reconcile: store.Done}})
+}
+
+func (s *Scheduler) reconcileSome(ctx context.Context, from, last uint32) error {
+	now, err := s.tick(ctx)
+	if err != nil {
+		return err
+	}
 	var ch change
-	for _, f := range s.flights {
-		switch {
-		case f.Agent == "" && f.Deadline <= now:
-			ch.Captures = append(ch.Captures, missed(f.Occurrence, now, fleet.CauseAgentLost,
-				"no agent of site "+string(f.site)+" was connected when it was due: see `shutterfleet agents ls`"))
-		case f.Deadline.Add(s.opts.GiveUp) <= now:
-			c := missed(f.Occurrence, now, fleet.CauseAgentLost, "the agent that held the order never reported")
-			c.Agent = f.Agent
-			ch.Captures = append(ch.Captures, c)
-		case s.silent(f.Agent, t) && f.Nominal > now:
-			if to := s.pick(f.site, f.Camera); to != "" {
-				s.move(&ch, f, to)
-			}
+	every := s.everyCamera()
+	for n := from; n <= last; n++ {
+		slot := s.cams.slots.at(n)
+		if !slot.approved && slot.task == 0 || every && s.asWanted(slot) {
+			continue
 		}
-	}
-	for o, until := range s.withdrawn {
-		if until < now {
-			delete(s.withdrawn, o)
-		}
-	}
-	for i := range ch.Captures {
-		ch.tell(Event{Kind: "capture", Camera: ch.Captures[i].Camera, Site: s.siteOf(ch.Captures[i].Camera)})
-	}
-	if len(ch.Captures) == 0 && len(ch.Assign) == 0 {
-		return nil
+		c := s.cams.get(n)
+		s.retask(&ch, n, &c, now)
 	}
 	return s.apply(ctx, &ch)
 }
 
-// silent reports whether the agent's stream has been gone for too long.
-func (s *Scheduler) silent(a fleet.AgentID, now time.Time) bool {
-	if a == "" || s.links[a] != nil {
-		return false
+// everyCamera reports whether all schedules in force want every camera: then
+// nobody need look at labels.
+func (s *Scheduler) everyCamera() bool {
+	for _, rev := range s.inForce {
+		if !s.revs[rev].all {
+			return false
+		}
 	}
-	since, ok := s.lost[a]
-	return ok && now.Sub(since) >= s.opts.AgentDead
+	return !s.stopping
 }
 
-// move gives f to another agent.
-func (s *Scheduler) move(ch *change, f *flight, to fleet.AgentID) {
-	g := f.Flight
-	g.Agent = to
-	ch.Assign = append(ch.Assign, g)
-	ch.then(func() {
-		f.Agent, f.stored = to, false
-		s.dispatch(f)
-	})
+// asWanted reports whether the camera has exactly the tasks of all schedules in
+// force.
+func (s *Scheduler) asWanted(slot *cameraSlot) bool {
+	at := s.sites[slot.site-1]
+	n := 0
+	for key := slot.task; key != 0; key = s.tasks.at(key).sibling {
+		t := s.tasks.at(key)
+		if t.place != at.place || s.latest[s.revs[t.rev].ident] != t.rev || s.revs[t.rev].Removed != 0 {
+			return false
+		}
+		n++
+	}
+	return slot.approved && n == len(s.inForce)
 }
 
 // tick is what advance does at the present moment, for callers that are about
@@ -296,12 +405,4 @@ func (s *Scheduler) move(ch *change, f *flight, to fleet.AgentID) {
 func (s *Scheduler) tick(ctx context.Context) (fleet.Instant, error) {
 	now := max(fleet.At(time.Now()), s.through)
 	return now, s.advance(ctx, now)
-}
-
-// books of a site, for change.Books.
-func (s *Scheduler) booksOf(ch *change, site fleet.SiteID) fleet.Books {
-	if b, ok := ch.Books[site]; ok {
-		return b
-	}
-	return s.books[site]
 }

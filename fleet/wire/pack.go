@@ -142,46 +142,65 @@ func AppendCapture(b []byte, c fleet.Capture) []byte {
 }
 
 // ParseCaptures reads all capture records in b.
-func ParseCaptures(b []byte) ([]fleet.Capture, error) {
-	return records(b, func(r *reader) (c fleet.Capture) {
-		r.layout(captureLayout)
-		c.Outcome = fleet.Outcome(r.byte())
-		c.Attempts = r.byte()
-		c.Retakes = r.byte()
-		c.Occurrence = r.occurrence()
-		c.At = c.Nominal + fleet.Instant(r.varint())
-		c.Bound = r.micros()
-		c.Delay = r.micros()
-		c.Took = r.micros()
-		c.Protocol = fleet.Protocol(r.text())
-		switch c.Outcome {
-		case fleet.Captured:
-		case fleet.Failed, fleet.Missed, fleet.Skipped:
-			c.Cause = fleet.Cause(r.text())
-			c.Detail = r.text()
-			return c
-		default:
-			r.fail("outcome %d", c.Outcome)
-			return c
-		}
-		d := &c.Reading
-		d.Codec = fleet.Codec(r.text())
-		d.Width = uint16(r.upTo(math.MaxUint16))
-		d.Height = uint16(r.upTo(math.MaxUint16))
-		d.Bytes = uint32(r.upTo(math.MaxUint32))
-		copy(d.SHA256[:], r.bytes(len(d.SHA256)))
-		copy(d.Fingerprint.PDQ[:], r.bytes(len(d.Fingerprint.PDQ)))
-		d.Fingerprint.PDQQuality = r.byte()
-		if b := r.bytes(8); b != nil {
-			d.Fingerprint.PHash = fleet.PHash(binary.BigEndian.Uint64(b))
-		}
-		for _, q := range scores(&d.Quality) {
-			if b := r.bytes(4); b != nil {
-				*q = math.Float32frombits(binary.BigEndian.Uint32(b))
-			}
-		}
+func ParseCaptures(b []byte) ([]fleet.Capture, error) { return records(b, (*reader).capture) }
+
+// ParseCapture reads the first capture record in b, and says how long it is.
+func ParseCapture(b []byte) (c fleet.Capture, n int, err error) { return record(b, (*reader).capture) }
+
+// PeekCapture reads no more of the first capture record in b than whose
+// outcome it is, and says how long it is.
+func PeekCapture(b []byte) (o fleet.Occurrence, outcome fleet.Outcome, n int, err error) {
+	size, used := binary.Uvarint(b)
+	if used <= 0 || size == 0 || size > maxRecordBytes || uint64(len(b)-used) < size {
+		return o, 0, 0, fmt.Errorf("%w: length", ErrMalformed)
+	}
+	n = used + int(size)
+	r := reader{b: b[used:n]}
+	r.layout(captureLayout)
+	outcome = fleet.Outcome(r.byte())
+	r.bytes(2)
+	o = r.occurrence()
+	return o, outcome, n, r.err
+}
+
+func (r *reader) capture() (c fleet.Capture) {
+	r.layout(captureLayout)
+	c.Outcome = fleet.Outcome(r.byte())
+	c.Attempts = r.byte()
+	c.Retakes = r.byte()
+	c.Occurrence = r.occurrence()
+	c.At = c.Nominal + fleet.Instant(r.varint())
+	c.Bound = r.micros()
+	c.Delay = r.micros()
+	c.Took = r.micros()
+	c.Protocol = fleet.Protocol(r.word())
+	switch c.Outcome {
+	case fleet.Captured:
+	case fleet.Failed, fleet.Missed, fleet.Skipped:
+		c.Cause = fleet.Cause(r.text())
+		c.Detail = r.text()
 		return c
-	})
+	default:
+		r.fail("outcome %d", c.Outcome)
+		return c
+	}
+	d := &c.Reading
+	d.Codec = fleet.Codec(r.word())
+	d.Width = uint16(r.upTo(math.MaxUint16))
+	d.Height = uint16(r.upTo(math.MaxUint16))
+	d.Bytes = uint32(r.upTo(math.MaxUint32))
+	copy(d.SHA256[:], r.bytes(len(d.SHA256)))
+	copy(d.Fingerprint.PDQ[:], r.bytes(len(d.Fingerprint.PDQ)))
+	d.Fingerprint.PDQQuality = r.byte()
+	if b := r.bytes(8); b != nil {
+		d.Fingerprint.PHash = fleet.PHash(binary.BigEndian.Uint64(b))
+	}
+	for _, q := range scores(&d.Quality) {
+		if b := r.bytes(4); b != nil {
+			*q = math.Float32frombits(binary.BigEndian.Uint32(b))
+		}
+	}
+	return c
 }
 
 // scores lists a Quality's fields in the record's order.
@@ -215,22 +234,29 @@ func appendRecord(b []byte, fill func([]byte) []byte) []byte {
 func records[T any](b []byte, read func(*reader) T) ([]T, error) {
 	var out []T
 	for len(b) > 0 {
-		n, used := binary.Uvarint(b)
-		if used <= 0 || n == 0 || n > maxRecordBytes || uint64(len(b)-used) < n {
-			return nil, fmt.Errorf("record %d: %w: length", len(out), ErrMalformed)
-		}
-		r := &reader{b: b[used : used+int(n)]}
-		v := read(r)
-		if r.err == nil && len(r.b) > 0 {
-			r.fail("%d bytes left over", len(r.b))
-		}
-		if r.err != nil {
-			return nil, fmt.Errorf("record %d: %w", len(out), r.err)
+		v, n, err := record(b, read)
+		if err != nil {
+			return nil, fmt.Errorf("record %d: %w", len(out), err)
 		}
 		out = append(out, v)
-		b = b[used+int(n):]
+		b = b[n:]
 	}
 	return out, nil
+}
+
+// record reads the first record in b, and says how long it is.
+func record[T any](b []byte, read func(*reader) T) (v T, n int, err error) {
+	size, used := binary.Uvarint(b)
+	if used <= 0 || size == 0 || size > maxRecordBytes || uint64(len(b)-used) < size {
+		return v, 0, fmt.Errorf("%w: length", ErrMalformed)
+	}
+	n = used + int(size)
+	r := &reader{b: b[used:n]}
+	v = read(r)
+	if r.err == nil && len(r.b) > 0 {
+		r.fail("%d bytes left over", len(r.b))
+	}
+	return v, n, r.err
 }
 
 // reader reads one record and keeps its first error.
@@ -307,6 +333,28 @@ func (r *reader) micros() time.Duration {
 
 func (r *reader) text() string {
 	return string(r.bytes(int(r.upTo(fleet.MaxDetail))))
+}
+
+// word is a text that is nearly always one of a few, which cost no memory.
+func (r *reader) word() string {
+	b := r.bytes(int(r.upTo(fleet.MaxDetail)))
+	switch string(b) {
+	case string(fleet.Snapshot):
+		return string(fleet.Snapshot)
+	case string(fleet.RTSP):
+		return string(fleet.RTSP)
+	case string(fleet.ONVIF):
+		return string(fleet.ONVIF)
+	case string(fleet.MJPEG):
+		return string(fleet.MJPEG)
+	case string(fleet.JPEG):
+		return string(fleet.JPEG)
+	case string(fleet.H264):
+		return string(fleet.H264)
+	case string(fleet.H265):
+		return string(fleet.H265)
+	}
+	return string(b)
 }
 
 func (r *reader) occurrence() (o fleet.Occurrence) {

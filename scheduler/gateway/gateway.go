@@ -220,7 +220,10 @@ func (s *session) send(m *wire.FromCentre) error {
 func (s *session) run(hello *wire.Hello) error {
 	ctx, cancel := context.WithCancelCause(s.stream.Context())
 	defer cancel(nil)
-	s.g.sched.Heard(s.link, hello.GetOrdersHeld(), hello.GetOutboxPending())
+	s.g.sched.Heard(s.link, hello.GetOrdersHeld(), hello.GetOutboxPending(), fleet.Load{})
+	if err := s.g.sched.Can(ctx, s.link, able(hello)); err != nil {
+		return err
+	}
 	if err := s.send(&wire.FromCentre{Body: &wire.FromCentre_Welcome{Welcome: &wire.Welcome{
 		WireVersion: wire.Version, Site: string(s.link.Site()), ThumbnailEveryMs: s.g.opts.ThumbnailEvery.Milliseconds(),
 	}}}); err != nil {
@@ -267,6 +270,8 @@ func (s *session) instruction(in scheduler.Instruction) *wire.Instruction {
 	switch {
 	case in.Cameras != nil:
 		m.Body = &wire.Instruction_Cameras{Cameras: cameras(in.Cameras)}
+	case in.Standing != nil:
+		m.Body = &wire.Instruction_Standing{Standing: standing(in.Standing)}
 	case in.Recall != nil:
 		var b []byte
 		for _, o := range in.Recall {
@@ -281,6 +286,56 @@ func (s *session) instruction(in scheduler.Instruction) *wire.Instruction {
 		m.Body = &wire.Instruction_Orders{Orders: &wire.Orders{Packed: b}}
 	}
 	return m
+}
+
+func standing(v *scheduler.Standing) *wire.Standing {
+	m := &wire.Standing{Version: v.Version, UntilMs: int64(v.Until), Places: v.Places}
+	for _, c := range v.Schedules {
+		m.Schedules = append(m.Schedules, &wire.StandingSchedule{Id: uint64(c.ID), Revision: c.Revision, Spec: c.Spec})
+	}
+	for _, t := range v.Tasks {
+		m.Tasks = wire.AppendTask(m.Tasks, wire.Task(t))
+	}
+	for _, p := range v.Pauses {
+		m.Pauses = append(m.Pauses, &wire.StandingPause{Camera: uint64(p.Camera), Schedule: uint64(p.Schedule), FromMs: int64(p.From), UntilMs: int64(p.Until)})
+	}
+	return m
+}
+
+// able reads what an agent says it can do, within limits.
+func able(h *wire.Hello) fleet.Able {
+	a := fleet.Able{Cores: int(h.GetCores()), Analyzers: few(h.GetAnalyzers()), Tags: few(h.GetTags())}
+	for _, c := range few(h.GetCodecs()) {
+		a.Codecs = append(a.Codecs, fleet.Codec(c))
+	}
+	return a
+}
+
+// few bounds a list of words that an agent sent.
+func few(words []string) (out []string) {
+	for _, w := range words[:min(len(words), 64)] {
+		if len(w) <= 64 {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+func load(l *wire.Load) fleet.Load {
+	return fleet.Load{
+		CPU: share(l.GetCpu()), Pressure: share(l.GetPressure()), RSS: l.GetRssBytes(), Available: l.GetAvailableBytes(),
+		Capturing: int(l.GetCapturing()), Queue: int(l.GetQueue()), Decoding: int(l.GetDecoding()), Capacity: positive(l.GetCapacity()),
+	}
+}
+
+// share and positive keep NaN and nonsense out of what is computed with them.
+func share(v float64) float64 { return min(positive(v), 1) }
+
+func positive(v float64) float64 {
+	if v > 0 && v < 1e9 {
+		return v
+	}
+	return 0
 }
 
 func cameras(l *scheduler.CameraList) *wire.Cameras {
@@ -353,7 +408,7 @@ func (s *session) take(ctx context.Context, m *wire.FromAgent, received time.Tim
 			T1: b.ClockProbe.GetT1(), T2: received.UnixNano(), T3: time.Now().UnixNano(),
 		}}})
 	case *wire.FromAgent_Load:
-		sched.Heard(s.link, b.Load.GetOrdersHeld(), b.Load.GetOutboxPending())
+		sched.Heard(s.link, b.Load.GetOrdersHeld(), b.Load.GetOutboxPending(), load(b.Load))
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/wire"
 )
 
 // bucketWidth is the time one file of captures spans, by arrival: small enough
@@ -23,31 +23,38 @@ import (
 const bucketWidth = 10 * time.Minute
 
 // pointer says where a capture lies: the bucket in the upper bits, the row in
-// the lower 40. 0 = nowhere.
+// the next 34, its place in the row in the lowest 6. 0 = nowhere. Pointers grow
+// in order of arrival.
 type pointer int64
 
-const rowBits = 40
+const (
+	placeBits  = 6
+	rowBits    = 34
+	maxRecords = 1 << placeBits // in one row
+)
 
-func pointerTo(bucket, row int64) pointer { return pointer(bucket<<rowBits | row) }
-func (p pointer) bucket() int64           { return int64(p) >> rowBits }
-func (p pointer) row() int64              { return int64(p) & (1<<rowBits - 1) }
+func pointerTo(bucket, row int64, place int) pointer {
+	return pointer(bucket<<(rowBits+placeBits) | row<<placeBits | int64(place))
+}
+func (p pointer) bucket() int64 { return int64(p) >> (rowBits + placeBits) }
+func (p pointer) row() int64    { return int64(p) >> placeBits & (1<<rowBits - 1) }
+func (p pointer) place() int    { return int(p & (maxRecords - 1)) }
 
 // part is one file of captures.
 type part struct {
 	bucket int64
 	db     *sql.DB // writes
 	read   *sql.DB
+	insert *sql.Stmt
+	get    *sql.Stmt
 	last   int64 // highest row
 }
 
-const partSchema = `CREATE TABLE IF NOT EXISTS captures (
- row INTEGER PRIMARY KEY, camera INTEGER NOT NULL, schedule INTEGER NOT NULL, nominal INTEGER NOT NULL, prev INTEGER NOT NULL,
- outcome INTEGER NOT NULL, cause TEXT, detail TEXT, agent TEXT, at INTEGER, bound_us INTEGER, delay_us INTEGER, took_us INTEGER, attempts INTEGER, protocol TEXT,
- codec TEXT, width INTEGER, height INTEGER, bytes INTEGER, sha256 BLOB, pdq BLOB, pdq_quality INTEGER, phash INTEGER, quality BLOB)`
+// A row holds what one agent reported at once: for each capture the pointer to
+// its camera's capture before, in eight bytes, and its record as on the wire.
+const partSchema = `CREATE TABLE IF NOT EXISTS captures (row INTEGER PRIMARY KEY, agent TEXT NOT NULL, body BLOB NOT NULL)`
 
-const partColumns = "row, camera, schedule, nominal, prev, outcome, cause, detail, agent, at, bound_us, delay_us, took_us, attempts, protocol, codec, width, height, bytes, sha256, pdq, pdq_quality, phash, quality"
-
-var partInsert = "INSERT INTO captures (" + partColumns + ") VALUES (?" + strings.Repeat(",?", strings.Count(partColumns, ",")) + ")"
+const pointerBytes = 8
 
 func bucketOf(t time.Time) int64 { return t.UnixMilli() / bucketWidth.Milliseconds() }
 
@@ -66,17 +73,31 @@ func (s *Store) openPart(bucket int64) (*part, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	var last sql.NullInt64
-	if err := db.QueryRow("SELECT max(row) FROM captures").Scan(&last); err != nil {
+	err = db.QueryRow("SELECT max(row) FROM captures").Scan(&last)
+	if err == nil {
+		p.insert, err = db.Prepare("INSERT INTO captures (row, agent, body) VALUES (?,?,?)")
+	}
+	if err == nil {
+		p.get, err = p.read.Prepare("SELECT agent, body FROM captures WHERE row = ?")
+	}
+	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	p.last = last.Int64
 	return p, nil
 }
 
-func (p *part) close() error { return errors.Join(p.read.Close(), p.db.Close()) }
+func (p *part) close() (err error) {
+	for _, st := range []*sql.Stmt{p.insert, p.get} {
+		if st != nil {
+			err = errors.Join(err, st.Close())
+		}
+	}
+	return errors.Join(err, p.read.Close(), p.db.Close())
+}
 
-// openParts opens all files of captures and finds each camera's newest row.
-func (s *Store) openParts(ctx context.Context) error {
+// openParts opens all files of captures.
+func (s *Store) openParts() error {
 	names, err := filepath.Glob(filepath.Join(s.dir, "captures-*.db"))
 	if err != nil {
 		return err
@@ -91,20 +112,82 @@ func (s *Store) openParts(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, b := range s.buckets() {
-		p := s.parts[b]
-		err := each(ctx, p.db, "SELECT camera, max(row) FROM captures GROUP BY camera", func(r *sql.Rows) error {
-			var camera fleet.CameraID
-			var row int64
-			err := r.Scan((*signed)(&camera), &row)
-			if _, known := s.newest[camera]; !known {
-				s.newest[camera] = pointerTo(b, row)
-			}
+	return nil
+}
+
+// loadNewest finds each camera's newest capture: as of the last checkpoint, and
+// what came after it.
+func (s *Store) loadNewest(ctx context.Context, after pointer) error {
+	err := each(ctx, s.db, "SELECT body FROM newest", func(r *sql.Rows) error {
+		var b sql.RawBytes
+		if err := r.Scan(&b); err != nil {
 			return err
-		})
+		}
+		for ; len(b) >= 16; b = b[16:] {
+			s.newest[fleet.CameraID(binary.BigEndian.Uint64(b))] = pointer(binary.BigEndian.Uint64(b[8:]))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.after(ctx, after, func(at pointer, _ string, record []byte) error {
+		o, _, _, err := wire.PeekCapture(record)
+		s.newest[o.Camera] = at
+		return err
+	})
+}
+
+// after calls f for each capture behind the given one, in order of arrival.
+func (s *Store) after(ctx context.Context, after pointer, f func(at pointer, agent string, record []byte) error) error {
+	buckets := s.buckets()
+	slices.Reverse(buckets)
+	for _, b := range buckets {
+		if b < after.bucket() {
+			continue
+		}
+		from := int64(0)
+		if b == after.bucket() {
+			from = after.row()
+		}
+		err := each(ctx, s.parts[b].read, "SELECT row, agent, body FROM captures WHERE row >= ? ORDER BY row", func(r *sql.Rows) error {
+			var row int64
+			var agent string
+			var body sql.RawBytes
+			if err := r.Scan(&row, &agent, &body); err != nil {
+				return err
+			}
+			return eachRecord(body, func(place int, _ pointer, record []byte) error {
+				at := pointerTo(b, row, place)
+				if at <= after {
+					return nil
+				}
+				return f(at, agent, record)
+			})
+		}, from)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", s.partFile(b), err)
 		}
+	}
+	return nil
+}
+
+// eachRecord walks one row's records.
+func eachRecord(body []byte, f func(place int, prev pointer, record []byte) error) error {
+	for place := 0; len(body) > 0; place++ {
+		if len(body) < pointerBytes {
+			return wire.ErrMalformed
+		}
+		prev := pointer(binary.BigEndian.Uint64(body))
+		_, _, n, err := wire.PeekCapture(body[pointerBytes:])
+		if err != nil {
+			return err
+		}
+		body = body[pointerBytes:]
+		if err := f(place, prev, body[:n]); err != nil {
+			return err
+		}
+		body = body[n:]
 	}
 	return nil
 }
@@ -120,9 +203,10 @@ func (s *Store) buckets() []int64 {
 	return bs
 }
 
-// append makes cs durable in the file of the present ten minutes.
-func (s *Store) append(ctx context.Context, cs []fleet.Capture) (bucket, last int64, err error) {
-	bucket = bucketOf(time.Now())
+// append makes cs durable in the file of the present ten minutes, and returns
+// the last one's place.
+func (s *Store) append(ctx context.Context, cs []fleet.Capture) (last pointer, err error) {
+	bucket := bucketOf(time.Now())
 	s.mu.RLock()
 	for b := range s.parts {
 		bucket = max(bucket, b) // the clock may have been set back: pointers only go back in order
@@ -131,7 +215,7 @@ func (s *Store) append(ctx context.Context, cs []fleet.Capture) (bucket, last in
 	s.mu.RUnlock()
 	if p == nil {
 		if p, err = s.openPart(bucket); err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		s.mu.Lock()
 		s.parts[bucket] = p
@@ -139,39 +223,39 @@ func (s *Store) append(ctx context.Context, cs []fleet.Capture) (bucket, last in
 	}
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	defer tx.Rollback() //nolint:errcheck // a no-op once committed
-	st, err := tx.PrepareContext(ctx, partInsert)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer st.Close() //nolint:errcheck // the transaction's end says what matters
+	defer tx.Rollback()                     //nolint:errcheck // a no-op once committed
+	insert := tx.StmtContext(ctx, p.insert) //nolint:sqlclosecheck // it ends with the transaction
 	row := p.last
-	heads := make(map[fleet.CameraID]pointer, len(cs))
-	for i := range cs {
-		c := &cs[i]
+	heads := s.heads
+	clear(heads)
+	for len(cs) > 0 {
 		row++
-		prev, ok := heads[c.Camera]
-		if !ok {
-			s.mu.RLock()
-			prev = s.newest[c.Camera]
-			s.mu.RUnlock()
+		n := 0
+		b := s.body[:0]
+		for n < len(cs) && n < maxRecords && cs[n].Agent == cs[0].Agent {
+			c := &cs[n]
+			prev, ok := heads[c.Camera]
+			if !ok {
+				s.mu.RLock()
+				prev = s.newest[c.Camera]
+				s.mu.RUnlock()
+			}
+			last = pointerTo(bucket, row, n)
+			heads[c.Camera] = last
+			b = binary.BigEndian.AppendUint64(b, uint64(prev))
+			b = wire.AppendCapture(b, *c)
+			n++
 		}
-		heads[c.Camera] = pointerTo(bucket, row)
-		r := &c.Reading
-		var sha, pdq, quality []byte
-		if c.Outcome == fleet.Captured {
-			sha, pdq, quality = r.SHA256[:], r.Fingerprint.PDQ[:], packQuality(&r.Quality)
+		s.body = b
+		if _, err := insert.ExecContext(ctx, row, string(cs[0].Agent), b); err != nil {
+			return 0, err
 		}
-		if _, err := st.ExecContext(ctx, row, int64(c.Camera), int64(c.Schedule), c.Nominal, int64(prev),
-			int64(c.Outcome), string(c.Cause), c.Detail, string(c.Agent), c.At, c.Bound.Microseconds(), c.Delay.Microseconds(), c.Took.Microseconds(), int64(c.Attempts), string(c.Protocol),
-			string(r.Codec), int64(r.Width), int64(r.Height), int64(r.Bytes), sha, pdq, int64(r.Fingerprint.PDQQuality), int64(r.Fingerprint.PHash), quality); err != nil {
-			return 0, 0, err
-		}
+		cs = cs[n:]
 	}
 	if err := tx.Commit(); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	p.last = row
 	s.mu.Lock()
@@ -179,102 +263,36 @@ func (s *Store) append(ctx context.Context, cs []fleet.Capture) (bucket, last in
 		s.newest[camera] = at
 	}
 	s.mu.Unlock()
-	return bucket, row, nil
+	return last, nil
 }
 
-// recount brings centre.db up to the captures that were durable before a power
-// cut and not yet counted.
-func (s *Store) recount(ctx context.Context) error {
-	marks := map[int64]int64{}
-	if err := each(ctx, s.db, "SELECT bucket, counted FROM marks", func(r *sql.Rows) error {
-		var b, n int64
-		err := r.Scan(&b, &n)
-		marks[b] = n
+// readAt returns the capture at a pointer, and its camera's one before; no entry
+// when its file has aged out.
+func (s *Store) readAt(ctx context.Context, at pointer) (e Entry, prev pointer, found bool, err error) {
+	s.mu.RLock()
+	p := s.parts[at.bucket()]
+	s.mu.RUnlock()
+	if p == nil {
+		return e, 0, false, nil
+	}
+	var agent string
+	var body []byte
+	if err := p.get.QueryRowContext(ctx, at.row()).Scan(&agent, &body); err != nil {
+		return e, 0, false, err
+	}
+	err = eachRecord(body, func(place int, before pointer, record []byte) (err error) {
+		if place == at.place() {
+			found, prev = true, before
+			e.At = Position(at)
+			e.Capture, _, err = wire.ParseCapture(record)
+			e.Agent = fleet.AgentID(agent)
+		}
 		return err
-	}); err != nil {
-		return err
+	})
+	if err == nil && !found {
+		err = wire.ErrMalformed
 	}
-	for b, p := range s.parts {
-		if p.last <= marks[b] {
-			continue
-		}
-		var late []fleet.Capture
-		if err := each(ctx, p.db, "SELECT "+partColumns+" FROM captures WHERE row > "+strconv.FormatInt(marks[b], 10), func(r *sql.Rows) error {
-			c, _, _, err := scanCapture(r)
-			late = append(late, c)
-			return err
-		}); err != nil {
-			return err
-		}
-		tx, err := s.db.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		for i := range late {
-			if err := recountOne(ctx, tx, &late[i]); err != nil {
-				return errors.Join(err, tx.Rollback())
-			}
-		}
-		if _, err := tx.ExecContext(ctx, statements["mark"], b, p.last); err != nil {
-			return errors.Join(err, tx.Rollback())
-		}
-		if err := tx.Commit(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var outcomeColumn = map[fleet.Outcome]string{fleet.Captured: "captured", fleet.Failed: "failed", fleet.Missed: "missed", fleet.Skipped: "skipped"}
-
-// recountOne drops c's order and moves its one in the books from "in flight"
-// to its outcome. A missed occurrence may never have had an order: the books
-// then only gain.
-func recountOne(ctx context.Context, tx *sql.Tx, c *fleet.Capture) error {
-	res, err := tx.ExecContext(ctx, statements["drop"], c.Nominal, int64(c.Camera), int64(c.Schedule))
-	if err != nil {
-		return err
-	}
-	had, err := res.RowsAffected()
-	if err != nil {
-		return err
-	}
-	col := outcomeColumn[c.Outcome]
-	_, err = tx.ExecContext(ctx, "UPDATE books SET "+col+" = "+col+" + 1, in_flight = in_flight - ? WHERE site = (SELECT site FROM cameras WHERE id = ?)", had, int64(c.Camera))
-	return err
-}
-
-func scanCapture(r interface{ Scan(...any) error }) (c fleet.Capture, row int64, prev pointer, err error) {
-	var bound, delay, took int64
-	var sha, pdq, quality []byte
-	d := &c.Reading
-	err = r.Scan(&row, (*signed)(&c.Camera), (*signed)(&c.Schedule), &c.Nominal, &prev, &c.Outcome, &c.Cause, &c.Detail, &c.Agent, &c.At, &bound, &delay, &took, &c.Attempts, &c.Protocol,
-		&d.Codec, &d.Width, &d.Height, &d.Bytes, &sha, &pdq, &d.Fingerprint.PDQQuality, (*signed)(&d.Fingerprint.PHash), &quality)
-	c.Bound, c.Delay, c.Took = time.Duration(bound)*time.Microsecond, time.Duration(delay)*time.Microsecond, time.Duration(took)*time.Microsecond
-	copy(d.SHA256[:], sha)
-	copy(d.Fingerprint.PDQ[:], pdq)
-	unpackQuality(&d.Quality, quality)
-	return c, row, prev, err
-}
-
-func scores(q *fleet.Quality) [6]*float32 {
-	return [6]*float32{&q.Mean, &q.Contrast, &q.Sharpness, &q.Dark, &q.Bright, &q.Entropy}
-}
-
-func packQuality(q *fleet.Quality) []byte {
-	b := make([]byte, 0, 24)
-	for _, f := range scores(q) {
-		b = binary.BigEndian.AppendUint32(b, math.Float32bits(*f))
-	}
-	return b
-}
-
-func unpackQuality(q *fleet.Quality, b []byte) {
-	for i, f := range scores(q) {
-		if len(b) >= 4*i+4 {
-			*f = math.Float32frombits(binary.BigEndian.Uint32(b[4*i:]))
-		}
-	}
+	return e, prev, found, err
 }
 
 // Last returns the camera's newest capture, or nil.
@@ -299,18 +317,12 @@ func (s *Store) History(ctx context.Context, camera fleet.CameraID, before Posit
 			at = pointer(before)
 		}
 		for first := true; at != 0; first = false {
-			s.mu.RLock()
-			p := s.parts[at.bucket()]
-			s.mu.RUnlock()
-			if p == nil {
-				return // that file has aged out
-			}
-			c, _, prev, err := scanCapture(p.read.QueryRowContext(ctx, "SELECT "+partColumns+" FROM captures WHERE row = ?", at.row()))
+			e, prev, found, err := s.readAt(ctx, at)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("read capture of %s: %w", camera, err))
 				return
 			}
-			if !(first && before != 0) && !yield(Entry{Capture: c, At: Position(at)}, nil) {
+			if !found || !(first && before != 0) && !yield(e, nil) {
 				return
 			}
 			at = prev
@@ -321,27 +333,12 @@ func (s *Store) History(ctx context.Context, camera fleet.CameraID, before Posit
 // Fingerprints walks what a search needs of each captured frame, newest file
 // first, skipping frames whose PDQ quality is below least.
 func (s *Store) Fingerprints(ctx context.Context, least uint8, f func(o fleet.Occurrence, at fleet.Instant, pdq *fleet.PDQ)) error {
-	s.mu.RLock()
-	var parts []*part
-	for _, b := range s.buckets() {
-		parts = append(parts, s.parts[b])
-	}
-	s.mu.RUnlock()
-	for _, p := range parts {
-		err := each(ctx, p.read, "SELECT camera, schedule, nominal, at, pdq FROM captures WHERE outcome = 1 AND pdq_quality >= ?", func(r *sql.Rows) error {
-			var o fleet.Occurrence
-			var at fleet.Instant
-			var raw sql.RawBytes
-			if err := r.Scan((*signed)(&o.Camera), (*signed)(&o.Schedule), &o.Nominal, &at, &raw); err != nil {
-				return err
-			}
-			if len(raw) == len(fleet.PDQ{}) {
-				f(o, at, (*fleet.PDQ)(raw))
-			}
-			return nil
-		}, int64(least))
+	for e, err := range s.Recent(ctx, 0) {
 		if err != nil {
 			return fmt.Errorf("read fingerprints: %w", err)
+		}
+		if r := &e.Reading.Fingerprint; e.Outcome == fleet.Captured && r.PDQQuality >= least {
+			f(e.Occurrence, e.Capture.At, &r.PDQ)
 		}
 	}
 	return nil
@@ -364,14 +361,12 @@ func (s *Store) Recent(ctx context.Context, before Position) iter.Seq2[Entry, er
 		buckets := s.buckets()
 		s.mu.RUnlock()
 		for _, b := range buckets {
-			limit := int64(math.MaxInt64)
+			limit := pointerTo(b+1, 0, 0)
 			if before != 0 {
 				if b > pointer(before).bucket() {
 					continue
 				}
-				if b == pointer(before).bucket() {
-					limit = pointer(before).row()
-				}
+				limit = min(limit, pointer(before))
 			}
 			s.mu.RLock()
 			p := s.parts[b]
@@ -383,20 +378,38 @@ func (s *Store) Recent(ctx context.Context, before Position) iter.Seq2[Entry, er
 	}
 }
 
-// backwards yields the part's rows below limit in pages, so that no read
+// backwards yields the part's captures before limit in pages, so that no read
 // transaction stays open while the caller works. It reports whether to go on.
-func (p *part) backwards(ctx context.Context, limit int64, yield func(Entry, error) bool) bool {
-	const page = 256
+func (p *part) backwards(ctx context.Context, limit pointer, yield func(Entry, error) bool) bool {
+	const page = 16 // rows
+	first := limit.row()
+	if limit.bucket() != p.bucket {
+		first = 1 << rowBits
+	}
 	for {
 		var found []Entry
-		err := each(ctx, p.read, "SELECT "+partColumns+" FROM captures WHERE row < ? ORDER BY row DESC LIMIT ?", func(r *sql.Rows) error {
-			var e Entry
-			var err error
-			e.Capture, limit, _, err = scanCapture(r)
-			e.At = Position(pointerTo(p.bucket, limit))
-			found = append(found, e)
+		rows := 0
+		err := each(ctx, p.read, "SELECT row, agent, body FROM captures WHERE row <= ? ORDER BY row DESC LIMIT ?", func(r *sql.Rows) error {
+			var agent string
+			var body sql.RawBytes
+			if err := r.Scan(&first, &agent, &body); err != nil {
+				return err
+			}
+			rows++
+			begin := len(found)
+			err := eachRecord(body, func(place int, _ pointer, record []byte) error {
+				at := pointerTo(p.bucket, first, place)
+				if at >= limit {
+					return nil
+				}
+				c, _, err := wire.ParseCapture(record)
+				c.Agent = fleet.AgentID(agent)
+				found = append(found, Entry{Capture: c, At: Position(at)})
+				return err
+			})
+			slices.Reverse(found[begin:])
 			return err
-		}, limit, page)
+		}, first, page)
 		if err != nil {
 			yield(Entry{}, fmt.Errorf("read captures: %w", err))
 			return false
@@ -406,9 +419,10 @@ func (p *part) backwards(ctx context.Context, limit int64, yield func(Entry, err
 				return false
 			}
 		}
-		if len(found) < page {
+		if rows < page {
 			return true
 		}
+		first--
 	}
 }
 

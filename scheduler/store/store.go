@@ -1,15 +1,15 @@
 // Package store is the centre's memory: one SQLite file for the fleet, the
-// schedules and the orders in flight, and one file per ten minutes for the
-// captures that came in.
+// schedules and a log of orders, and one file per ten minutes for the captures
+// that came in.
 //
-//	Commit(batch):  captures ──append──► captures-<bucket>.db      1. durable
-//	                the rest ──────────► centre.db, with a mark    2. durable
-//	                                     how far captures are counted
-//	Open:           captures after the mark are counted again into centre.db
+//	issue, assign, drop ──► log            (centre.db, a row per commit)
+//	outcomes            ──► captures-<ten minutes>.db, a row per report
+//	Checkpoint          ──► orders in flight and books as they stand; the log begins anew
+//	Open + Replay       ◄── checkpoint, then the log, then the captures behind it
 //
-// Captures are appended and never keyed by camera: an index by camera makes of
-// each insert a random page. Instead each row points to the same camera's row
-// before it, and the newest row of each camera is held in memory.
+// Nothing on the way in is keyed by camera or by order: an index would make of
+// each capture a random page. Each capture points to the same camera's one
+// before it; the newest of each camera is held in memory.
 package store
 
 import (
@@ -20,11 +20,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/wire"
 )
 
 // Flight is an order that has no outcome yet.
@@ -92,14 +94,38 @@ type Rule struct {
 	Select string
 }
 
+// Pause is a stored pause. Body is the scheduler's.
+type Pause struct {
+	ID   string
+	Body json.RawMessage
+}
+
+// Job is a stored job. Body is the scheduler's; Cameras are eight bytes each.
+type Job struct {
+	ID      string
+	Asked   fleet.Instant
+	Body    json.RawMessage
+	Cameras []byte // nil in State
+}
+
+// Mark says what becomes of a mark that outlives a restart.
+type Mark int8
+
+// The values of a Mark.
+const (
+	Unchanged Mark = iota
+	Wanted
+	Done
+)
+
 // Batch is a set of changes that become durable together.
 type Batch struct {
-	Captures []fleet.Capture    // to append; their orders are dropped
+	Captures []fleet.Capture    // outcomes; their orders are in flight no more
 	Issue    []Flight           // new orders
 	Drop     []fleet.Occurrence // orders taken back
 	Assign   []Flight           // orders that now belong to another agent
 	Through  fleet.Instant      // the issue clock; 0 = unchanged
-	Books    map[fleet.SiteID]fleet.Books
+	Repeats  map[fleet.SiteID]uint64
 
 	OpenSpans   []Span
 	CloseSpans  []Span // with Until set
@@ -111,16 +137,23 @@ type Batch struct {
 	Tokens      []Token
 	Credentials []Credentials
 	Rules       *[]Rule // replaces all rules
+	Pauses      []Pause
+	Resume      []string // ids of pauses that are over
+	Jobs        []Job
+	Reconcile   Mark // tasks may differ from what schedules say
 }
 
-// State is all that Open found, but the captures.
+// rest reports whether there is anything beside captures.
+func (b *Batch) rest() bool {
+	return b.Through != 0 || len(b.Issue)+len(b.Drop)+len(b.Assign)+len(b.Repeats)+len(b.OpenSpans)+len(b.CloseSpans)+len(b.Cameras)+len(b.Sites)+
+		len(b.Agents)+len(b.Schedules)+len(b.Keys)+len(b.Tokens)+len(b.Credentials)+len(b.Pauses)+len(b.Resume)+len(b.Jobs) > 0 || b.Rules != nil || b.Reconcile != Unchanged
+}
+
+// State is what Open found, but for what is large: EachCamera, EachSpan and
+// Replay read that.
 type State struct {
 	Through     fleet.Instant
 	Epoch       uint64 // grows by one with each Open: the fence of a lone scheduler
-	Books       map[fleet.SiteID]fleet.Books
-	Flights     []Flight
-	Spans       []Span // the open ones
-	Cameras     []fleet.Camera
 	Sites       []fleet.Site
 	Agents      []fleet.Agent
 	Schedules   []Schedule // all revisions
@@ -128,6 +161,9 @@ type State struct {
 	Tokens      []Token
 	Credentials []Credentials
 	Rules       []Rule
+	Pauses      []Pause
+	Jobs        []Job // newest first, at most a thousand
+	Reconcile   bool
 }
 
 // Store is the centre's store in one directory. Only one process may have it
@@ -139,8 +175,17 @@ type Store struct {
 	thumb *sql.DB
 	stmts map[string]*sql.Stmt
 
-	commit sync.Mutex // one Commit at a time
-	torn   error      // why captures are durable that are not counted yet
+	commit   sync.Mutex // one Commit at a time; guards what follows
+	torn     error      // why captures are durable whose batch is not
+	log      logWriter
+	seq      int64   // last row of the log
+	logged   int     // bytes in the log since the checkpoint
+	last     pointer // newest capture
+	taken    int     // captures since the newest of each camera were written
+	unsummed int     // captures since the checkpoint
+	heads    map[fleet.CameraID]pointer
+	body     []byte
+	checked  pointer // captures up to it are in the checkpoint
 
 	mu     sync.RWMutex
 	parts  map[int64]*part // by bucket
@@ -150,10 +195,12 @@ type Store struct {
 
 const schema = `
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS books (site TEXT PRIMARY KEY, captured INTEGER, failed INTEGER, missed INTEGER, skipped INTEGER, in_flight INTEGER, duplicates INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS orders (nominal INTEGER, camera INTEGER, schedule INTEGER, deadline INTEGER, retries INTEGER, agent TEXT, PRIMARY KEY (nominal, camera, schedule)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS log (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS checkpoint (part INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS newest (part INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS books (site TEXT PRIMARY KEY, captured INTEGER, failed INTEGER, missed INTEGER, skipped INTEGER, duplicates INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spans (camera INTEGER, schedule INTEGER, start INTEGER, until INTEGER, revision INTEGER, enabled INTEGER, place TEXT, PRIMARY KEY (camera, schedule, start)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS cameras (id INTEGER PRIMARY KEY, site TEXT NOT NULL, state TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS cameras (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS sites (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS agents (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS schedules (id INTEGER, revision INTEGER, name TEXT NOT NULL, spec TEXT NOT NULL, applied INTEGER, removed INTEGER, PRIMARY KEY (id, revision)) WITHOUT ROWID;
@@ -161,13 +208,15 @@ CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOU
 CREATE TABLE IF NOT EXISTS tokens (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS credentials (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rules (name TEXT PRIMARY KEY, sel TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS marks (bucket INTEGER PRIMARY KEY, counted INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS pauses (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, asked INTEGER NOT NULL, body TEXT NOT NULL, cameras BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS spans_closed ON spans (until) WHERE until != 0;
 `
 
 const thumbSchema = `CREATE TABLE IF NOT EXISTS thumbnails (camera INTEGER PRIMARY KEY, at INTEGER NOT NULL, jpeg BLOB NOT NULL)`
 
 // formatVersion is kept in PRAGMA user_version of centre.db.
-const formatVersion = 1
+const formatVersion = 2
 
 // Open opens the store in dir, making it at the first time, and returns what it
 // holds. It finishes what a power cut interrupted.
@@ -175,7 +224,7 @@ func Open(ctx context.Context, dir string) (*Store, *State, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{dir: dir, parts: map[int64]*part{}, newest: map[fleet.CameraID]pointer{}, frames: map[fleet.CameraID]fleet.Instant{}}
+	s := &Store{dir: dir, parts: map[int64]*part{}, newest: map[fleet.CameraID]pointer{}, heads: map[fleet.CameraID]pointer{}, frames: map[fleet.CameraID]fleet.Instant{}}
 	st, err := s.open(ctx)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open store in %s: %w", dir, err), s.Close())
@@ -185,18 +234,24 @@ func Open(ctx context.Context, dir string) (*Store, *State, error) {
 
 func (s *Store) open(ctx context.Context) (*State, error) {
 	file := filepath.Join(s.dir, "centre.db")
+	// The format is looked at before anything is written: a file of another
+	// version stays as it is.
+	_, statErr := os.Stat(file)
 	var err error
-	if s.db, err = openDB(file, "FULL", schema); err != nil {
+	if s.db, err = openDB(file, "FULL", "SELECT 1"); err != nil {
 		return nil, err
 	}
 	var format int
 	if err := s.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&format); err != nil {
 		return nil, err
 	}
-	if format > formatVersion {
+	switch {
+	case format > formatVersion:
 		return nil, fmt.Errorf("%s was written by a newer version (format %d, this build reads %d): run that version", file, format, formatVersion)
+	case format < formatVersion && statErr == nil && format != 0:
+		return nil, fmt.Errorf("%s was written before the first release (format %d, this build reads %d): begin with a new directory, and keep this one for the version that wrote it", file, format, formatVersion)
 	}
-	if _, err := s.db.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", formatVersion)); err != nil {
+	if _, err := s.db.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA user_version = %d", formatVersion)); err != nil {
 		return nil, err
 	}
 	if s.read, err = sql.Open("sqlite", dsn(file, "FULL")+"&_pragma=query_only(1)"); err != nil {
@@ -209,11 +264,8 @@ func (s *Store) open(ctx context.Context) (*State, error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.openParts(ctx); err != nil {
+	if err := s.openParts(); err != nil {
 		return nil, err
-	}
-	if err := s.recount(ctx); err != nil {
-		return nil, fmt.Errorf("count what came in before the last stop: %w", err)
 	}
 	if err := s.loadFrames(ctx); err != nil {
 		return nil, err
@@ -221,8 +273,11 @@ func (s *Store) open(ctx context.Context) (*State, error) {
 	return s.load(ctx)
 }
 
+// escape keeps a directory's name from being read as a URI's other parts.
+var escape = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
+
 func dsn(file, synchronous string) string {
-	return "file:" + file + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + synchronous + ")&_txlock=immediate"
+	return "file:" + escape.Replace(file) + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + synchronous + ")&_txlock=immediate"
 }
 
 // openDB opens a SQLite file with one connection and makes its tables.
@@ -259,16 +314,18 @@ func (s *Store) Close() error {
 }
 
 var statements = map[string]string{
-	"issue":    "INSERT OR IGNORE INTO orders (nominal, camera, schedule, deadline, retries, agent) VALUES (?,?,?,?,?,?)",
-	"drop":     "DELETE FROM orders WHERE nominal = ? AND camera = ? AND schedule = ?",
-	"assign":   "UPDATE orders SET agent = ? WHERE nominal = ? AND camera = ? AND schedule = ?",
+	"log":      "INSERT INTO log (seq, body) VALUES (?,?)",
+	"unlog":    "DELETE FROM log WHERE seq <= ?",
+	"uncheck":  "DELETE FROM checkpoint",
+	"check":    "INSERT INTO checkpoint (part, body) VALUES (?,?)",
+	"unnewest": "DELETE FROM newest",
+	"newest":   "INSERT INTO newest (part, body) VALUES (?,?)",
 	"meta":     "INSERT OR REPLACE INTO meta (k, v) VALUES (?,?)",
-	"books":    "INSERT OR REPLACE INTO books (site, captured, failed, missed, skipped, in_flight, duplicates) VALUES (?,?,?,?,?,?,?)",
-	"nobooks":  "INSERT OR IGNORE INTO books (site, captured, failed, missed, skipped, in_flight, duplicates) VALUES (?,0,0,0,0,0,0)",
-	"open":     "INSERT OR REPLACE INTO spans (camera, schedule, start, until, revision, enabled, place) VALUES (?,?,?,0,?,?,?)",
+	"books":    "INSERT OR REPLACE INTO books (site, captured, failed, missed, skipped, duplicates) VALUES (?,?,?,?,?,?)",
+	"open":     "INSERT OR REPLACE INTO spans (camera, schedule, start, until, revision, enabled, place) VALUES (?,?,?,?,?,?,?)",
 	"close":    "UPDATE spans SET until = ? WHERE camera = ? AND schedule = ? AND start = ?",
 	"forget":   "DELETE FROM spans WHERE camera = ? AND schedule = ? AND start = ?",
-	"camera":   "INSERT OR REPLACE INTO cameras (id, site, state, body) VALUES (?,?,?,?)",
+	"camera":   "INSERT OR REPLACE INTO cameras (id, body) VALUES (?,?)",
 	"site":     "INSERT OR REPLACE INTO sites (id, body) VALUES (?,?)",
 	"agent":    "INSERT OR REPLACE INTO agents (id, body) VALUES (?,?)",
 	"schedule": "INSERT OR REPLACE INTO schedules (id, revision, name, spec, applied, removed) VALUES (?,?,?,?,?,?)",
@@ -277,7 +334,9 @@ var statements = map[string]string{
 	"creds":    "INSERT OR REPLACE INTO credentials (id, body) VALUES (?,?)",
 	"norules":  "DELETE FROM rules",
 	"rule":     "INSERT OR REPLACE INTO rules (name, sel) VALUES (?,?)",
-	"mark":     "INSERT OR REPLACE INTO marks (bucket, counted) VALUES (?,?)",
+	"pause":    "INSERT OR REPLACE INTO pauses (id, body) VALUES (?,?)",
+	"resume":   "DELETE FROM pauses WHERE id = ?",
+	"job":      "INSERT OR REPLACE INTO jobs (id, asked, body, cameras) VALUES (?,?,?,?)",
 }
 
 func (s *Store) prepare(ctx context.Context) (err error) {
@@ -319,7 +378,7 @@ func (t *txn) body(name, key string, v any) {
 
 // Commit makes b durable: when it returns nil, no power cut can take it back.
 // Captures become durable first; should the rest fail then (ErrTorn), the next
-// Open counts them. ctx must not end between the two: callers hand in one that
+// Open finds them. ctx must not end between the two: callers hand in one that
 // is not a request's.
 func (s *Store) Commit(ctx context.Context, b *Batch) error {
 	s.commit.Lock()
@@ -327,15 +386,20 @@ func (s *Store) Commit(ctx context.Context, b *Batch) error {
 	if s.torn != nil {
 		return s.torn
 	}
-	var bucket, last int64
 	if len(b.Captures) > 0 {
-		var err error
-		if bucket, last, err = s.append(ctx, b.Captures); err != nil {
+		last, err := s.append(ctx, b.Captures)
+		if err != nil {
 			return fmt.Errorf("append %d captures: %w", len(b.Captures), err)
 		}
+		s.last = last
+		s.taken += len(b.Captures)
+		s.unsummed += len(b.Captures)
 	}
-	if err := s.count(ctx, b, bucket, last); err != nil {
-		if last > 0 {
+	if !b.rest() {
+		return nil
+	}
+	if err := s.within(ctx, func(t *txn) { s.write(t, b) }); err != nil {
+		if len(b.Captures) > 0 {
 			s.torn = fmt.Errorf("%w: %w", ErrTorn, err)
 			return s.torn
 		}
@@ -344,21 +408,19 @@ func (s *Store) Commit(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-// ErrTorn says that captures were stored and could not be counted. The store
-// takes no more; opening it again repairs it.
+// ErrTorn says that captures were stored without what belongs to them. The
+// store takes no more; opening it again repairs it.
 var ErrTorn = errors.New("the store must be opened again: restart the scheduler")
 
-func (s *Store) count(ctx context.Context, b *Batch, bucket, last int64) error {
+// within runs f in one transaction of centre.db.
+func (s *Store) within(ctx context.Context, f func(*txn)) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	defer tx.Rollback() //nolint:errcheck // a no-op once committed
 	t := &txn{s: s, tx: tx, ctx: ctx}
-	s.write(t, b)
-	if last > 0 {
-		t.do("mark", bucket, last)
-	}
+	f(t)
 	if t.err != nil {
 		return fmt.Errorf("commit: %w", t.err)
 	}
@@ -369,24 +431,27 @@ func (s *Store) count(ctx context.Context, b *Batch, bucket, last int64) error {
 }
 
 func (s *Store) write(t *txn, b *Batch) {
-	for _, f := range b.Issue {
-		t.do("issue", f.Nominal, int64(f.Camera), int64(f.Schedule), f.Deadline, f.Retries, string(f.Agent))
-	}
+	w := &s.log
+	*w = logWriter{b: w.b[:0]}
 	for _, o := range b.Drop {
-		t.do("drop", o.Nominal, int64(o.Camera), int64(o.Schedule))
+		w.drop(o)
 	}
-	for i := range b.Captures {
-		o := &b.Captures[i].Occurrence
-		t.do("drop", o.Nominal, int64(o.Camera), int64(o.Schedule))
+	for i := range b.Issue {
+		w.issue(&b.Issue[i])
 	}
-	for _, f := range b.Assign {
-		t.do("assign", string(f.Agent), f.Nominal, int64(f.Camera), int64(f.Schedule))
+	for i := range b.Assign {
+		w.assign(&b.Assign[i])
+	}
+	for site, n := range b.Repeats {
+		w.repeat(site, n)
+	}
+	if len(w.b) > 0 {
+		s.seq++ // a number is never used twice, also after a commit that failed
+		s.logged += len(w.b)
+		t.do("log", s.seq, w.b)
 	}
 	if b.Through != 0 {
 		t.do("meta", "through", b.Through)
-	}
-	for site, k := range b.Books {
-		t.do("books", string(site), k.Captured, k.Failed, k.Missed, k.Skipped, k.InFlight, k.Duplicates)
 	}
 	for _, p := range b.CloseSpans {
 		if p.Until < p.From { // it never held an occurrence
@@ -396,19 +461,14 @@ func (s *Store) write(t *txn, b *Batch) {
 		t.do("close", p.Until, int64(p.Camera), int64(p.Schedule), p.From)
 	}
 	for _, p := range b.OpenSpans {
-		t.do("open", int64(p.Camera), int64(p.Schedule), p.From, p.Revision, p.Enabled, p.Place)
+		t.do("open", int64(p.Camera), int64(p.Schedule), p.From, p.Until, p.Revision, p.Enabled, p.Place)
 	}
 	for i := range b.Cameras {
 		c := &b.Cameras[i]
-		body, err := json.Marshal(c)
-		if err != nil && t.err == nil {
-			t.err = err
-		}
-		t.do("camera", int64(c.ID), string(c.Site), string(c.State), string(body))
+		t.do("camera", int64(c.ID), AppendCamera(nil, c, nil))
 	}
 	for i := range b.Sites {
 		t.body("site", string(b.Sites[i].ID), b.Sites[i])
-		t.do("nobooks", string(b.Sites[i].ID))
 	}
 	for i := range b.Agents {
 		t.body("agent", string(b.Agents[i].ID), b.Agents[i])
@@ -431,11 +491,23 @@ func (s *Store) write(t *txn, b *Batch) {
 			t.do("rule", r.Name, r.Select)
 		}
 	}
+	for _, p := range b.Pauses {
+		t.do("pause", p.ID, string(p.Body))
+	}
+	for _, id := range b.Resume {
+		t.do("resume", id)
+	}
+	for _, j := range b.Jobs {
+		t.do("job", j.ID, j.Asked, string(j.Body), j.Cameras)
+	}
+	if b.Reconcile != Unchanged {
+		t.do("meta", "reconcile", b.Reconcile == Wanted)
+	}
 }
 
-// load reads everything but captures, and takes a new epoch.
+// load reads what is small, and takes a new epoch.
 func (s *Store) load(ctx context.Context) (*State, error) {
-	st := &State{Books: map[fleet.SiteID]fleet.Books{}}
+	st := &State{}
 	meta := map[string]int64{}
 	err := errors.Join(
 		each(ctx, s.db, "SELECT k, v FROM meta", func(r *sql.Rows) error {
@@ -445,22 +517,6 @@ func (s *Store) load(ctx context.Context) (*State, error) {
 			meta[k] = v
 			return err
 		}),
-		each(ctx, s.db, "SELECT site, captured, failed, missed, skipped, in_flight, duplicates FROM books", func(r *sql.Rows) error {
-			var site string
-			var b fleet.Books
-			err := r.Scan(&site, &b.Captured, &b.Failed, &b.Missed, &b.Skipped, &b.InFlight, &b.Duplicates)
-			b.Issued = b.Captured + b.Failed + b.Missed + b.Skipped + b.InFlight
-			st.Books[fleet.SiteID(site)] = b
-			return err
-		}),
-		each(ctx, s.db, "SELECT nominal, camera, schedule, deadline, retries, agent FROM orders", func(r *sql.Rows) error {
-			var f Flight
-			err := r.Scan(&f.Nominal, (*signed)(&f.Camera), (*signed)(&f.Schedule), &f.Deadline, &f.Retries, &f.Agent)
-			st.Flights = append(st.Flights, f)
-			return err
-		}),
-		eachSpan(ctx, s.db, "WHERE until = 0", func(p Span) { st.Spans = append(st.Spans, p) }),
-		bodies(ctx, s.db, "cameras", &st.Cameras),
 		bodies(ctx, s.db, "sites", &st.Sites),
 		bodies(ctx, s.db, "agents", &st.Agents),
 		bodies(ctx, s.db, "keys", &st.Keys),
@@ -480,14 +536,188 @@ func (s *Store) load(ctx context.Context) (*State, error) {
 			st.Rules = append(st.Rules, u)
 			return err
 		}),
+		each(ctx, s.db, "SELECT id, body FROM pauses ORDER BY id", func(r *sql.Rows) error {
+			var p Pause
+			var body string
+			err := r.Scan(&p.ID, &body)
+			p.Body = json.RawMessage(body)
+			st.Pauses = append(st.Pauses, p)
+			return err
+		}),
+		each(ctx, s.db, "SELECT id, asked, body FROM jobs ORDER BY asked DESC LIMIT 1000", func(r *sql.Rows) error {
+			var j Job
+			var body string
+			err := r.Scan(&j.ID, &j.Asked, &body)
+			j.Body = json.RawMessage(body)
+			st.Jobs = append(st.Jobs, j)
+			return err
+		}),
+		s.db.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0), coalesce(sum(length(body)), 0) FROM log").Scan(&s.seq, &s.logged),
 	)
 	if err != nil {
 		return nil, err
 	}
+	s.seq = max(s.seq, meta["seq"])
+	s.checked = pointer(meta["checked"])
+	if err := s.loadNewest(ctx, pointer(meta["newest"])); err != nil {
+		return nil, err
+	}
+	for b, p := range s.parts {
+		if p.last > 0 {
+			s.last = max(s.last, pointerTo(b, p.last, maxRecords-1))
+		}
+	}
 	st.Through = fleet.Instant(meta["through"])
+	st.Reconcile = meta["reconcile"] != 0
 	st.Epoch = uint64(meta["epoch"]) + 1
 	_, err = s.db.ExecContext(ctx, "INSERT OR REPLACE INTO meta (k, v) VALUES ('epoch', ?)", int64(st.Epoch))
 	return st, err
+}
+
+// CountCameras returns how many cameras there are.
+func (s *Store) CountCameras(ctx context.Context) (n int, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT count(*) FROM cameras").Scan(&n)
+	return n, err
+}
+
+// EachCamera calls f with each camera's record, by id as a signed number. The
+// record is valid during the call. Rows are read ahead beside f's work.
+func (s *Store) EachCamera(ctx context.Context, f func(record []byte) error) error {
+	type batch struct {
+		b    []byte
+		ends []int
+	}
+	return ahead(ctx, func(ctx context.Context, send func(batch) error) error {
+		var v batch
+		err := each(ctx, s.read, "SELECT body FROM cameras ORDER BY id", func(r *sql.Rows) error {
+			var b sql.RawBytes
+			if err := r.Scan(&b); err != nil {
+				return err
+			}
+			v.b = append(v.b, b...)
+			if v.ends = append(v.ends, len(v.b)); len(v.ends) < readAhead {
+				return nil
+			}
+			full := v
+			v = batch{b: make([]byte, 0, len(full.b)+len(full.b)/8), ends: make([]int, 0, readAhead)}
+			return send(full)
+		})
+		return errors.Join(err, send(v))
+	}, func(v batch) error {
+		begin := 0
+		for _, end := range v.ends {
+			if err := f(v.b[begin:end]); err != nil {
+				return err
+			}
+			begin = end
+		}
+		return nil
+	})
+}
+
+// EachSpan calls f for each span that is still open, in EachCamera's order.
+// Rows are read ahead beside f's work.
+func (s *Store) EachSpan(ctx context.Context, f func(Span) error) error {
+	return ahead(ctx, func(ctx context.Context, send func([]Span) error) error {
+		var fault error
+		batch := make([]Span, 0, readAhead)
+		err := eachSpan(ctx, s.read, "WHERE until = 0 ORDER BY camera, schedule, start", func(p Span) {
+			if batch = append(batch, p); len(batch) == readAhead && fault == nil {
+				fault = send(batch)
+				batch = make([]Span, 0, readAhead)
+			}
+		})
+		return errors.Join(err, fault, send(batch))
+	}, func(batch []Span) error {
+		for _, p := range batch {
+			if err := f(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// readAhead is how many rows are handed over at a time.
+const readAhead = 2048
+
+// ahead runs read and take beside each other.
+func ahead[T any](ctx context.Context, read func(context.Context, func(T) error) error, take func(T) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	full := make(chan T, 2)
+	done := make(chan error, 1)
+	go func() {
+		err := read(ctx, func(v T) error {
+			select {
+			case full <- v:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
+		close(full)
+		done <- err
+	}()
+	for v := range full {
+		if err := take(v); err != nil {
+			cancel(err)
+			for range full { //nolint:revive // it ends at once
+			}
+			<-done
+			return err
+		}
+	}
+	return <-done
+}
+
+// Replay tells f all that happened to orders since the beginning, the older
+// part of it summed up by the last checkpoint.
+func (s *Store) Replay(ctx context.Context, f Fold) error {
+	if err := s.replayLog(ctx, f); err != nil {
+		return err
+	}
+	return s.after(ctx, s.checked, func(_ pointer, agent string, record []byte) error {
+		o, outcome, _, err := wire.PeekCapture(record)
+		if err == nil {
+			f.Outcome(&fleet.Capture{Occurrence: o, Outcome: outcome, Agent: fleet.AgentID(agent)})
+		}
+		return err
+	})
+}
+
+// replayLog reads checkpoint and log as they stand at one moment.
+func (s *Store) replayLog(ctx context.Context, f Fold) error {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // nothing was written
+	if f.Books != nil {
+		err := each(ctx, tx, "SELECT site, captured, failed, missed, skipped, duplicates FROM books", func(r *sql.Rows) error {
+			var site string
+			var b fleet.Books
+			err := r.Scan(&site, &b.Captured, &b.Failed, &b.Missed, &b.Skipped, &b.Duplicates)
+			f.Books(fleet.SiteID(site), b)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, query := range []string{"SELECT body FROM checkpoint ORDER BY part", "SELECT body FROM log ORDER BY seq"} {
+		err := each(ctx, tx, query, func(r *sql.Rows) error {
+			var b sql.RawBytes
+			if err := r.Scan(&b); err != nil {
+				return err
+			}
+			return f.read(b)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Spans calls f for each span that touches [from, until].
@@ -495,27 +725,62 @@ func (s *Store) Spans(ctx context.Context, from, until fleet.Instant, f func(Spa
 	return eachSpan(ctx, s.read, "WHERE start <= ? AND (until = 0 OR until >= ?)", f, until, from)
 }
 
-func eachSpan(ctx context.Context, db *sql.DB, where string, f func(Span), args ...any) error {
+func eachSpan(ctx context.Context, db querier, where string, f func(Span), args ...any) error {
+	var place string // nearly always that of the span before
 	return each(ctx, db, "SELECT camera, schedule, start, until, revision, enabled, place FROM spans "+where, func(r *sql.Rows) error {
 		var p Span
-		err := r.Scan((*signed)(&p.Camera), (*signed)(&p.Schedule), &p.From, &p.Until, &p.Revision, &p.Enabled, &p.Place)
-		if err == nil {
-			f(p)
+		var raw sql.RawBytes
+		if err := r.Scan((*signed)(&p.Camera), (*signed)(&p.Schedule), &p.From, &p.Until, &p.Revision, &p.Enabled, &raw); err != nil {
+			return err
 		}
-		return err
+		if string(raw) != place {
+			place = string(raw)
+		}
+		p.Place = place
+		f(p)
+		return nil
 	}, args...)
 }
 
-// Flights calls f for each order that is durable and has no outcome.
-func (s *Store) Flights(ctx context.Context, f func(fleet.Occurrence)) error {
-	return each(ctx, s.read, "SELECT nominal, camera, schedule FROM orders", func(r *sql.Rows) error {
-		var o fleet.Occurrence
-		err := r.Scan(&o.Nominal, (*signed)(&o.Camera), (*signed)(&o.Schedule))
-		if err == nil {
-			f(o)
-		}
-		return err
+// Orders calls f for each order that is durable. Some of them may have an
+// outcome by now: that is found among the captures.
+func (s *Store) Orders(ctx context.Context, f func(fleet.Occurrence)) error {
+	found := map[fleet.Occurrence]struct{}{}
+	err := s.replayLog(ctx, Fold{
+		Issue: func(v Flight) { found[v.Occurrence] = struct{}{} },
+		Drop:  func(o fleet.Occurrence) { delete(found, o) },
 	})
+	for o := range found {
+		f(o)
+	}
+	return err
+}
+
+// Job returns a job with its cameras; an empty one when it is unknown.
+func (s *Store) Job(ctx context.Context, id string) (j Job, cameras []byte, err error) {
+	var body string
+	err = s.read.QueryRowContext(ctx, "SELECT id, asked, body, cameras FROM jobs WHERE id = ?", id).Scan(&j.ID, &j.Asked, &body, &cameras)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Job{}, nil, nil
+	}
+	j.Body = json.RawMessage(body)
+	return j, cameras, err
+}
+
+// Forget removes spans that were closed and jobs that were asked before t, as
+// the captures they account for have aged out.
+func (s *Store) Forget(ctx context.Context, t fleet.Instant) error {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	for _, statement := range []string{
+		"DELETE FROM spans WHERE until != 0 AND until < ?",
+		"DELETE FROM jobs WHERE asked < ?",
+	} {
+		if _, err := s.db.ExecContext(ctx, statement, t); err != nil {
+			return fmt.Errorf("forget what has aged out: %w", err)
+		}
+	}
+	return nil
 }
 
 // signed scans SQLite's signed integers into the 64 bits of an identity.
@@ -530,7 +795,12 @@ func (v *signed) Scan(src any) error {
 	return nil
 }
 
-func each(ctx context.Context, db *sql.DB, query string, f func(*sql.Rows) error, args ...any) error {
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func each(ctx context.Context, db querier, query string, f func(*sql.Rows) error, args ...any) error {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
@@ -544,7 +814,7 @@ func each(ctx context.Context, db *sql.DB, query string, f func(*sql.Rows) error
 	return rows.Err()
 }
 
-func bodies[T any](ctx context.Context, db *sql.DB, table string, into *[]T) error {
+func bodies[T any](ctx context.Context, db querier, table string, into *[]T) error {
 	return each(ctx, db, "SELECT body FROM "+table, func(r *sql.Rows) error {
 		var text string
 		if err := r.Scan(&text); err != nil {

@@ -1,10 +1,16 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,7 +42,7 @@ const cam = fleet.CameraID(1 << 63) // its upper bit makes SQLite's integer nega
 
 func flight(n int) Flight {
 	o := fleet.Occurrence{Camera: cam, Schedule: fleet.ScheduleIDOf("s"), Nominal: fleet.Instant(1000 * n)}
-	return Flight{Order: fleet.Order{Occurrence: o, Deadline: o.Nominal + 5000, Retries: 2}, Agent: "agt-1"}
+	return Flight{Order: fleet.Order{Occurrence: o, Deadline: o.Nominal + 5000}, Agent: "agt-1"}
 }
 
 func captured(n int) fleet.Capture {
@@ -50,6 +56,27 @@ func setup(t *testing.T, s *Store) {
 	commit(t, s, Batch{Sites: []fleet.Site{{ID: "lab"}}, Cameras: []fleet.Camera{{ID: cam, Site: "lab", State: fleet.Approved}}})
 }
 
+// replayed folds the log and the captures behind it.
+func replayed(t *testing.T, s *Store) (orders []Flight, books fleet.Books) {
+	t.Helper()
+	held := map[fleet.Occurrence]Flight{}
+	if err := s.Replay(t.Context(), Fold{
+		Books:   func(_ fleet.SiteID, b fleet.Books) { books = b },
+		Issue:   func(f Flight) { held[f.Occurrence] = f },
+		Assign:  func(o fleet.Occurrence, a fleet.AgentID) { f := held[o]; f.Agent = a; held[o] = f },
+		Drop:    func(o fleet.Occurrence) { delete(held, o) },
+		Repeat:  func(_ fleet.SiteID, n uint64) { books.Duplicates += n },
+		Outcome: func(c *fleet.Capture) { delete(held, c.Occurrence); books.Captured++ },
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range held {
+		orders = append(orders, f)
+	}
+	slices.SortFunc(orders, func(a, b Flight) int { return a.Compare(b.Occurrence) })
+	return orders, books
+}
+
 func TestRoundTrip(t *testing.T) {
 	dir := t.TempDir()
 	s, st := open(t, dir)
@@ -57,19 +84,38 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("epoch %d", st.Epoch)
 	}
 	setup(t, s)
-	commit(t, s, Batch{Issue: []Flight{flight(1), flight(2), flight(3)}, Through: 5000, Books: map[fleet.SiteID]fleet.Books{"lab": {InFlight: 3}},
-		OpenSpans: []Span{{Camera: cam, Schedule: 7, Revision: 1, From: 10, Enabled: 10, Place: "{}"}}})
-	commit(t, s, Batch{Captures: []fleet.Capture{captured(1)}, Drop: []fleet.Occurrence{flight(3).Occurrence}, Books: map[fleet.SiteID]fleet.Books{"lab": {InFlight: 1, Captured: 1}}})
+	commit(t, s, Batch{Issue: []Flight{flight(1), flight(2), flight(3)}, Through: 5000, Reconcile: Wanted, Repeats: map[fleet.SiteID]uint64{"lab": 4},
+		OpenSpans: []Span{{Camera: cam, Schedule: 7, Revision: 1, From: 10, Enabled: 10, Place: "{}"}, {Camera: cam, Schedule: 8, Revision: 1, From: 10, Until: 10, Place: "{}"}},
+		Jobs:      []Job{{ID: "j", Asked: 3, Body: []byte("{}"), Cameras: []byte("12345678")}}, Pauses: []Pause{{ID: "p", Body: []byte("{}")}, {ID: "q", Body: []byte("{}")}}})
+	moved := flight(2)
+	moved.Agent = "agt-2"
+	commit(t, s, Batch{Captures: []fleet.Capture{captured(1)}, Drop: []fleet.Occurrence{flight(3).Occurrence}, Assign: []Flight{moved}, Resume: []string{"p"}})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s, st = open(t, dir)
 	defer s.Close()
-	if st.Epoch != 2 || st.Through != 5000 || len(st.Spans) != 1 || len(st.Cameras) != 1 || !slices.Equal(st.Flights, []Flight{flight(2)}) {
+	var cameras []fleet.Camera
+	var spans []Span
+	if err := errors.Join(s.EachCamera(t.Context(), func(b []byte) error {
+		c, err := ParseCamera(b, nil)
+		cameras = append(cameras, c)
+		return err
+	}), s.EachSpan(t.Context(), func(p Span) error {
+		spans = append(spans, p)
+		return nil
+	})); err != nil {
+		t.Fatal(err)
+	}
+	orders, books := replayed(t, s)
+	if st.Epoch != 2 || st.Through != 5000 || !st.Reconcile || len(st.Jobs) != 1 || len(st.Pauses) != 1 || st.Pauses[0].ID != "q" {
 		t.Errorf("%+v", st)
 	}
-	if b := st.Books["lab"]; b.Issued != 2 || b.Captured != 1 || b.InFlight != 1 {
-		t.Errorf("%+v", b)
+	if len(spans) != 1 || spans[0].Schedule != 7 || len(cameras) != 1 || cameras[0].Site != "lab" || !slices.Equal(orders, []Flight{moved}) || books.Captured != 1 || books.Duplicates != 4 {
+		t.Errorf("spans %+v, cameras %+v, orders %+v, books %+v", spans, cameras, orders, books)
+	}
+	if j, ids, err := s.Job(t.Context(), "j"); err != nil || j.Asked != 3 || string(ids) != "12345678" {
+		t.Errorf("job %+v %q %v", j, ids, err)
 	}
 	last, err := s.Last(t.Context(), cam)
 	if err != nil || last == nil || !reflect.DeepEqual(*last, captured(1)) {
@@ -77,46 +123,101 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestCutBetween cuts the power after captures became durable and before they
-// were counted: opening counts them, once.
-func TestCutBetween(t *testing.T) {
-	dir := t.TempDir()
-	s, _ := open(t, dir)
-	setup(t, s)
-	commit(t, s, Batch{Issue: []Flight{flight(1), flight(2)}, Books: map[fleet.SiteID]fleet.Books{"lab": {InFlight: 2}}})
-	if _, _, err := s.append(t.Context(), []fleet.Capture{captured(1)}); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // a second cut right after changes nothing
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
+// TestCheckpoint holds what a replay finds, with checkpoints in between and
+// restarts, against a model.
+func TestCheckpoint(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir := t.TempDir()
+		s, _ := open(rt, dir)
+		defer func() { s.Close() }()
+		held := map[fleet.Occurrence]Flight{}
+		var done fleet.Books
+		next := 1
+		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
+			switch rapid.SampledFrom([]string{"commit", "commit", "commit", "checkpoint", "restart"}).Draw(rt, "step") {
+			case "commit":
+				var b Batch
+				for range rapid.IntRange(0, 5).Draw(rt, "issue") {
+					f := flight(next)
+					f.Retries = 0
+					if rapid.Bool().Draw(rt, "later") {
+						f.NotBefore = f.Nominal + 7
+					}
+					next++
+					held[f.Occurrence] = f
+					b.Issue = append(b.Issue, f)
+				}
+				for o, f := range held {
+					if f.Nominal >= fleet.Instant(1000*(next-5)) {
+						continue
+					}
+					switch rapid.IntRange(0, 3).Draw(rt, "fate") {
+					case 0:
+						b.Drop = append(b.Drop, o)
+						delete(held, o)
+					case 1:
+						c := captured(1)
+						c.Occurrence = o
+						b.Captures = append(b.Captures, c)
+						done.Captured++
+						delete(held, o)
+					case 2:
+						f.Agent = fleet.AgentID(rapid.SampledFrom([]string{"", "agt-1", "agt-9"}).Draw(rt, "to"))
+						b.Assign = append(b.Assign, f)
+						held[o] = f
+					}
+				}
+				if err := s.Commit(context.Background(), &b); err != nil {
+					rt.Fatal(err)
+				}
+			case "checkpoint":
+				c := s.Begin()
+				for _, f := range held {
+					c.Add(f)
+				}
+				c.Books(map[fleet.SiteID]fleet.Books{"lab": done})
+				if rapid.Bool().Draw(rt, "written") {
+					if err := c.Write(context.Background()); err != nil {
+						rt.Fatal(err)
+					}
+				}
+			case "restart":
+				if err := s.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				s, _ = open(rt, dir)
+			}
+			orders, books := replayed(t, s)
+			want := make([]Flight, 0, len(held))
+			for _, f := range held {
+				want = append(want, f)
+			}
+			slices.SortFunc(want, func(a, b Flight) int { return a.Compare(b.Occurrence) })
+			if !slices.Equal(orders, want) && len(orders)+len(want) > 0 || books.Captured != done.Captured {
+				rt.Fatalf("found %v, %+v\nwant %v, %+v", orders, books, want, done)
+			}
 		}
-		var st *State
-		s, st = open(t, dir)
-		if b := st.Books["lab"]; b.Captured != 1 || b.InFlight != 1 || len(st.Flights) != 1 {
-			t.Errorf("%+v, %d in flight", b, len(st.Flights))
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	})
 }
 
-// TestTorn makes counting fail: the store takes nothing more until it is opened
-// again, and then nothing is lost.
+// TestTorn makes the part fail that follows captures: the store takes nothing
+// more until it is opened again, and then nothing is lost.
 func TestTorn(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := open(t, dir)
 	setup(t, s)
-	commit(t, s, Batch{Issue: []Flight{flight(1), flight(2)}, Books: map[fleet.SiteID]fleet.Books{"lab": {InFlight: 2}}})
-	if _, err := s.db.ExecContext(t.Context(), "CREATE TRIGGER fail BEFORE DELETE ON orders BEGIN SELECT RAISE(ABORT, 'no'); END"); err != nil {
+	commit(t, s, Batch{Issue: []Flight{flight(1), flight(2)}})
+	if _, err := s.db.ExecContext(t.Context(), "CREATE TRIGGER fail BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'no'); END"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Commit(t.Context(), &Batch{Captures: []fleet.Capture{captured(1)}}); !errors.Is(err, ErrTorn) {
+	if err := s.Commit(t.Context(), &Batch{Captures: []fleet.Capture{captured(1)}, Issue: []Flight{flight(3)}}); !errors.Is(err, ErrTorn) {
 		t.Fatalf("%v, want ErrTorn", err)
 	}
 	if err := s.Commit(t.Context(), &Batch{Captures: []fleet.Capture{captured(2)}}); !errors.Is(err, ErrTorn) {
 		t.Errorf("the torn store took more: %v", err)
+	}
+	if err := s.Begin().Write(t.Context()); !errors.Is(err, ErrTorn) {
+		t.Errorf("the torn store wrote a checkpoint: %v", err)
 	}
 	if _, err := s.db.ExecContext(t.Context(), "DROP TRIGGER fail"); err != nil {
 		t.Fatal(err)
@@ -124,11 +225,79 @@ func TestTorn(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, st := open(t, dir)
+	s, _ = open(t, dir)
 	defer s.Close()
-	if b := st.Books["lab"]; b.Captured != 1 || b.InFlight != 1 || len(st.Flights) != 1 {
-		t.Errorf("%+v, %d in flight", b, len(st.Flights))
+	if orders, books := replayed(t, s); books.Captured != 1 || len(orders) != 1 || orders[0].Occurrence != flight(2).Occurrence {
+		t.Errorf("%+v, %+v", orders, books)
 	}
+}
+
+// TestFormats refuses files of other versions and leaves them as they are.
+func TestFormats(t *testing.T) {
+	for version, want := range map[int]string{1: "before the first release", 99: "newer version"} {
+		dir := t.TempDir()
+		db, err := sql.Open("sqlite", filepath.Join(dir, "centre.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(fmt.Sprintf("CREATE TABLE old (x); PRAGMA user_version = %d", version)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Open(t.Context(), dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("version %d: %v, want %q", version, err, want)
+		}
+	}
+}
+
+// TestCameraRecord packs random cameras with and without a table of texts.
+func TestCameraRecord(t *testing.T) {
+	var texts Texts
+	word := rapid.StringMatching("[a-z]{0,6}")
+	rapid.Check(t, func(t *rapid.T) {
+		c := fleet.Camera{
+			ID: fleet.CameraID(rapid.Uint64().Draw(t, "id")), Site: fleet.SiteID(word.Draw(t, "site")), Name: rapid.String().Draw(t, "name"),
+			State: fleet.Enrollment(word.Draw(t, "state")), Device: word.Draw(t, "device"), Source: word.Draw(t, "source"), DeviceState: fleet.DeviceState(word.Draw(t, "ds")),
+			Reason: word.Draw(t, "reason"), Vendor: word.Draw(t, "vendor"), Model: word.Draw(t, "model"), Firmware: word.Draw(t, "firmware"), Serial: word.Draw(t, "serial"),
+			Version: rapid.Uint64().Draw(t, "version"), Created: fleet.Instant(rapid.Int64().Draw(t, "created")), Enabled: fleet.Instant(rapid.Int64().Draw(t, "enabled")),
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "addresses") {
+			c.Addresses = append(c.Addresses, netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "address"))))
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "endpoints") {
+			host := "203.0.113.7"
+			if len(c.Addresses) > 0 {
+				host = c.Addresses[0].String()
+			}
+			c.Endpoints = append(c.Endpoints, fleet.Endpoint{Protocol: fleet.RTSP, URL: "rtsp://" + host + "/" + word.Draw(t, "path")})
+		}
+		for _, k := range rapid.SliceOfDistinct(word, rapid.ID[string]).Draw(t, "labels") {
+			if c.Labels == nil {
+				c.Labels = map[string]string{}
+			}
+			c.Labels[k] = word.Draw(t, "value")
+		}
+		if rapid.Bool().Draw(t, "heard") {
+			c.Via = []fleet.Via{fleet.ViaMDNS, fleet.ViaUPnP}
+		}
+		if b, h, err := Intern(nil, AppendCamera(nil, &c, nil), &texts); err != nil || !bytes.Equal(b, AppendCamera(nil, &c, &texts)) || h != HeadOf(&c) {
+			t.Fatalf("interned otherwise: %+v, %v", h, err)
+		}
+		for _, x := range []*Texts{nil, &texts} {
+			b := AppendCamera(nil, &c, x)
+			got, err := ParseCamera(b, x)
+			if err != nil || !reflect.DeepEqual(got, c) {
+				t.Fatalf("%v\n got %+v\nwant %+v", err, got, c)
+			}
+			for n := range b {
+				if _, err := ParseCamera(b[:n], x); err == nil {
+					t.Fatalf("a record cut at %d of %d was read", n, len(b))
+				}
+			}
+		}
+	})
 }
 
 // TestHistory holds the chain of each camera and the order of arrival against
