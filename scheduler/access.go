@@ -282,13 +282,12 @@ func (s *Scheduler) CreateToken(ctx context.Context, name, role string) (fleet.S
 	t := store.Token{Name: name, Role: role, Hash: hash[:], Created: fleet.At(time.Now())}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for h, old := range s.tokens {
-		if old.Name == name { // one token a name: the new one takes the place of the old
-			defer delete(s.tokens, h)
-		}
-	}
 	ch := change{Batch: store.Batch{Tokens: []store.Token{t}}}
-	ch.then(func() { s.tokens[hash] = t })
+	ch.then(func() {
+		// One token a name: the new one takes the place of the old.
+		maps.DeleteFunc(s.tokens, func(_ [32]byte, old store.Token) bool { return old.Name == name })
+		s.tokens[hash] = t
+	})
 	return fleet.Secret(text), s.apply(ctx, &ch)
 }
 

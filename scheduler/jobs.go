@@ -146,7 +146,7 @@ func (s *Scheduler) jobCameras(n NewJob) ([]fleet.CameraID, error) {
 	}
 	sel, err := fleet.ParseSelector(n.Selector)
 	if err != nil {
-		return nil, invalid("selector", "%v", err)
+		return nil, invalid("select", "%v", err)
 	}
 	var ids []fleet.CameraID
 	s.eachCamera(func(k uint32) {
@@ -162,7 +162,7 @@ func (s *Scheduler) jobCameras(n NewJob) ([]fleet.CameraID, error) {
 		ids = append(ids, slot.id)
 	})
 	if len(ids) == 0 {
-		return nil, invalid("selector", "%q matches no approved camera: try `shutterfleet cameras ls --select`", n.Selector)
+		return nil, invalid("select", "%q matches no approved camera: try `shutterfleet cameras ls --select`", n.Selector)
 	}
 	slices.Sort(ids)
 	return ids, nil
@@ -282,7 +282,7 @@ func (s *Scheduler) Jobs(ctx context.Context) ([]Job, error) {
 }
 
 // maxJobPage bounds a page of a job's cameras.
-const maxJobPage = 1000
+const maxJobPage = 1001
 
 // Job returns a job and a page of its cameras with what came of each, by id,
 // beginning after the given one.
