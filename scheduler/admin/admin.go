@@ -32,6 +32,9 @@ type Scheduler interface {
 	CameraKeeper
 	SiteKeeper
 	ScheduleKeeper
+	Pauser
+	JobKeeper
+	LoadReader
 	CaptureReader
 	AgentKeeper
 	CredentialKeeper
@@ -62,6 +65,25 @@ type ScheduleKeeper interface {
 	Schedules(context.Context) ([]scheduler.ScheduleView, error)
 	ApplySchedules(context.Context, []calendar.Spec, scheduler.ApplyOptions) (scheduler.Plan, error)
 	ScheduleName(fleet.ScheduleID) string
+}
+
+// Pauser pauses and resumes.
+type Pauser interface {
+	Pause(context.Context, scheduler.NewPause) (scheduler.Pause, error)
+	Resume(ctx context.Context, id string) error
+	Pauses(context.Context) ([]scheduler.Pause, error)
+}
+
+// JobKeeper photographs beside the schedules, and keeps what came of it.
+type JobKeeper interface {
+	CaptureNow(context.Context, scheduler.NewJob) (scheduler.Job, error)
+	Jobs(context.Context) ([]scheduler.Job, error)
+	Job(ctx context.Context, id string, after fleet.CameraID, limit int) (scheduler.Job, []scheduler.JobCamera, error)
+}
+
+// LoadReader counts what is due when.
+type LoadReader interface {
+	Load(context.Context, scheduler.LoadQuery) (scheduler.LoadView, error)
 }
 
 // CaptureReader reads what came of occurrences.
@@ -135,6 +157,7 @@ type Server struct {
 	o     Options
 	log   *slog.Logger
 	doors *doors
+	once  *once
 	pages *pages
 	spec  []byte // OpenAPI document
 	api   huma.API
@@ -154,6 +177,7 @@ func New(s Scheduler, o Options) *Server {
 	}
 	a := &Server{s: s, o: o, log: o.Log, mux: http.NewServeMux()}
 	a.doors = newDoors(s, o)
+	a.once = newOnce(o.Now)
 	a.pages = newPages()
 	a.registerAPI()
 	a.registerPages()

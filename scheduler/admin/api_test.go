@@ -32,7 +32,7 @@ func TestOpenAPI(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1.") {
 		t.Errorf("openapi is %q, want 3.1", doc.OpenAPI)
 	}
-	for _, p := range []string{"/api/v1/cameras", "/api/v1/cameras/{id}", "/api/v1/cameras/enrol", "/api/v1/cameras/{id}/thumbnail.jpg", "/api/v1/books", "/api/v1/match", "/api/v1/events", "/api/v1/audit"} {
+	for _, p := range []string{"/api/v1/cameras", "/api/v1/cameras/{id}", "/api/v1/cameras/enrol", "/api/v1/cameras/{id}/thumbnail.jpg", "/api/v1/books", "/api/v1/match", "/api/v1/events", "/api/v1/audit", "/api/v1/pauses", "/api/v1/pauses/{id}", "/api/v1/jobs", "/api/v1/jobs/{id}", "/api/v1/load"} {
 		if doc.Paths[p] == nil {
 			t.Errorf("%s is not described", p)
 		}
@@ -96,6 +96,13 @@ func TestRoles(t *testing.T) {
 		{"PATCH", "/sites/home", `{"tz":"Europe/Lisbon"}`, "operator"},
 		{"POST", "/schedules/apply", `{"yaml":"schedules: [{name: a, select: \"*\", every: 5m}]"}`, "operator"},
 		{"POST", "/credentials", `{"site":"home","user":"u","password":"p"}`, "operator"},
+		{"GET", "/pauses", "", "viewer"},
+		{"POST", "/pauses", `{"all":true}`, "operator"},
+		{"POST", "/pauses?dry_run=true", `{"all":true}`, "operator"},
+		{"GET", "/jobs", "", "viewer"},
+		{"POST", "/jobs", `{"select":"*"}`, "operator"},
+		{"GET", "/load", "", "viewer"},
+		{"POST", "/load", `{"yaml":"schedules: [{name: a, select: \"*\", every: 5m}]"}`, "viewer"},
 		{"POST", "/keys", `{"site":"home"}`, "admin"},
 		{"DELETE", "/keys/key-1", "", "admin"},
 		{"DELETE", "/agents/agent-1", "", "admin"},

@@ -75,6 +75,7 @@ type Capture struct {
 	DelayMS     int64          `json:"delay_ms" doc:"from the nominal time to the first try"`
 	TookMS      int64          `json:"took_ms" doc:"from the first try to the outcome"`
 	Attempts    int            `json:"attempts"`
+	Retakes     int            `json:"retakes" doc:"frames beyond the first that the schedule's retake asked for"`
 	Fingerprint *Fingerprint   `json:"fingerprint,omitempty" doc:"present when captured"`
 	Quality     *fleet.Quality `json:"quality,omitempty" doc:"present when captured"`
 }
@@ -85,6 +86,7 @@ type Site struct {
 	TZ      string        `json:"tz" doc:"IANA name; empty means UTC"`
 	Lat     *float64      `json:"lat,omitempty" doc:"degrees north"`
 	Lon     *float64      `json:"lon,omitempty" doc:"degrees east"`
+	Burst   float64       `json:"burst,omitempty" doc:"most captures per second for the whole site; absent: no bound"`
 	Cameras int           `json:"cameras"`
 	Pending int           `json:"pending" doc:"cameras that wait for approval"`
 	Agents  int           `json:"agents"`
@@ -112,6 +114,64 @@ type Change struct {
 type Plan struct {
 	Changes []Change `json:"changes"`
 	DryRun  bool     `json:"dry_run"`
+}
+
+// Pause is a time during which occurrences are skipped: those that schedule,
+// camera and site name together, or all.
+type Pause struct {
+	ID       string          `json:"id,omitempty"`
+	Schedule string          `json:"schedule,omitempty" doc:"by name; absent: of every schedule"`
+	Camera   *fleet.CameraID `json:"camera,omitempty" doc:"absent: of every camera"`
+	Site     fleet.SiteID    `json:"site,omitempty" doc:"absent: at every site"`
+	From     fleet.Instant   `json:"from" format:"date-time"`
+	Until    *fleet.Instant  `json:"until,omitempty" doc:"absent: until it is resumed" format:"date-time"`
+	By       string          `json:"by" doc:"who asked"`
+	Reason   string          `json:"reason"`
+	Cameras  *int            `json:"cameras,omitempty" doc:"with dry_run: approved cameras that it would concern"`
+	DryRun   bool            `json:"dry_run,omitempty"`
+}
+
+// Job is one request for pictures now.
+type Job struct {
+	ID       string        `json:"id,omitempty"`
+	By       string        `json:"by" doc:"who asked"`
+	Select   string        `json:"select,omitempty" doc:"the selector; absent when cameras were named"`
+	Asked    fleet.Instant `json:"asked" doc:"the nominal time of its occurrences" format:"date-time"`
+	Deadline fleet.Instant `json:"deadline" format:"date-time"`
+	Books    fleet.Books   `json:"books" doc:"issued = captured + failed + missed + skipped + in_flight"`
+	Done     bool          `json:"done" doc:"nothing is in flight any more"`
+	DryRun   bool          `json:"dry_run,omitempty"`
+}
+
+// JobDetail is a job with one page of its cameras.
+type JobDetail struct {
+	Job
+	Cameras []JobCamera `json:"cameras"`
+	Next    string      `json:"next,omitempty" doc:"cursor of the next page; absent on the last one"`
+}
+
+// JobCamera is what came of one camera's part of a job.
+type JobCamera struct {
+	Camera  fleet.CameraID `json:"camera"`
+	Outcome *fleet.Outcome `json:"outcome,omitempty" enum:"captured,failed,missed,skipped" doc:"absent while it is in flight"`
+	Cause   fleet.Cause    `json:"cause,omitempty" doc:"why there is no picture"`
+	Detail  string         `json:"detail,omitempty" doc:"the error, for a person"`
+	Capture *Capture       `json:"capture,omitempty" doc:"all about it; absent while it is in flight"`
+}
+
+// Load is a histogram of captures.
+type Load struct {
+	From       fleet.Instant  `json:"from" doc:"where the first bucket begins" format:"date-time"`
+	StepMS     int64          `json:"step_ms" doc:"width of one bucket"`
+	Due        []uint32       `json:"due" doc:"captures in each bucket by their nominal time"`
+	Shaped     []uint32       `json:"shaped" doc:"captures in each bucket as they start once bursts are shaped"`
+	Total      uint64         `json:"total" doc:"the sum of due"`
+	MeanPerS   float64        `json:"mean_per_s" doc:"captures per second over the whole window"`
+	Peak       uint32         `json:"peak" doc:"the highest of due"`
+	PeakAt     *fleet.Instant `json:"peak_at,omitempty" doc:"its bucket; absent when nothing is due" format:"date-time"`
+	ShapedPeak uint32         `json:"shaped_peak" doc:"the highest of shaped"`
+	Delayed    int            `json:"delayed" doc:"captures that shaping starts after their nominal time"`
+	LongestMS  int64          `json:"longest_ms" doc:"the longest such delay"`
 }
 
 // Agent is one enrolled edge box.
@@ -231,7 +291,7 @@ func captureOf(c fleet.Capture, schedule string) Capture {
 	out := Capture{
 		Occurrence: c.String(), Camera: c.Camera, Schedule: schedule, Nominal: c.Nominal,
 		At: c.At, BoundMS: c.Bound.Milliseconds(), Outcome: c.Outcome, Cause: c.Cause, Detail: c.Detail, Agent: c.Agent,
-		Protocol: c.Protocol, DelayMS: c.Delay.Milliseconds(), TookMS: c.Took.Milliseconds(), Attempts: int(c.Attempts),
+		Protocol: c.Protocol, DelayMS: c.Delay.Milliseconds(), TookMS: c.Took.Milliseconds(), Attempts: int(c.Attempts), Retakes: int(c.Retakes),
 	}
 	if c.Outcome == fleet.Captured {
 		r, q := c.Reading, c.Reading.Quality
@@ -242,11 +302,43 @@ func captureOf(c fleet.Capture, schedule string) Capture {
 }
 
 func siteOf(v scheduler.SiteView) Site {
-	return Site{ID: v.ID, TZ: v.TZ, Lat: v.Lat, Lon: v.Lon, Cameras: v.Cameras, Pending: v.Pending, Agents: v.Agents, Created: v.Created}
+	return Site{ID: v.ID, TZ: v.TZ, Lat: v.Lat, Lon: v.Lon, Burst: v.Burst, Cameras: v.Cameras, Pending: v.Pending, Agents: v.Agents, Created: v.Created}
 }
 
 func scheduleOf(v scheduler.ScheduleView) Schedule {
 	return Schedule{Spec: v.Spec, ID: v.ID.String(), Revision: v.Revision, Cameras: v.Cameras, Next: some(v.Next)}
+}
+
+func pauseOf(v scheduler.Pause) Pause {
+	p := Pause{ID: v.ID, Schedule: v.Schedule, Site: v.Site, From: v.From, Until: some(v.Until), By: v.By, Reason: v.Reason}
+	if v.Camera != 0 {
+		p.Camera = &v.Camera
+	}
+	return p
+}
+
+func jobOf(v scheduler.Job) Job {
+	return Job{ID: v.ID, By: v.By, Select: v.Selector, Asked: v.Asked, Deadline: v.Deadline, Books: v.Books, Done: v.Books.InFlight == 0}
+}
+
+func loadOf(v scheduler.LoadView) Load {
+	l := Load{
+		From: v.From, StepMS: v.Step.Milliseconds(), Due: slices.Concat([]uint32{}, v.Due), Shaped: slices.Concat([]uint32{}, v.Shaped),
+		Peak: v.Peak, Delayed: v.Delayed, LongestMS: v.Longest.Milliseconds(),
+	}
+	for _, n := range v.Due {
+		l.Total += uint64(n)
+	}
+	for _, n := range v.Shaped {
+		l.ShapedPeak = max(l.ShapedPeak, n)
+	}
+	if l.Peak > 0 {
+		l.PeakAt = &v.PeakAt
+	}
+	if s := v.Step.Seconds() * float64(len(v.Due)); s > 0 {
+		l.MeanPerS = float64(l.Total) / s
+	}
+	return l
 }
 
 func planOf(p scheduler.Plan, dryRun bool) Plan {
