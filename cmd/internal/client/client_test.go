@@ -92,6 +92,60 @@ func TestCursorThatDoesNotMove(t *testing.T) {
 	}
 }
 
+// TestLostAnswers cuts connections: what creates is asked for once more, under
+// the same key; nothing else is, and nobody is asked twice who is not there.
+func TestLostAnswers(t *testing.T) {
+	var keys []string
+	cuts := 0
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Idempotency-Key"))
+		if len(keys) <= cuts {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+			return
+		}
+		fmt.Fprint(w, `{"id":"job-1"}`)
+	}
+	var into struct{ ID string }
+	cuts = 1
+	// Each on connections of its own: on one that was used before, net/http
+	// repeats by itself what has such a key.
+	if err := dial(t, answer).Create(t.Context(), "jobs", nil, map[string]string{"select": "*"}, &into); err != nil || into.ID != "job-1" || len(keys) != 2 || keys[0] == "" || keys[0] != keys[1] {
+		t.Errorf("%v, %+v with keys %q", err, into, keys)
+	}
+	first := keys[0]
+	keys, cuts = nil, 5
+	if err := dial(t, answer).Create(t.Context(), "jobs", nil, nil, &into); err == nil || len(keys) != 2 || keys[0] == first {
+		t.Errorf("%v with keys %q", err, keys)
+	}
+	keys = nil
+	if err := dial(t, answer).Send(t.Context(), http.MethodPatch, "sites/home", map[string]int{"burst": 4}, &into); err == nil || len(keys) != 1 || keys[0] != "" {
+		t.Errorf("%v with keys %q", err, keys)
+	}
+	keys, cuts = nil, 0
+	refused := dial(t, func(w http.ResponseWriter, r *http.Request) {
+		keys = append(keys, r.Header.Get("Idempotency-Key"))
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		fmt.Fprint(w, `{"detail":"no"}`)
+	})
+	if err := refused.Create(t.Context(), "jobs", nil, nil, nil); err == nil || len(keys) != 1 {
+		t.Errorf("refused: %v with keys %q", err, keys)
+	}
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close()
+	gone, err := client.New(client.Options{Server: srv.URL, TokenFile: tokenFile(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Create(t.Context(), "jobs", nil, nil, nil); err == nil || !strings.Contains(err.Error(), "no scheduler answers at "+srv.URL) {
+		t.Errorf("nobody there: %v", err)
+	}
+}
+
 func Example() {
 	f := admintest.New()
 	f.Add(1, scheduler.StatusOK)
