@@ -155,6 +155,9 @@ func (a *Server) registerPages() {
 	view("/agents", a.agentsPage)
 	form("/enrol", scheduler.RoleOperator, a.enrolForm)
 	form("/cameras/{id}", scheduler.RoleOperator, a.cameraForm)
+	form("/cameras/{id}/capture", scheduler.RoleOperator, a.captureForm)
+	form("/pauses", scheduler.RoleOperator, a.pauseForm)
+	form("/pauses/{id}/resume", scheduler.RoleOperator, a.resumeForm)
 	form("/cameras/{id}/credentials", scheduler.RoleOperator, a.credentialsForm)
 	if a.o.Faults != nil {
 		form("/faults", scheduler.RoleOperator, a.faultsForm)
