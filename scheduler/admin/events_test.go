@@ -113,3 +113,20 @@ func TestEventsEndWithTheSession(t *testing.T) {
 	}
 	end()
 }
+
+// TestEventsEndWithTheToken revokes a token under open streams, of a browser
+// and of a program.
+func TestEventsEndWithTheToken(t *testing.T) {
+	d := newDoor(t, admintest.New(), Options{Heartbeat: 10 * time.Millisecond})
+	for name, header := range map[string]map[string]string{"session": d.signIn("viewer"), "bearer": {"Authorization": "Bearer viewer"}} {
+		d.f.Revoke("")
+		lines, end := watch(t, d, "", header)
+		if l := lines(); l != ": still here" {
+			t.Fatalf("%s: no heartbeat: %q", name, l)
+		}
+		d.f.Revoke("viewer")
+		for lines() != "end" {
+		}
+		end()
+	}
+}

@@ -86,6 +86,35 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestSessionsEndWithTheirToken revokes a token under an open browser.
+func TestSessionsEndWithTheirToken(t *testing.T) {
+	d := newDoor(t, admintest.New().Street(), Options{})
+	viewer, operator := d.signIn("viewer"), d.signIn("operator")
+	link := d.do(request{path: d.a.OneTimeLogin()}).Result().Cookies()[0]
+	once := map[string]string{"Cookie": link.Name + "=" + link.Value, "Sec-Fetch-Site": "same-origin"}
+	for id, s := range d.a.doors.sessions {
+		if bytes.Contains(s.sealed, []byte("operator")) || bytes.Contains(s.sealed, []byte("viewer")) {
+			t.Errorf("session %x holds its token: %q", id, s.sealed)
+		}
+	}
+	d.f.Revoke("operator")
+	if w := d.do(request{"POST", "/pauses", "what=all", operator}); w.Code != http.StatusUnauthorized || len(d.f.Paused) != 0 {
+		t.Errorf("a form after the revocation: %d, %v", w.Code, d.f.Paused)
+	}
+	d.f.Revoke("") // its session stays over all the same
+	for name, tc := range map[string]struct {
+		header map[string]string
+		want   int
+	}{"operator": {operator, http.StatusSeeOther}, "viewer": {viewer, http.StatusOK}, "one-time login": {once, http.StatusOK}} {
+		if w := d.do(request{path: "/", header: tc.header}); w.Code != tc.want {
+			t.Errorf("%s: %d, want %d", name, w.Code, tc.want)
+		}
+	}
+	if n := len(d.a.doors.sessions); n != 2 {
+		t.Errorf("%d sessions are kept, want 2", n)
+	}
+}
+
 func TestSecureCookies(t *testing.T) {
 	d := newDoor(t, admintest.New(), Options{SecureCookies: true})
 	c := d.do(request{path: d.a.OneTimeLogin()}).Result().Cookies()[0]

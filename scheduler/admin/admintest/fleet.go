@@ -46,7 +46,8 @@ type Fleet struct {
 	Loads    []scheduler.LoadQuery // what Load was asked, oldest first
 	Counts   fleet.Books
 	Frame    []byte
-	Fails    error // of every reading call, when set
+	Fails    error  // of every reading call, when set
+	Revoked  string // a token that is worth nothing any more
 
 	mu       sync.Mutex // guards all of it
 	pauses   int        // ever made
@@ -429,7 +430,19 @@ func (f *Fleet) Subscribe(ctx context.Context) <-chan scheduler.Event {
 	return out
 }
 
+// Revoke makes a token worthless.
+func (f *Fleet) Revoke(token string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Revoked = token
+}
+
 func (f *Fleet) Authenticate(_ context.Context, token fleet.Secret) (scheduler.Principal, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if token.Reveal() == f.Revoked {
+		return scheduler.Principal{}, scheduler.ErrUnauthorized
+	}
 	switch role := token.Reveal(); role {
 	case scheduler.RoleViewer, scheduler.RoleOperator, scheduler.RoleAdmin:
 		return scheduler.Principal{Name: "the " + role, Role: role}, nil
