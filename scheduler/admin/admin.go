@@ -162,6 +162,8 @@ type Server struct {
 	spec  []byte // OpenAPI document
 	api   huma.API
 	mux   *http.ServeMux
+
+	counting chan struct{} // holds one: who counts a load
 }
 
 // New returns a Server for s.
@@ -175,7 +177,7 @@ func New(s Scheduler, o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &Server{s: s, o: o, log: o.Log, mux: http.NewServeMux()}
+	a := &Server{s: s, o: o, log: o.Log, mux: http.NewServeMux(), counting: make(chan struct{}, 1)}
 	a.doors = newDoors(s, o)
 	a.once = newOnce(o.Now)
 	a.pages = newPages()

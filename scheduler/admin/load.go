@@ -66,11 +66,23 @@ func (a *Server) load(ctx context.Context, in LoadRange, specs []calendar.Spec) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
-	v, err := a.s.Load(ctx, q)
+	v, err := a.countLoad(ctx, q)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, huma.Error504GatewayTimeout("counting took too long: ask for a shorter window, or for one site")
 	}
 	return outputOf(loadOf(v)), err
+}
+
+// countLoad asks for loads one at a time: counting a large fleet takes a core for
+// seconds, and readers must not take them all from what fires orders.
+func (a *Server) countLoad(ctx context.Context, q scheduler.LoadQuery) (scheduler.LoadView, error) {
+	select {
+	case a.counting <- struct{}{}:
+		defer func() { <-a.counting }()
+		return a.s.Load(ctx, q)
+	case <-ctx.Done():
+		return scheduler.LoadView{}, ctx.Err()
+	}
 }
 
 func (in LoadRange) query(specs []calendar.Spec) (q scheduler.LoadQuery, err error) {

@@ -81,7 +81,7 @@ func (a *Server) schedulesPage(w http.ResponseWriter, r *http.Request) error {
 func (a *Server) chart(ctx context.Context) (*chart, string) {
 	ctx, cancel := context.WithTimeout(ctx, chartTime)
 	defer cancel()
-	v, err := a.s.Load(ctx, scheduler.LoadQuery{Window: time.Hour, Step: time.Second})
+	v, err := a.countLoad(ctx, scheduler.LoadQuery{Window: time.Hour, Step: time.Second})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, "The next hour's load takes too long to count for a page: shutterfleet schedules load shows it."

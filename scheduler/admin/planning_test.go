@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -87,6 +90,45 @@ func TestSchedulesPageWithoutChart(t *testing.T) {
 			t.Errorf("%v: %d %s", err, w.Code, w.Body)
 		}
 	}
+}
+
+// slow is a fleet whose load takes until its asker gives up.
+type slow struct {
+	*admintest.Fleet
+	at, most atomic.Int32 // askers at work, now and at most
+}
+
+func (s *slow) Load(ctx context.Context, _ scheduler.LoadQuery) (scheduler.LoadView, error) {
+	s.most.Store(max(s.most.Load(), s.at.Add(1)))
+	defer s.at.Add(-1)
+	<-ctx.Done()
+	return scheduler.LoadView{}, ctx.Err()
+}
+
+func TestLoadsAreCountedOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, admintest.New().Street(), Options{})
+		s := &slow{Fleet: d.f}
+		d.a.s = s
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				if w := d.as("viewer", "GET", "/api/v1/load", ""); w.Code != 504 || !strings.Contains(w.Body.String(), "shorter window") {
+					t.Errorf("%d %s", w.Code, w.Body)
+				}
+			})
+			wg.Go(func() {
+				if w := d.as("viewer", "GET", "/schedules", ""); w.Code != 200 || !strings.Contains(w.Body.String(), "takes too long to count") {
+					t.Errorf("%d %s", w.Code, w.Body)
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(began); s.most.Load() != 1 || took != loadTime {
+			t.Errorf("%d at a time, %v in all", s.most.Load(), took)
+		}
+	})
 }
 
 func TestCaptureNowOnThePage(t *testing.T) {
