@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/scheduler"
 	"github.com/shutterfleet/shutterfleet/scheduler/admin/admintest"
 )
 
@@ -369,6 +370,32 @@ func TestMatch(t *testing.T) {
 				t.Errorf("%d %s, want %d with %q", w.Code, w.Body, tc.status, tc.says)
 			}
 		})
+	}
+}
+
+// TestListsAreNeverNull reads a camera of which nothing is known.
+func TestListsAreNeverNull(t *testing.T) {
+	f := admintest.New()
+	v := f.Add(1, scheduler.StatusIdle)
+	v.Endpoints, v.Addresses, v.Via, v.Labels = nil, nil, nil, nil
+	f.Put(v)
+	d := newDoor(t, f, Options{})
+	if body := d.as("viewer", "GET", "/api/v1/cameras", "").Body.String(); strings.Contains(body, "null") || !strings.Contains(body, `"endpoints":[]`) {
+		t.Errorf("%s", body)
+	}
+}
+
+func TestAgentJSON(t *testing.T) {
+	f := admintest.New().Street()
+	f.Boxes[0].Standing = true
+	f.Boxes[0].Able = fleet.Able{Codecs: []fleet.Codec{fleet.JPEG}, Cores: 4}
+	f.Boxes[0].Load = fleet.Load{CPU: 0.25, Queue: 3, Capacity: 120, Available: 1 << 30}
+	d := newDoor(t, f, Options{})
+	body := d.as("viewer", "GET", "/api/v1/agents", "").Body.String()
+	for _, want := range []string{`"standing":true`, `"able":{"codecs":["jpeg"],"analyzers":[],"cores":4,"tags":[]}`, `"cpu":0.25`, `"queue":3`, `"capacity":120`, `"available_bytes":1073741824`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("agents lack %s: %s", want, body)
+		}
 	}
 }
 

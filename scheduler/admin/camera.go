@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -73,6 +74,11 @@ func (a *Server) cameraPage(w http.ResponseWriter, r *http.Request) error {
 	if d.Job, err = a.jobPart(ctx, r.URL.Query().Get("job"), id); err != nil {
 		return err
 	}
+	pauses, err := a.s.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	d.Says = append(pausesOf(v, pauses), d.Says...)
 	d.Tile = tileOf(v, d.Now)
 	d.Frame = moment{v.LastFrame, d.Now}
 	d.Maker = strings.TrimSpace(v.Vendor + " " + v.Model)
@@ -92,6 +98,24 @@ func (a *Server) captureRow(c fleet.Capture) captureRow {
 		row.FrameFacts = fmt.Sprintf("%d×%d %s over %s, %d kB", row.Width, row.Height, row.Codec, row.Protocol, (row.Bytes+999)/1000)
 	}
 	return row
+}
+
+// pausesOf says which pauses keep all schedules from a camera.
+func pausesOf(v scheduler.CameraView, pauses []scheduler.Pause) (out []string) {
+	for _, p := range pauses {
+		if p.Schedule != "" || p.Camera != 0 && p.Camera != v.ID || p.Site != "" && p.Site != v.Site {
+			continue
+		}
+		text := "Paused by " + cmp.Or(p.By, "an operator") + " until it is resumed"
+		if p.Until != 0 {
+			text = "Paused by " + cmp.Or(p.By, "an operator") + " until " + clock(p.Until)
+		}
+		if p.Reason != "" {
+			text += ": " + p.Reason
+		}
+		out = append(out, text)
+	}
+	return out
 }
 
 // asksLogin reports whether a login is what the camera waits for.

@@ -167,6 +167,29 @@ func TestCaptureNowOnThePage(t *testing.T) {
 	}
 }
 
+func TestPausedCameraSaysSo(t *testing.T) {
+	d := newDoor(t, admintest.New().Street(), Options{})
+	path := "/cameras/" + fleet.CameraID(1).String()
+	for _, tc := range []struct {
+		pause scheduler.Pause
+		says  string
+	}{
+		{scheduler.Pause{By: "me", Until: epoch.Add(time.Hour), Reason: "storm"}, "Paused by me until 2027-03-01 07:00:00: storm"},
+		{scheduler.Pause{Camera: 1}, "Paused by an operator until it is resumed"},
+		{scheduler.Pause{Site: "home", By: "me"}, "Paused by me"},
+		{scheduler.Pause{Site: "home", Camera: 1, By: "me"}, "Paused by me"},
+		{scheduler.Pause{Schedule: "demo", By: "me"}, ""}, // others may photograph it
+		{scheduler.Pause{Camera: 2, By: "me"}, ""},
+		{scheduler.Pause{Site: "away", By: "me"}, ""},
+	} {
+		d.f.Paused = []scheduler.Pause{tc.pause}
+		page := d.as("viewer", "GET", path, "").Body.String()
+		if !strings.Contains(page, tc.says) || tc.says == "" && strings.Contains(page, "Paused by") {
+			t.Errorf("%+v: want %q in %s", tc.pause, tc.says, page)
+		}
+	}
+}
+
 // TestChart holds the paths to what they draw: read back, each column is as
 // high as the highest of its buckets, to a percent.
 func TestChart(t *testing.T) {

@@ -186,6 +186,29 @@ type Agent struct {
 	Seen      *fleet.Instant   `json:"seen,omitempty" doc:"its last message" format:"date-time"`
 	Held      uint64           `json:"held" doc:"orders in its store"`
 	Pending   uint64           `json:"pending" doc:"outcomes it has not delivered"`
+	Standing  bool             `json:"standing" doc:"it holds standing orders, and goes on without the centre"`
+	Able      AgentAble        `json:"able" doc:"what it can do, as it said when it connected"`
+	Load      AgentLoad        `json:"load" doc:"what its box bears, as it last said"`
+}
+
+// AgentAble is what an agent can do.
+type AgentAble struct {
+	Codecs    []fleet.Codec `json:"codecs"`
+	Analyzers []string      `json:"analyzers"`
+	Cores     int           `json:"cores"`
+	Tags      []string      `json:"tags" doc:"the operator's"`
+}
+
+// AgentLoad is what an agent's box bears.
+type AgentLoad struct {
+	CPU            float64 `json:"cpu" doc:"share of all its processors, 0 to 1"`
+	Pressure       float64 `json:"pressure" doc:"share of the last 10 s in which something waited for a processor, 0 to 1"`
+	RSSBytes       uint64  `json:"rss_bytes" doc:"memory of the agent"`
+	AvailableBytes uint64  `json:"available_bytes" doc:"memory left; 0: not known"`
+	Capturing      int     `json:"capturing" doc:"cameras being spoken to"`
+	Queue          int     `json:"queue" doc:"due, and waiting for their turn"`
+	Decoding       int     `json:"decoding" doc:"frames waiting to be decoded"`
+	Capacity       float64 `json:"capacity" doc:"captures per second that it could do, as measured; 0: not known yet"`
 }
 
 // Key lets agents enrol at one site.
@@ -262,8 +285,8 @@ func some(i fleet.Instant) *fleet.Instant {
 func cameraOf(v scheduler.CameraView) Camera {
 	c := Camera{
 		ID: v.ID, Site: v.Site, State: v.State, Status: v.Status, Name: v.Name,
-		Addresses: []string{}, Protocols: []fleet.Protocol{}, Endpoints: slices.Concat([]fleet.Endpoint{}, v.Endpoints),
-		FoundBy: slices.Concat([]fleet.Via{}, v.Via), Vendor: v.Vendor, Model: v.Model, Firmware: v.Firmware, Serial: v.Serial,
+		Addresses: []string{}, Protocols: []fleet.Protocol{}, Endpoints: append([]fleet.Endpoint{}, v.Endpoints...),
+		FoundBy: append([]fleet.Via{}, v.Via...), Vendor: v.Vendor, Model: v.Model, Firmware: v.Firmware, Serial: v.Serial,
 		Device: v.Device, Source: v.Source, DeviceState: v.DeviceState, Reason: v.Reason, Labels: v.Labels,
 		Version: v.Version, Created: v.Created, Enabled: some(v.Enabled), LastFrame: some(v.LastFrame),
 	}
@@ -323,7 +346,7 @@ func jobOf(v scheduler.Job) Job {
 
 func loadOf(v scheduler.LoadView) Load {
 	l := Load{
-		From: v.From, StepMS: v.Step.Milliseconds(), Due: slices.Concat([]uint32{}, v.Due), Shaped: slices.Concat([]uint32{}, v.Shaped),
+		From: v.From, StepMS: v.Step.Milliseconds(), Due: append([]uint32{}, v.Due...), Shaped: append([]uint32{}, v.Shaped...),
 		Peak: v.Peak, Delayed: v.Delayed, LongestMS: v.Longest.Milliseconds(),
 	}
 	for _, n := range v.Due {
@@ -352,7 +375,15 @@ func planOf(p scheduler.Plan, dryRun bool) Plan {
 func agentOf(v fleet.Agent) Agent {
 	return Agent{
 		ID: v.ID, Site: v.Site, Hostname: v.Hostname, Version: v.Version, State: v.State, Connected: v.Connected,
-		Enrolled: v.Enrolled, Seen: some(v.Seen), Held: v.Held, Pending: v.Pending,
+		Enrolled: v.Enrolled, Seen: some(v.Seen), Held: v.Held, Pending: v.Pending, Standing: v.Standing,
+		Able: AgentAble{
+			Codecs: append([]fleet.Codec{}, v.Able.Codecs...), Analyzers: append([]string{}, v.Able.Analyzers...),
+			Cores: v.Able.Cores, Tags: append([]string{}, v.Able.Tags...),
+		},
+		Load: AgentLoad{
+			CPU: v.Load.CPU, Pressure: v.Load.Pressure, RSSBytes: v.Load.RSS, AvailableBytes: v.Load.Available,
+			Capturing: v.Load.Capturing, Queue: v.Load.Queue, Decoding: v.Load.Decoding, Capacity: v.Load.Capacity,
+		},
 	}
 }
 
