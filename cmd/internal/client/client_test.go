@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/cmd/internal/client"
@@ -95,45 +96,54 @@ func TestCursorThatDoesNotMove(t *testing.T) {
 // TestLostAnswers cuts connections: what creates is asked for once more, under
 // the same key; nothing else is, and nobody is asked twice who is not there.
 func TestLostAnswers(t *testing.T) {
-	var keys []string
-	cuts := 0
-	answer := func(w http.ResponseWriter, r *http.Request) {
-		keys = append(keys, r.Header.Get("Idempotency-Key"))
-		if len(keys) <= cuts {
+	// Buffered beyond what any case sends. A connection that is cut tells the
+	// test nothing of what its handler wrote: channels do.
+	keys := make(chan string, 16)
+	sent := func() (all []string) {
+		for len(keys) > 0 {
+			all = append(all, <-keys)
+		}
+		return all
+	}
+	cutting := func(cuts int32) http.HandlerFunc {
+		var n atomic.Int32
+		return func(w http.ResponseWriter, r *http.Request) {
+			keys <- r.Header.Get("Idempotency-Key")
+			if n.Add(1) > cuts {
+				fmt.Fprint(w, `{"id":"job-1"}`)
+				return
+			}
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			conn.Close()
-			return
 		}
-		fmt.Fprint(w, `{"id":"job-1"}`)
 	}
-	var into struct{ ID string }
-	cuts = 1
 	// Each on connections of its own: on one that was used before, net/http
 	// repeats by itself what has such a key.
-	if err := dial(t, answer).Create(t.Context(), "jobs", nil, map[string]string{"select": "*"}, &into); err != nil || into.ID != "job-1" || len(keys) != 2 || keys[0] == "" || keys[0] != keys[1] {
-		t.Errorf("%v, %+v with keys %q", err, into, keys)
+	var into struct{ ID string }
+	err := dial(t, cutting(1)).Create(t.Context(), "jobs", nil, map[string]string{"select": "*"}, &into)
+	first := sent()
+	if err != nil || into.ID != "job-1" || len(first) != 2 || first[0] == "" || first[0] != first[1] {
+		t.Errorf("%v, %+v with keys %q", err, into, first)
 	}
-	first := keys[0]
-	keys, cuts = nil, 5
-	if err := dial(t, answer).Create(t.Context(), "jobs", nil, nil, &into); err == nil || len(keys) != 2 || keys[0] == first {
-		t.Errorf("%v with keys %q", err, keys)
+	err = dial(t, cutting(5)).Create(t.Context(), "jobs", nil, nil, &into)
+	if got := sent(); err == nil || len(got) != 2 || got[0] == first[0] {
+		t.Errorf("%v with keys %q", err, got)
 	}
-	keys = nil
-	if err := dial(t, answer).Send(t.Context(), http.MethodPatch, "sites/home", map[string]int{"burst": 4}, &into); err == nil || len(keys) != 1 || keys[0] != "" {
-		t.Errorf("%v with keys %q", err, keys)
+	err = dial(t, cutting(5)).Send(t.Context(), http.MethodPatch, "sites/home", map[string]int{"burst": 4}, &into)
+	if got := sent(); err == nil || len(got) != 1 || got[0] != "" {
+		t.Errorf("%v with keys %q", err, got)
 	}
-	keys, cuts = nil, 0
-	refused := dial(t, func(w http.ResponseWriter, r *http.Request) {
-		keys = append(keys, r.Header.Get("Idempotency-Key"))
+	err = dial(t, func(w http.ResponseWriter, r *http.Request) {
+		keys <- r.Header.Get("Idempotency-Key")
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		fmt.Fprint(w, `{"detail":"no"}`)
-	})
-	if err := refused.Create(t.Context(), "jobs", nil, nil, nil); err == nil || len(keys) != 1 {
-		t.Errorf("refused: %v with keys %q", err, keys)
+	}).Create(t.Context(), "jobs", nil, nil, nil)
+	if got := sent(); err == nil || len(got) != 1 {
+		t.Errorf("refused: %v with keys %q", err, got)
 	}
 	srv := httptest.NewServer(http.NotFoundHandler())
 	srv.Close()
