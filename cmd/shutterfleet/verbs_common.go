@@ -25,7 +25,7 @@ const maxSecretBytes = 4096
 // verbs returns the operator's nouns with their verbs.
 func verbs() []*cobra.Command {
 	return []*cobra.Command{
-		camerasCommand(), sitesCommand(), schedulesCommand(), capturesCommand(), agentsCommand(),
+		camerasCommand(), sitesCommand(), schedulesCommand(), captureCommand(), jobsCommand(), capturesCommand(), agentsCommand(),
 		keysCommand(), credsCommand(), rulesCommand(), matchCommand(), booksCommand(),
 	}
 }

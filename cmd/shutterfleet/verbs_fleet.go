@@ -68,61 +68,76 @@ func sitesCommand() *cobra.Command {
 	var d door
 	return d.join(noun("sites", "List sites, and say where they are",
 		list(&d, "List sites", "sites", "no sites: one exists from its first mention, for example by `shutterfleet keys create --site home`",
-			"SITE TZ LAT LON CAMERAS PENDING AGENTS", siteRow),
+			siteHeader, siteRow),
 		sitesSet(&d)))
 }
 
+const siteHeader = "SITE TZ LAT LON BURST CAMERAS PENDING AGENTS"
+
 func siteRow(s admin.Site) []any {
+	burst := ""
+	if s.Burst > 0 {
+		burst = strconv.FormatFloat(s.Burst, 'f', -1, 64) + "/s"
+	}
 	degrees := func(f *float64) string {
 		if f == nil {
 			return ""
 		}
 		return strconv.FormatFloat(*f, 'f', -1, 64)
 	}
-	return []any{s.ID, s.TZ, degrees(s.Lat), degrees(s.Lon), s.Cameras, s.Pending, s.Agents}
+	return []any{s.ID, s.TZ, degrees(s.Lat), degrees(s.Lon), burst, s.Cameras, s.Pending, s.Agents}
 }
 
 func sitesSet(d *door) *cobra.Command {
 	var tz string
-	var lat, lon float64
+	var lat, lon, burst float64
+	var dryRun bool
 	c := &cobra.Command{
-		Use: "set SITE", Short: "Set a site's time zone and place; it exists from then on", Args: wantArgs("SITE"),
-		Example: "  shutterfleet sites set store-12 --tz Europe/Lisbon --lat 38.72 --lon -9.14",
+		Use: "set SITE", Short: "Set a site's time zone, place and burst; it exists from then on", Args: wantArgs("SITE"),
+		Example: "  shutterfleet sites set store-12 --tz Europe/Lisbon --lat 38.72 --lon -9.14 --burst 20",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := map[string]any{}
-			for k, v := range map[string]any{"tz": tz, "lat": lat, "lon": lon} {
+			for k, v := range map[string]any{"tz": tz, "lat": lat, "lon": lon, "burst": burst} {
 				if cmd.Flags().Changed(k) {
 					body[k] = v
 				}
 			}
 			if len(body) == 0 {
-				return usage("sites set: what? Give --tz, --lat and --lon, or one of them")
+				return usage("sites set: what? Give --tz, --lat and --lon, --burst, or one of them")
+			}
+			if !(burst >= 0) { // nor NaN
+				return usage("--burst %v: want captures per second, 0 for no bound", burst)
 			}
 			api, err := d.client()
 			if err != nil {
 				return err
 			}
 			var s admin.Site
-			if err := api.Send(cmd.Context(), http.MethodPatch, "sites/"+url.PathEscape(args[0]), body, &s); err != nil {
+			if err := api.SendWith(cmd.Context(), http.MethodPatch, "sites/"+url.PathEscape(args[0]), planning(dryRun), body, &s); err != nil {
 				return err
 			}
-			return d.print(cmd, s, rows(cmd, []admin.Site{s}, "", "SITE TZ LAT LON CAMERAS PENDING AGENTS", siteRow))
+			sayDryRun(d, cmd, dryRun)
+			return d.print(cmd, s, rows(cmd, []admin.Site{s}, "", siteHeader, siteRow))
 		},
 	}
 	c.Flags().StringVar(&tz, "tz", "", "IANA time zone, for example Europe/Lisbon")
 	c.Flags().Float64Var(&lat, "lat", 0, "degrees north")
 	c.Flags().Float64Var(&lon, "lon", 0, "degrees east")
+	c.Flags().Float64Var(&burst, "burst", 0, "most captures per second for the whole site; 0 takes the bound away")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "only say what the site would be")
 	return c
 }
 
 func schedulesCommand() *cobra.Command {
 	var d door
-	return d.join(noun("schedules", "List schedules, and apply a file of them",
+	return d.join(noun("schedules", "List schedules, apply a file of them, pause them, see their load",
 		list(&d, "List schedules", "schedules", "no schedules: write a file and `shutterfleet schedules apply -f FILE`",
 			"NAME WHEN SELECT CAMERAS NEXT REVISION", func(s admin.Schedule) []any {
 				return []any{s.Name, timing(s), s.Select, s.Cameras, when(s.Next), s.Revision}
 			}),
-		schedulesApply(&d)))
+		schedulesApply(&d),
+		schedulesPause(&d), schedulesResume(&d), schedulesPauses(&d),
+		schedulesLoad(&d)))
 }
 
 func timing(s admin.Schedule) string {

@@ -32,6 +32,9 @@ type Scheduler interface {
 	CameraKeeper
 	SiteKeeper
 	ScheduleKeeper
+	Pauser
+	JobKeeper
+	LoadReader
 	CaptureReader
 	AgentKeeper
 	CredentialKeeper
@@ -62,6 +65,25 @@ type ScheduleKeeper interface {
 	Schedules(context.Context) ([]scheduler.ScheduleView, error)
 	ApplySchedules(context.Context, []calendar.Spec, scheduler.ApplyOptions) (scheduler.Plan, error)
 	ScheduleName(fleet.ScheduleID) string
+}
+
+// Pauser pauses and resumes.
+type Pauser interface {
+	Pause(context.Context, scheduler.NewPause) (scheduler.Pause, error)
+	Resume(ctx context.Context, id string) error
+	Pauses(context.Context) ([]scheduler.Pause, error)
+}
+
+// JobKeeper photographs beside the schedules, and keeps what came of it.
+type JobKeeper interface {
+	CaptureNow(context.Context, scheduler.NewJob) (scheduler.Job, error)
+	Jobs(context.Context) ([]scheduler.Job, error)
+	Job(ctx context.Context, id string, after fleet.CameraID, limit int) (scheduler.Job, []scheduler.JobCamera, error)
+}
+
+// LoadReader counts what is due when.
+type LoadReader interface {
+	Load(context.Context, scheduler.LoadQuery) (scheduler.LoadView, error)
 }
 
 // CaptureReader reads what came of occurrences.
@@ -135,10 +157,13 @@ type Server struct {
 	o     Options
 	log   *slog.Logger
 	doors *doors
+	once  *once
 	pages *pages
 	spec  []byte // OpenAPI document
 	api   huma.API
 	mux   *http.ServeMux
+
+	counting chan struct{} // holds one: who counts a load
 }
 
 // New returns a Server for s.
@@ -152,8 +177,9 @@ func New(s Scheduler, o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &Server{s: s, o: o, log: o.Log, mux: http.NewServeMux()}
+	a := &Server{s: s, o: o, log: o.Log, mux: http.NewServeMux(), counting: make(chan struct{}, 1)}
 	a.doors = newDoors(s, o)
+	a.once = newOnce(o.Now)
 	a.pages = newPages()
 	a.registerAPI()
 	a.registerPages()

@@ -41,6 +41,9 @@ func (a *Server) registerAPI() {
 
 	a.registerCameras()
 	a.registerSchedules()
+	a.registerPauses()
+	a.registerJobs()
+	a.registerLoad()
 	a.registerCaptures()
 	a.registerAgents()
 	a.registerEvents()

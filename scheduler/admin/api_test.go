@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/scheduler"
 	"github.com/shutterfleet/shutterfleet/scheduler/admin/admintest"
 )
 
@@ -32,7 +33,7 @@ func TestOpenAPI(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1.") {
 		t.Errorf("openapi is %q, want 3.1", doc.OpenAPI)
 	}
-	for _, p := range []string{"/api/v1/cameras", "/api/v1/cameras/{id}", "/api/v1/cameras/enrol", "/api/v1/cameras/{id}/thumbnail.jpg", "/api/v1/books", "/api/v1/match", "/api/v1/events", "/api/v1/audit"} {
+	for _, p := range []string{"/api/v1/cameras", "/api/v1/cameras/{id}", "/api/v1/cameras/enrol", "/api/v1/cameras/{id}/thumbnail.jpg", "/api/v1/books", "/api/v1/match", "/api/v1/events", "/api/v1/audit", "/api/v1/pauses", "/api/v1/pauses/{id}", "/api/v1/jobs", "/api/v1/jobs/{id}", "/api/v1/load"} {
 		if doc.Paths[p] == nil {
 			t.Errorf("%s is not described", p)
 		}
@@ -96,6 +97,13 @@ func TestRoles(t *testing.T) {
 		{"PATCH", "/sites/home", `{"tz":"Europe/Lisbon"}`, "operator"},
 		{"POST", "/schedules/apply", `{"yaml":"schedules: [{name: a, select: \"*\", every: 5m}]"}`, "operator"},
 		{"POST", "/credentials", `{"site":"home","user":"u","password":"p"}`, "operator"},
+		{"GET", "/pauses", "", "viewer"},
+		{"POST", "/pauses", `{"all":true}`, "operator"},
+		{"POST", "/pauses?dry_run=true", `{"all":true}`, "operator"},
+		{"GET", "/jobs", "", "viewer"},
+		{"POST", "/jobs", `{"select":"*"}`, "operator"},
+		{"GET", "/load", "", "viewer"},
+		{"POST", "/load", `{"yaml":"schedules: [{name: a, select: \"*\", every: 5m}]"}`, "viewer"},
 		{"POST", "/keys", `{"site":"home"}`, "admin"},
 		{"DELETE", "/keys/key-1", "", "admin"},
 		{"DELETE", "/agents/agent-1", "", "admin"},
@@ -362,6 +370,32 @@ func TestMatch(t *testing.T) {
 				t.Errorf("%d %s, want %d with %q", w.Code, w.Body, tc.status, tc.says)
 			}
 		})
+	}
+}
+
+// TestListsAreNeverNull reads a camera of which nothing is known.
+func TestListsAreNeverNull(t *testing.T) {
+	f := admintest.New()
+	v := f.Add(1, scheduler.StatusIdle)
+	v.Endpoints, v.Addresses, v.Via, v.Labels = nil, nil, nil, nil
+	f.Put(v)
+	d := newDoor(t, f, Options{})
+	if body := d.as("viewer", "GET", "/api/v1/cameras", "").Body.String(); strings.Contains(body, "null") || !strings.Contains(body, `"endpoints":[]`) {
+		t.Errorf("%s", body)
+	}
+}
+
+func TestAgentJSON(t *testing.T) {
+	f := admintest.New().Street()
+	f.Boxes[0].Standing = true
+	f.Boxes[0].Able = fleet.Able{Codecs: []fleet.Codec{fleet.JPEG}, Cores: 4}
+	f.Boxes[0].Load = fleet.Load{CPU: 0.25, Queue: 3, Capacity: 120, Available: 1 << 30}
+	d := newDoor(t, f, Options{})
+	body := d.as("viewer", "GET", "/api/v1/agents", "").Body.String()
+	for _, want := range []string{`"standing":true`, `"able":{"codecs":["jpeg"],"analyzers":[],"cores":4,"tags":[]}`, `"cpu":0.25`, `"queue":3`, `"capacity":120`, `"available_bytes":1073741824`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("agents lack %s: %s", want, body)
+		}
 	}
 }
 

@@ -190,6 +190,7 @@ func TestInBrowser(t *testing.T) {
 	b.until("the event stream", `document.getElementById("live").textContent === "live"`)
 	b.until("pictures", `[...document.querySelectorAll(".tile img")].slice(0, 4).every((i) => i.complete && i.naturalWidth === 320)`)
 
+	planned(t, b.d.f)
 	for _, view := range []struct {
 		name, scheme  string
 		width, height int64
@@ -204,6 +205,9 @@ func TestInBrowser(t *testing.T) {
 		{"camera-light", "light", 1280, 800, "/cameras/" + fleet.CameraID(3).String(), 0},
 		{"camera-phone", "dark", 360, 740, "/cameras/" + fleet.CameraID(5).String(), 0},
 		{"schedules-phone", "light", 360, 740, "/schedules", 0},
+		{"schedules-dark", "dark", 1280, 800, "/schedules", 0},
+		{"schedules-narrow", "dark", 320, 640, "/schedules", 0},
+		{"camera-asked", "light", 360, 740, "/cameras/" + fleet.CameraID(1).String() + "?job=job-1", 0},
 		{"agents-dark", "dark", 1280, 800, "/agents", 0},
 	} {
 		t.Run(view.name, func(t *testing.T) {
@@ -235,6 +239,8 @@ func TestInBrowser(t *testing.T) {
 	}
 
 	t.Run("live", func(t *testing.T) { b.with(t).live() })
+	t.Run("pause and resume", func(t *testing.T) { b.with(t).pauseAndResume() })
+	t.Run("capture now", func(t *testing.T) { b.with(t).captureNow() })
 	t.Run("first camera", func(t *testing.T) { b.with(t).firstCamera() })
 	t.Run("without script", func(t *testing.T) { b.with(t).withoutScript() })
 	if said := b.complaints(); said != "" {
@@ -285,6 +291,69 @@ func (b *browser) live() {
 	// Approving moves a camera from the list to the gallery.
 	b.run(chromedp.Click(`#pending button[name=all]`), chromedp.WaitNotPresent("#pending form"))
 	b.until("the approved camera's tile", fmt.Sprintf(`!!document.getElementById(%q)`, fleet.CameraID(100)))
+}
+
+// planned gives the pages of schedules and jobs something to show.
+func planned(t *testing.T, f *admintest.Fleet) {
+	t.Helper()
+	if _, err := f.Pause(t.Context(), scheduler.NewPause{Schedule: "demo", Site: "home", Until: epoch.Add(time.Hour), By: "somebody", Reason: "the floor is being cleaned"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.CaptureNow(t.Context(), scheduler.NewJob{Cameras: []fleet.CameraID{1}}); err != nil {
+		t.Fatal(err)
+	}
+	f.Land("job-1", 1, fleet.CauseTimeout)
+}
+
+// pauseAndResume does both by the buttons of the schedules page.
+func (b *browser) pauseAndResume() {
+	paused := func() []scheduler.Pause {
+		all, err := b.d.f.Pauses(b.ctx)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		return all
+	}
+	b.see(1280, 800, "light", "/schedules")
+	box := eval[[]float64](b, `(() => { const r = document.querySelector(".load svg .due").getBoundingClientRect(); return [r.width, r.height]; })()`)
+	if box[0] < 600 || box[1] < 100 {
+		b.t.Errorf("the bars take %v pixels", box)
+	}
+	b.run(chromedp.Click(`#pauses form[action$="/pause-1/resume"] button`), chromedp.WaitNotPresent("#pauses"))
+	if p := paused(); len(p) != 0 {
+		b.t.Errorf("resumed: %+v", p)
+	}
+	// A schedule's own button sends what the form above says.
+	b.run(chromedp.SendKeys(`#pause input[name=reason]`, "storm"), chromedp.Click(`#schedules button[value=demo]`), chromedp.WaitVisible("#pauses"))
+	if p := paused(); len(p) != 1 || p[0].Schedule != "demo" || p[0].Until != epoch.Add(time.Hour) || p[0].Reason != "storm" || p[0].By != "one-time login" {
+		b.t.Errorf("paused: %+v", p)
+	}
+	eval[bool](b, `(() => { document.querySelector("#pause select[name=for]").value = ""; return true; })()`)
+	b.run(chromedp.Click(`#pause button[value=all]`), chromedp.WaitVisible(`#pauses form[action$="/pause-3/resume"]`))
+	if p := paused(); len(p) != 2 || p[1].Schedule != "" || p[1].Until != 0 {
+		b.t.Errorf("paused: %+v", p)
+	}
+	if got := eval[string](b, "location.pathname"); got != "/schedules" {
+		b.t.Errorf("the form led to %s", got)
+	}
+	b.run(chromedp.Click(`#pauses form[action$="/pause-2/resume"] button`), chromedp.WaitNotPresent(`#pauses form[action$="/pause-2/resume"]`),
+		chromedp.Click(`#pauses form[action$="/pause-3/resume"] button`), chromedp.WaitNotPresent("#pauses"))
+}
+
+// captureNow asks for a picture on a camera's page and sees it come.
+func (b *browser) captureNow() {
+	one := fleet.CameraID(1)
+	b.see(1280, 800, "light", "/cameras/"+one.String())
+	b.run(chromedp.Click(`form[action$="/capture"] button`), chromedp.WaitVisible("#job p"))
+	b.until("the event stream", `document.getElementById("live").textContent === "live"`)
+	b.until("the job", `document.getElementById("job").textContent.includes("on its way")`)
+	job := eval[string](b, `new URLSearchParams(location.search).get("job")`)
+	if !b.d.f.Land(job, one, "") {
+		b.t.Fatalf("job %q is not in flight", job)
+	}
+	b.d.f.Tell(scheduler.Event{Kind: "capture", Camera: one, Site: "home"})
+	b.until("the outcome", `document.querySelector("#job .badge.is-ok")?.textContent === "captured"`)
+	b.shot("captured-now")
 }
 
 // firstCamera opens the page of an empty fleet and lets a camera come.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,8 +28,11 @@ var advice = map[fleet.Cause]string{
 	fleet.CauseDeadline:         "It was not its turn in time: ask for fewer captures per second of this agent, or lengthen the deadline.",
 	fleet.CauseAgentLost:        "No agent of the site was there in time: start it, or add a second one.",
 	fleet.CauseSchedulerDown:    "The scheduler was not running: a longer lead bridges longer stops.",
-	fleet.CausePaused:           "An operator paused it.",
+	fleet.CausePaused:           "An operator paused it: the schedules page shows who, why and until when, and resumes it.",
 	fleet.CauseBackoff:          "It failed so often that it is left alone for a while: the failures below say why.",
+	fleet.CauseOverlap:          "The picture before took too long: ask for fewer, or let its schedule say `overlap: replace`.",
+	fleet.CauseReplaced:         "The next picture was due before this one had ended: ask for fewer, or shorten the deadline in its schedule.",
+	fleet.CauseOverload:         "The agent had more to do than it can: ask for fewer captures per second, bound the site's burst, or add an agent.",
 	fleet.CauseInternal:         "A fault of our own; the detail says which. Please report it.",
 }
 
@@ -45,6 +49,7 @@ type cameraData struct {
 	Frame    moment
 	Maker    string
 	Says     []string // what is wrong, and what to do
+	Job      *jobPart // the picture that was asked for by the button
 	AskLogin bool
 	Captures []captureRow
 	Older    string
@@ -66,21 +71,51 @@ func (a *Server) cameraPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	d := cameraData{page: a.page(r, "cameras", after == ""), Camera: cameraOf(v), Says: says(v), AskLogin: asksLogin(v)}
+	if d.Job, err = a.jobPart(ctx, r.URL.Query().Get("job"), id); err != nil {
+		return err
+	}
+	pauses, err := a.s.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	d.Says = append(pausesOf(v, pauses), d.Says...)
 	d.Tile = tileOf(v, d.Now)
 	d.Frame = moment{v.LastFrame, d.Now}
 	d.Maker = strings.TrimSpace(v.Vendor + " " + v.Model)
 	for _, c := range captures {
-		row := captureRow{Capture: a.capture(c), Badge: captureBadge(c)}
-		if c.Outcome == fleet.Captured {
-			row.FrameFacts = fmt.Sprintf("%d×%d %s over %s, %d kB", row.Width, row.Height, row.Codec, row.Protocol, (row.Bytes+999)/1000)
-		}
-		d.Captures = append(d.Captures, row)
+		d.Captures = append(d.Captures, a.captureRow(c))
 	}
 	if next != "" {
 		d.Older = "/cameras/" + id.String() + "?after=" + next
 	}
 	a.show(w, r, http.StatusOK, "camera", "layout", d)
 	return nil
+}
+
+func (a *Server) captureRow(c fleet.Capture) captureRow {
+	row := captureRow{Capture: a.capture(c), Badge: captureBadge(c)}
+	if c.Outcome == fleet.Captured {
+		row.FrameFacts = fmt.Sprintf("%d×%d %s over %s, %d kB", row.Width, row.Height, row.Codec, row.Protocol, (row.Bytes+999)/1000)
+	}
+	return row
+}
+
+// pausesOf says which pauses keep all schedules from a camera.
+func pausesOf(v scheduler.CameraView, pauses []scheduler.Pause) (out []string) {
+	for _, p := range pauses {
+		if p.Schedule != "" || p.Camera != 0 && p.Camera != v.ID || p.Site != "" && p.Site != v.Site {
+			continue
+		}
+		text := "Paused by " + cmp.Or(p.By, "an operator") + " until it is resumed"
+		if p.Until != 0 {
+			text = "Paused by " + cmp.Or(p.By, "an operator") + " until " + clock(p.Until)
+		}
+		if p.Reason != "" {
+			text += ": " + p.Reason
+		}
+		out = append(out, text)
+	}
+	return out
 }
 
 // asksLogin reports whether a login is what the camera waits for.
@@ -111,47 +146,7 @@ func says(v scheduler.CameraView) (out []string) {
 	return out
 }
 
-// --- schedules and agents --------------------------------------------------------
-
-type scheduleRow struct {
-	Schedule
-	When string
-}
-
-func (a *Server) schedulesPage(w http.ResponseWriter, r *http.Request) error {
-	views, err := a.s.Schedules(r.Context())
-	if err != nil {
-		return err
-	}
-	a.show(w, r, http.StatusOK, "schedules", "layout", struct {
-		page
-		Schedules []scheduleRow
-	}{a.page(r, "schedules", false), each(views, func(v scheduler.ScheduleView) scheduleRow {
-		return scheduleRow{scheduleOf(v), when(v)}
-	})})
-	return nil
-}
-
-// when says a schedule's timing in a few words.
-func when(v scheduler.ScheduleView) string {
-	var s string
-	switch {
-	case v.Every != 0:
-		s = "every " + v.Every.String()
-	case len(v.Cron) > 0:
-		s = "cron " + strings.Join(v.Cron, ", ")
-	case len(v.Sun) > 0:
-		s = strings.Join(v.Sun, ", ")
-	case v.Once != "":
-		s = "once, at " + v.Once
-	default:
-		s = "by its file"
-	}
-	if v.TZ != "" {
-		s += ", " + v.TZ
-	}
-	return s
-}
+// --- agents ----------------------------------------------------------------------
 
 type agentRow struct {
 	Agent

@@ -3,11 +3,15 @@ package admin
 import (
 	"cmp"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,7 +40,10 @@ const (
 )
 
 // doors know who comes in: sessions of browsers, one-time codes and, by asking
-// the scheduler, bearer tokens. Secrets are kept as their SHA-256 only.
+// the scheduler, bearer tokens. Secrets are kept as their SHA-256 only. The token
+// that opened a session is kept sealed by the cookie's secret, which the browser
+// has and this memory has not: with each request it is shown to the scheduler
+// again, so that a revoked token ends its sessions.
 type doors struct {
 	auth   Authenticator
 	log    *slog.Logger
@@ -51,8 +58,9 @@ type doors struct {
 }
 
 type session struct {
-	who   scheduler.Principal
-	until time.Time
+	who    scheduler.Principal
+	until  time.Time
+	sealed []byte // the token that opened it; nil after a one-time login
 }
 
 func newDoors(auth Authenticator, o Options) *doors {
@@ -66,8 +74,9 @@ func newDoors(auth Authenticator, o Options) *doors {
 // visitor is who a request is from.
 type visitor struct {
 	scheduler.Principal
-	session [32]byte // zero for a bearer token
-	err     error    // why nobody is known
+	session [32]byte     // zero for a bearer token
+	token   fleet.Secret // empty after a one-time login
+	err     error        // why nobody is known
 }
 
 type visitorKey struct{}
@@ -115,21 +124,42 @@ func (d *doors) visitor(r *http.Request) visitor {
 		if !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {
 			return visitor{err: errNobody}
 		}
-		p, err := d.auth.Authenticate(r.Context(), fleet.Secret(strings.TrimSpace(token)))
-		return visitor{Principal: p, err: err}
+		v := visitor{token: fleet.Secret(strings.TrimSpace(token))}
+		v.Principal, v.err = d.auth.Authenticate(r.Context(), v.token)
+		return v
 	}
 	c, err := r.Cookie(d.cookieName(r))
 	if err != nil {
 		return visitor{err: errNobody}
 	}
-	id := sha256.Sum256([]byte(c.Value))
-	if p, ok := d.session(id); ok {
-		return visitor{Principal: p, session: id}
+	v := visitor{session: sha256.Sum256([]byte(c.Value))}
+	s, ok := d.session(v.session)
+	if !ok {
+		return visitor{err: errExpired}
 	}
-	return visitor{err: errExpired}
+	if v.Principal = s.who; s.sealed == nil {
+		return v
+	}
+	if v.token, err = unseal(c.Value, s.sealed); err != nil {
+		return visitor{err: errExpired} // sealed by this very secret: it opens
+	}
+	return d.renewed(r.Context(), v)
 }
 
-func (d *doors) session(id [32]byte) (scheduler.Principal, bool) {
+// renewed shows the token of a session to the scheduler, which says what it is
+// worth now. A session without its token is over.
+func (d *doors) renewed(ctx context.Context, v visitor) visitor {
+	v.Principal, v.err = d.auth.Authenticate(ctx, v.token)
+	if errors.Is(v.err, scheduler.ErrUnauthorized) {
+		d.mu.Lock()
+		delete(d.sessions, v.session)
+		d.mu.Unlock()
+		return visitor{err: errExpired}
+	}
+	return v
+}
+
+func (d *doors) session(id [32]byte) (session, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s, ok := d.sessions[id]
@@ -137,17 +167,57 @@ func (d *doors) session(id [32]byte) (scheduler.Principal, bool) {
 		delete(d.sessions, id)
 		ok = false
 	}
-	return s.who, ok
+	return s, ok
 }
 
 // still reports whether v, who was let in, would be let in now. Event streams
-// ask it, for they outlive sessions.
-func (d *doors) still(v visitor) bool {
-	if v.session == [32]byte{} {
-		return v.err == nil
+// ask it, for they outlive sessions and tokens.
+func (d *doors) still(ctx context.Context, v visitor) bool {
+	if v.err != nil {
+		return false
 	}
-	_, ok := d.session(v.session)
-	return ok
+	if v.session != [32]byte{} {
+		if _, ok := d.session(v.session); !ok {
+			return false
+		}
+	}
+	if v.token == "" {
+		return true
+	}
+	return !errors.Is(d.renewed(ctx, v).err, errExpired)
+}
+
+// seal hides a token behind a cookie's secret. Each secret seals once, so a
+// fixed nonce is sound.
+func seal(secret string, token fleet.Secret) ([]byte, error) {
+	c, err := sealer(secret)
+	if err != nil {
+		return nil, err
+	}
+	return c.Seal(nil, make([]byte, c.NonceSize()), []byte(token.Reveal()), nil), nil
+}
+
+func unseal(secret string, sealed []byte) (fleet.Secret, error) {
+	c, err := sealer(secret)
+	if err != nil {
+		return "", err
+	}
+	b, err := c.Open(nil, make([]byte, c.NonceSize()), sealed, nil)
+	return fleet.Secret(b), err
+}
+
+// sealer derives its key apart from the session's id, which is a plain hash of
+// the same secret and lies beside what is sealed.
+func sealer(secret string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "shutterfleet session token", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
 }
 
 // cookieName holds the port: cookies know hosts only, and two schedulers on one
@@ -163,10 +233,18 @@ func (d *doors) cookieName(r *http.Request) string {
 	return "shutterfleet-" + port
 }
 
-// begin opens a session for p and gives the browser its cookie.
-func (d *doors) begin(w http.ResponseWriter, r *http.Request, p scheduler.Principal) {
+// begin opens a session for p and gives the browser its cookie. It lasts no
+// longer than token, if one opened it.
+func (d *doors) begin(w http.ResponseWriter, r *http.Request, p scheduler.Principal, token fleet.Secret) error {
 	secret := rand.Text() + rand.Text() // 260 bits
 	until := d.now().Add(d.life)
+	var sealed []byte
+	if token != "" {
+		var err error
+		if sealed, err = seal(secret, token); err != nil {
+			return fmt.Errorf("begin session: %w", err)
+		}
+	}
 	d.mu.Lock()
 	if len(d.sessions) >= maxSessions {
 		oldest, when := [32]byte{}, until
@@ -177,9 +255,10 @@ func (d *doors) begin(w http.ResponseWriter, r *http.Request, p scheduler.Princi
 		}
 		delete(d.sessions, oldest)
 	}
-	d.sessions[sha256.Sum256([]byte(secret))] = session{p, until}
+	d.sessions[sha256.Sum256([]byte(secret))] = session{p, until, sealed}
 	d.mu.Unlock()
 	http.SetCookie(w, d.cookie(r, secret, int(d.life/time.Second)))
+	return nil
 }
 
 func (d *doors) end(w http.ResponseWriter, r *http.Request) {

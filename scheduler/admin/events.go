@@ -101,7 +101,7 @@ func (a *Server) stream(r *http.Request, w http.ResponseWriter, coalesce time.Du
 				err = flush()
 			}
 		case <-beat.C:
-			if !a.doors.still(who) {
+			if !a.doors.still(ctx, who) {
 				return
 			}
 			out.text(": still here\n\n")

@@ -55,6 +55,16 @@ func watch(t *testing.T, d *door, query string, header map[string]string) (lines
 	return lines, end
 }
 
+// ends wants a stream to be over after a few heartbeats that were on their way.
+func ends(t *testing.T, lines func() string) {
+	t.Helper()
+	for n := 0; lines() != "end"; n++ {
+		if n == 100 {
+			t.Fatal("the stream goes on")
+		}
+	}
+}
+
 func TestEvents(t *testing.T) {
 	d := newDoor(t, admintest.New(), Options{})
 	lines, end := watch(t, d, "", map[string]string{"Authorization": "Bearer viewer"})
@@ -109,7 +119,22 @@ func TestEventsEndWithTheSession(t *testing.T) {
 	if w := d.do(request{method: "POST", path: "/logout", header: h}); w.Code != http.StatusSeeOther {
 		t.Fatal(w.Code)
 	}
-	for lines() != "end" {
-	}
+	ends(t, lines)
 	end()
+}
+
+// TestEventsEndWithTheToken revokes a token under open streams, of a browser
+// and of a program.
+func TestEventsEndWithTheToken(t *testing.T) {
+	d := newDoor(t, admintest.New(), Options{Heartbeat: 10 * time.Millisecond})
+	for name, header := range map[string]map[string]string{"session": d.signIn("viewer"), "bearer": {"Authorization": "Bearer viewer"}} {
+		d.f.Revoke("")
+		lines, end := watch(t, d, "", header)
+		if l := lines(); l != ": still here" {
+			t.Fatalf("%s: no heartbeat: %q", name, l)
+		}
+		d.f.Revoke("viewer")
+		ends(t, lines)
+		end()
+	}
 }

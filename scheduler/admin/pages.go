@@ -155,6 +155,9 @@ func (a *Server) registerPages() {
 	view("/agents", a.agentsPage)
 	form("/enrol", scheduler.RoleOperator, a.enrolForm)
 	form("/cameras/{id}", scheduler.RoleOperator, a.cameraForm)
+	form("/cameras/{id}/capture", scheduler.RoleOperator, a.captureForm)
+	form("/pauses", scheduler.RoleOperator, a.pauseForm)
+	form("/pauses/{id}/resume", scheduler.RoleOperator, a.resumeForm)
 	form("/cameras/{id}/credentials", scheduler.RoleOperator, a.credentialsForm)
 	if a.o.Faults != nil {
 		form("/faults", scheduler.RoleOperator, a.faultsForm)
@@ -224,7 +227,10 @@ func (a *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 		d.Message = "This link was used before, or it is older than ten minutes. Paste a token, or ask for a new link."
 		a.show(w, r, http.StatusUnauthorized, "login", "layout", d)
 	default:
-		a.doors.begin(w, r, scheduler.Principal{Name: "one-time login", Role: scheduler.RoleAdmin})
+		if err := a.doors.begin(w, r, scheduler.Principal{Name: "one-time login", Role: scheduler.RoleAdmin}, ""); err != nil {
+			a.fail(w, r, err)
+			return
+		}
 		a.log.InfoContext(r.Context(), "signed in", "name", "one-time login", "role", scheduler.RoleAdmin)
 		// A page that goes on by itself, not a redirect: a link that is clicked
 		// in another site's page would carry no SameSite=Strict cookie along one.
@@ -248,7 +254,10 @@ func (a *Server) loginForm(w http.ResponseWriter, r *http.Request) {
 		a.show(w, r, status, "login", "layout", loginData{page: a.page(r, "login", false), Message: detail, Next: localPath(r.PostFormValue("next"))})
 		return
 	}
-	a.doors.begin(w, r, p)
+	if err := a.doors.begin(w, r, p, token); err != nil {
+		a.fail(w, r, err)
+		return
+	}
 	a.log.InfoContext(r.Context(), "signed in", "name", p.Name, "role", p.Role)
 	http.Redirect(w, r, localPath(r.PostFormValue("next")), http.StatusSeeOther) //nolint:gosec // a localPath
 }

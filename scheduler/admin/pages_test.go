@@ -86,6 +86,35 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestSessionsEndWithTheirToken revokes a token under an open browser.
+func TestSessionsEndWithTheirToken(t *testing.T) {
+	d := newDoor(t, admintest.New().Street(), Options{})
+	viewer, operator := d.signIn("viewer"), d.signIn("operator")
+	link := d.do(request{path: d.a.OneTimeLogin()}).Result().Cookies()[0]
+	once := map[string]string{"Cookie": link.Name + "=" + link.Value, "Sec-Fetch-Site": "same-origin"}
+	for id, s := range d.a.doors.sessions {
+		if bytes.Contains(s.sealed, []byte("operator")) || bytes.Contains(s.sealed, []byte("viewer")) {
+			t.Errorf("session %x holds its token: %q", id, s.sealed)
+		}
+	}
+	d.f.Revoke("operator")
+	if w := d.do(request{"POST", "/pauses", "what=all", operator}); w.Code != http.StatusUnauthorized || len(d.f.Paused) != 0 {
+		t.Errorf("a form after the revocation: %d, %v", w.Code, d.f.Paused)
+	}
+	d.f.Revoke("") // its session stays over all the same
+	for name, tc := range map[string]struct {
+		header map[string]string
+		want   int
+	}{"operator": {operator, http.StatusSeeOther}, "viewer": {viewer, http.StatusOK}, "one-time login": {once, http.StatusOK}} {
+		if w := d.do(request{path: "/", header: tc.header}); w.Code != tc.want {
+			t.Errorf("%s: %d, want %d", name, w.Code, tc.want)
+		}
+	}
+	if n := len(d.a.doors.sessions); n != 2 {
+		t.Errorf("%d sessions are kept, want 2", n)
+	}
+}
+
 func TestSecureCookies(t *testing.T) {
 	d := newDoor(t, admintest.New(), Options{SecureCookies: true})
 	c := d.do(request{path: d.a.OneTimeLogin()}).Result().Cookies()[0]
@@ -365,8 +394,27 @@ func TestForms(t *testing.T) {
 		"back elsewhere":    {"/enrol", "back=https://evil.example/&one=" + fleet.CameraID(100).String(), "/", func(*admintest.Fleet) bool { return true }},
 		"a huge form":       {"/cameras/" + id, "name=" + strings.Repeat("x", maxFormBytes), "", func(f *admintest.Fleet) bool { return f.ByID[5].Name == "camera 5" }},
 		"no such camera":    {"/cameras/" + fleet.CameraID(99).String(), "name=x", "", func(*admintest.Fleet) bool { return true }},
-		"unknown fault":     {"/faults", "camera=gate&fault=melted&on=yes", "", func(*admintest.Fleet) bool { return true }},
-		"fault on":          {"/faults", "camera=gate&fault=blurred&on=yes", "/", func(*admintest.Fleet) bool { return true }},
+		"capture now":       {"/cameras/" + id + "/capture", "", "/cameras/" + id + "?job=job-1", func(f *admintest.Fleet) bool { return f.Asked[0].Cameras[0] == 5 && f.Asked[0].By == "the operator" }},
+		"capture a pending": {"/cameras/" + fleet.CameraID(100).String() + "/capture", "", "", func(f *admintest.Fleet) bool { return len(f.Asked) == 0 }},
+		"capture none":      {"/cameras/" + fleet.CameraID(99).String() + "/capture", "", "", func(f *admintest.Fleet) bool { return len(f.Asked) == 0 }},
+		"pause all": {"/pauses", "what=all&for=1h&reason=+storm+&site=", "/schedules", func(f *admintest.Fleet) bool {
+			p := f.Paused[0]
+			return p.Schedule == "" && p.Site == "" && p.Until == epoch.Add(time.Hour) && p.By == "the operator" && p.Reason == "storm"
+		}},
+		"pause a site": {"/pauses", "what=site&site=home&for=", "/schedules", func(f *admintest.Fleet) bool { return f.Paused[0].Site == "home" && f.Paused[0].Until == 0 }},
+		"pause a schedule": {"/pauses", "schedule=demo&for=1h&until=2027-03-01T18%3A30&site=", "/schedules", func(f *admintest.Fleet) bool {
+			return f.Paused[0].Schedule == "demo" && f.Paused[0].Site == "" && f.Paused[0].Until.String() == "2027-03-01T18:30:00.000Z"
+		}},
+		"pause a schedule of a site":   {"/pauses", "schedule=demo&site=home&until=2027-03-01T18%3A30%3A05", "/schedules", func(f *admintest.Fleet) bool { return f.Paused[0].Schedule == "demo" && f.Paused[0].Site == "home" }},
+		"pause no site":                {"/pauses", "what=site&site=&for=1h", "", func(f *admintest.Fleet) bool { return len(f.Paused) == 0 }},
+		"pause all with a site chosen": {"/pauses", "what=all&site=home&for=1h", "", func(f *admintest.Fleet) bool { return len(f.Paused) == 0 }},
+		"pause nothing":                {"/pauses", "for=1h", "", func(f *admintest.Fleet) bool { return len(f.Paused) == 0 }},
+		"pause until noon":             {"/pauses", "what=all&until=noon", "", func(f *admintest.Fleet) bool { return len(f.Paused) == 0 }},
+		"pause until yesterday":        {"/pauses", "what=all&until=2027-02-28T06:00", "", func(f *admintest.Fleet) bool { return len(f.Paused) == 0 }},
+		"pause with an essay":          {"/pauses", "what=all&reason=" + strings.Repeat("x", 501), "", func(f *admintest.Fleet) bool { return len(f.Paused) == 0 }},
+		"resume what is over":          {"/pauses/pause-9/resume", "", "/schedules", func(*admintest.Fleet) bool { return true }},
+		"unknown fault":                {"/faults", "camera=gate&fault=melted&on=yes", "", func(*admintest.Fleet) bool { return true }},
+		"fault on":                     {"/faults", "camera=gate&fault=blurred&on=yes", "/", func(*admintest.Fleet) bool { return true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDoor(t, admintest.New().Street(), Options{Faults: fakeFaults{}})

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -17,8 +18,9 @@ import (
 const maxSchedulesBytes = 8 << 20
 
 type setSiteInput struct {
-	ID   string `path:"id" minLength:"1" maxLength:"100"`
-	Body struct {
+	ID     string `path:"id" minLength:"1" maxLength:"100"`
+	DryRun bool   `query:"dry_run" doc:"only say what the site would be"`
+	Body   struct {
 		TZ    *string  `json:"tz,omitempty" doc:"IANA name" example:"Europe/Lisbon"`
 		Lat   *float64 `json:"lat,omitempty" minimum:"-90" maximum:"90"`
 		Lon   *float64 `json:"lon,omitempty" minimum:"-180" maximum:"180"`
@@ -40,9 +42,13 @@ func (a *Server) registerSchedules() {
 			return listOf(each(v, siteOf)), err
 		})
 
-	register(a, operation(scheduler.RoleOperator, "change-site", http.MethodPatch, "/sites/{id}", "sites", "Set a site's time zone and place; a site exists from its first mention"),
+	register(a, operation(scheduler.RoleOperator, "change-site", http.MethodPatch, "/sites/{id}", "sites", "Set a site's time zone, place and burst; a site exists from its first mention"),
 		func(ctx context.Context, in *setSiteInput) (*output[Site], error) {
-			v, err := a.s.SetSite(ctx, fleet.SiteID(in.ID), scheduler.SiteChange(in.Body))
+			set := a.s.SetSite
+			if in.DryRun {
+				set = a.sitePlan
+			}
+			v, err := set(ctx, fleet.SiteID(in.ID), scheduler.SiteChange(in.Body))
 			return outputOf(siteOf(v)), err
 		})
 
@@ -53,6 +59,12 @@ func (a *Server) registerSchedules() {
 		})
 
 	op := operation(scheduler.RoleOperator, "apply-schedules", http.MethodPost, "/schedules/apply", "schedules", "Apply a schedules file")
+	a.takesSchedules(&op)
+	register(a, op, a.applySchedules)
+}
+
+// takesSchedules describes a body that is a schedules file.
+func (a *Server) takesSchedules(op *huma.Operation) {
 	op.Description += " The body is the file itself, YAML or JSON; as application/json it may also be {\"yaml\": \"…\"}."
 	op.MaxBodyBytes = maxSchedulesBytes
 	op.SkipValidateBody = true // ParseSchedules names lines and columns
@@ -63,12 +75,11 @@ func (a *Server) registerSchedules() {
 			"schedules": {Type: huma.TypeArray, Items: a.api.OpenAPI().Components.Schemas.Schema(typeOf[calendar.Spec](), true, "Spec")},
 		}}},
 	}}
-	register(a, op, a.applySchedules)
 }
 
-func (a *Server) applySchedules(ctx context.Context, in *applyInput) (*output[Plan], error) {
-	file := in.RawBody
-	if strings.HasPrefix(in.ContentType, "application/json") {
+// readSchedules reads the body that takesSchedules describes.
+func readSchedules(kind string, file []byte) ([]calendar.Spec, error) {
+	if strings.HasPrefix(kind, "application/json") {
 		var wrapped struct{ YAML *string }
 		if json.Unmarshal(file, &wrapped) == nil && wrapped.YAML != nil {
 			file = []byte(*wrapped.YAML)
@@ -78,6 +89,41 @@ func (a *Server) applySchedules(ctx context.Context, in *applyInput) (*output[Pl
 	if err != nil {
 		return nil, huma.Error422UnprocessableEntity(err.Error())
 	}
+	return specs, nil
+}
+
+func (a *Server) applySchedules(ctx context.Context, in *applyInput) (*output[Plan], error) {
+	specs, err := readSchedules(in.ContentType, in.RawBody)
+	if err != nil {
+		return nil, err
+	}
 	plan, err := a.s.ApplySchedules(ctx, specs, scheduler.ApplyOptions{Prune: in.Prune, DryRun: in.DryRun})
 	return outputOf(planOf(plan, in.DryRun)), err
+}
+
+// sitePlan says what SetSite would make of a site.
+func (a *Server) sitePlan(ctx context.Context, id fleet.SiteID, c scheduler.SiteChange) (v scheduler.SiteView, err error) {
+	if c.TZ != nil && *c.TZ != "" {
+		if err := calendar.CheckZone(*c.TZ); err != nil {
+			return v, invalid("tz", "%v", err)
+		}
+	}
+	all, err := a.s.Sites(ctx)
+	if err != nil {
+		return v, err
+	}
+	v = scheduler.SiteView{Site: fleet.Site{ID: id, Created: fleet.At(a.o.Now())}}
+	for _, s := range all {
+		if s.ID == id {
+			v = s
+		}
+	}
+	v.Lat, v.Lon = cmp.Or(c.Lat, v.Lat), cmp.Or(c.Lon, v.Lon)
+	if c.TZ != nil {
+		v.TZ = *c.TZ
+	}
+	if c.Burst != nil {
+		v.Burst = *c.Burst
+	}
+	return v, nil
 }

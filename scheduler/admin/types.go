@@ -75,6 +75,7 @@ type Capture struct {
 	DelayMS     int64          `json:"delay_ms" doc:"from the nominal time to the first try"`
 	TookMS      int64          `json:"took_ms" doc:"from the first try to the outcome"`
 	Attempts    int            `json:"attempts"`
+	Retakes     int            `json:"retakes" doc:"frames beyond the first that the schedule's retake asked for"`
 	Fingerprint *Fingerprint   `json:"fingerprint,omitempty" doc:"present when captured"`
 	Quality     *fleet.Quality `json:"quality,omitempty" doc:"present when captured"`
 }
@@ -85,6 +86,7 @@ type Site struct {
 	TZ      string        `json:"tz" doc:"IANA name; empty means UTC"`
 	Lat     *float64      `json:"lat,omitempty" doc:"degrees north"`
 	Lon     *float64      `json:"lon,omitempty" doc:"degrees east"`
+	Burst   float64       `json:"burst,omitempty" doc:"most captures per second for the whole site; absent: no bound"`
 	Cameras int           `json:"cameras"`
 	Pending int           `json:"pending" doc:"cameras that wait for approval"`
 	Agents  int           `json:"agents"`
@@ -114,6 +116,64 @@ type Plan struct {
 	DryRun  bool     `json:"dry_run"`
 }
 
+// Pause is a time during which occurrences are skipped: those that schedule,
+// camera and site name together, or all.
+type Pause struct {
+	ID       string          `json:"id,omitempty"`
+	Schedule string          `json:"schedule,omitempty" doc:"by name; absent: of every schedule"`
+	Camera   *fleet.CameraID `json:"camera,omitempty" doc:"absent: of every camera"`
+	Site     fleet.SiteID    `json:"site,omitempty" doc:"absent: at every site"`
+	From     fleet.Instant   `json:"from" format:"date-time"`
+	Until    *fleet.Instant  `json:"until,omitempty" doc:"absent: until it is resumed" format:"date-time"`
+	By       string          `json:"by" doc:"who asked"`
+	Reason   string          `json:"reason"`
+	Cameras  *int            `json:"cameras,omitempty" doc:"with dry_run: approved cameras that it would concern"`
+	DryRun   bool            `json:"dry_run,omitempty"`
+}
+
+// Job is one request for pictures now.
+type Job struct {
+	ID       string        `json:"id,omitempty"`
+	By       string        `json:"by" doc:"who asked"`
+	Select   string        `json:"select,omitempty" doc:"the selector; absent when cameras were named"`
+	Asked    fleet.Instant `json:"asked" doc:"the nominal time of its occurrences" format:"date-time"`
+	Deadline fleet.Instant `json:"deadline" format:"date-time"`
+	Books    fleet.Books   `json:"books" doc:"issued = captured + failed + missed + skipped + in_flight"`
+	Done     bool          `json:"done" doc:"nothing is in flight any more"`
+	DryRun   bool          `json:"dry_run,omitempty"`
+}
+
+// JobDetail is a job with one page of its cameras.
+type JobDetail struct {
+	Job
+	Cameras []JobCamera `json:"cameras"`
+	Next    string      `json:"next,omitempty" doc:"cursor of the next page; absent on the last one"`
+}
+
+// JobCamera is what came of one camera's part of a job.
+type JobCamera struct {
+	Camera  fleet.CameraID `json:"camera"`
+	Outcome *fleet.Outcome `json:"outcome,omitempty" enum:"captured,failed,missed,skipped" doc:"absent while it is in flight"`
+	Cause   fleet.Cause    `json:"cause,omitempty" doc:"why there is no picture"`
+	Detail  string         `json:"detail,omitempty" doc:"the error, for a person"`
+	Capture *Capture       `json:"capture,omitempty" doc:"all about it; absent while it is in flight"`
+}
+
+// Load is a histogram of captures.
+type Load struct {
+	From       fleet.Instant  `json:"from" doc:"where the first bucket begins" format:"date-time"`
+	StepMS     int64          `json:"step_ms" doc:"width of one bucket"`
+	Due        []uint32       `json:"due" doc:"captures in each bucket by their nominal time"`
+	Shaped     []uint32       `json:"shaped" doc:"captures in each bucket as they start once bursts are shaped"`
+	Total      uint64         `json:"total" doc:"the sum of due"`
+	MeanPerS   float64        `json:"mean_per_s" doc:"captures per second over the whole window"`
+	Peak       uint32         `json:"peak" doc:"the highest of due"`
+	PeakAt     *fleet.Instant `json:"peak_at,omitempty" doc:"its bucket; absent when nothing is due" format:"date-time"`
+	ShapedPeak uint32         `json:"shaped_peak" doc:"the highest of shaped"`
+	Delayed    int            `json:"delayed" doc:"captures that shaping starts after their nominal time"`
+	LongestMS  int64          `json:"longest_ms" doc:"the longest such delay"`
+}
+
 // Agent is one enrolled edge box.
 type Agent struct {
 	ID        fleet.AgentID    `json:"id"`
@@ -126,6 +186,29 @@ type Agent struct {
 	Seen      *fleet.Instant   `json:"seen,omitempty" doc:"its last message" format:"date-time"`
 	Held      uint64           `json:"held" doc:"orders in its store"`
 	Pending   uint64           `json:"pending" doc:"outcomes it has not delivered"`
+	Standing  bool             `json:"standing" doc:"it holds standing orders, and goes on without the centre"`
+	Able      AgentAble        `json:"able" doc:"what it can do, as it said when it connected"`
+	Load      AgentLoad        `json:"load" doc:"what its box bears, as it last said"`
+}
+
+// AgentAble is what an agent can do.
+type AgentAble struct {
+	Codecs    []fleet.Codec `json:"codecs"`
+	Analyzers []string      `json:"analyzers"`
+	Cores     int           `json:"cores"`
+	Tags      []string      `json:"tags" doc:"the operator's"`
+}
+
+// AgentLoad is what an agent's box bears.
+type AgentLoad struct {
+	CPU            float64 `json:"cpu" doc:"share of all its processors, 0 to 1"`
+	Pressure       float64 `json:"pressure" doc:"share of the last 10 s in which something waited for a processor, 0 to 1"`
+	RSSBytes       uint64  `json:"rss_bytes" doc:"memory of the agent"`
+	AvailableBytes uint64  `json:"available_bytes" doc:"memory left; 0: not known"`
+	Capturing      int     `json:"capturing" doc:"cameras being spoken to"`
+	Queue          int     `json:"queue" doc:"due, and waiting for their turn"`
+	Decoding       int     `json:"decoding" doc:"frames waiting to be decoded"`
+	Capacity       float64 `json:"capacity" doc:"captures per second that it could do, as measured; 0: not known yet"`
 }
 
 // Key lets agents enrol at one site.
@@ -202,8 +285,8 @@ func some(i fleet.Instant) *fleet.Instant {
 func cameraOf(v scheduler.CameraView) Camera {
 	c := Camera{
 		ID: v.ID, Site: v.Site, State: v.State, Status: v.Status, Name: v.Name,
-		Addresses: []string{}, Protocols: []fleet.Protocol{}, Endpoints: slices.Concat([]fleet.Endpoint{}, v.Endpoints),
-		FoundBy: slices.Concat([]fleet.Via{}, v.Via), Vendor: v.Vendor, Model: v.Model, Firmware: v.Firmware, Serial: v.Serial,
+		Addresses: []string{}, Protocols: []fleet.Protocol{}, Endpoints: append([]fleet.Endpoint{}, v.Endpoints...),
+		FoundBy: append([]fleet.Via{}, v.Via...), Vendor: v.Vendor, Model: v.Model, Firmware: v.Firmware, Serial: v.Serial,
 		Device: v.Device, Source: v.Source, DeviceState: v.DeviceState, Reason: v.Reason, Labels: v.Labels,
 		Version: v.Version, Created: v.Created, Enabled: some(v.Enabled), LastFrame: some(v.LastFrame),
 	}
@@ -231,7 +314,7 @@ func captureOf(c fleet.Capture, schedule string) Capture {
 	out := Capture{
 		Occurrence: c.String(), Camera: c.Camera, Schedule: schedule, Nominal: c.Nominal,
 		At: c.At, BoundMS: c.Bound.Milliseconds(), Outcome: c.Outcome, Cause: c.Cause, Detail: c.Detail, Agent: c.Agent,
-		Protocol: c.Protocol, DelayMS: c.Delay.Milliseconds(), TookMS: c.Took.Milliseconds(), Attempts: int(c.Attempts),
+		Protocol: c.Protocol, DelayMS: c.Delay.Milliseconds(), TookMS: c.Took.Milliseconds(), Attempts: int(c.Attempts), Retakes: int(c.Retakes),
 	}
 	if c.Outcome == fleet.Captured {
 		r, q := c.Reading, c.Reading.Quality
@@ -242,11 +325,43 @@ func captureOf(c fleet.Capture, schedule string) Capture {
 }
 
 func siteOf(v scheduler.SiteView) Site {
-	return Site{ID: v.ID, TZ: v.TZ, Lat: v.Lat, Lon: v.Lon, Cameras: v.Cameras, Pending: v.Pending, Agents: v.Agents, Created: v.Created}
+	return Site{ID: v.ID, TZ: v.TZ, Lat: v.Lat, Lon: v.Lon, Burst: v.Burst, Cameras: v.Cameras, Pending: v.Pending, Agents: v.Agents, Created: v.Created}
 }
 
 func scheduleOf(v scheduler.ScheduleView) Schedule {
 	return Schedule{Spec: v.Spec, ID: v.ID.String(), Revision: v.Revision, Cameras: v.Cameras, Next: some(v.Next)}
+}
+
+func pauseOf(v scheduler.Pause) Pause {
+	p := Pause{ID: v.ID, Schedule: v.Schedule, Site: v.Site, From: v.From, Until: some(v.Until), By: v.By, Reason: v.Reason}
+	if v.Camera != 0 {
+		p.Camera = &v.Camera
+	}
+	return p
+}
+
+func jobOf(v scheduler.Job) Job {
+	return Job{ID: v.ID, By: v.By, Select: v.Selector, Asked: v.Asked, Deadline: v.Deadline, Books: v.Books, Done: v.Books.InFlight == 0}
+}
+
+func loadOf(v scheduler.LoadView) Load {
+	l := Load{
+		From: v.From, StepMS: v.Step.Milliseconds(), Due: append([]uint32{}, v.Due...), Shaped: append([]uint32{}, v.Shaped...),
+		Peak: v.Peak, Delayed: v.Delayed, LongestMS: v.Longest.Milliseconds(),
+	}
+	for _, n := range v.Due {
+		l.Total += uint64(n)
+	}
+	for _, n := range v.Shaped {
+		l.ShapedPeak = max(l.ShapedPeak, n)
+	}
+	if l.Peak > 0 {
+		l.PeakAt = &v.PeakAt
+	}
+	if s := v.Step.Seconds() * float64(len(v.Due)); s > 0 {
+		l.MeanPerS = float64(l.Total) / s
+	}
+	return l
 }
 
 func planOf(p scheduler.Plan, dryRun bool) Plan {
@@ -260,7 +375,15 @@ func planOf(p scheduler.Plan, dryRun bool) Plan {
 func agentOf(v fleet.Agent) Agent {
 	return Agent{
 		ID: v.ID, Site: v.Site, Hostname: v.Hostname, Version: v.Version, State: v.State, Connected: v.Connected,
-		Enrolled: v.Enrolled, Seen: some(v.Seen), Held: v.Held, Pending: v.Pending,
+		Enrolled: v.Enrolled, Seen: some(v.Seen), Held: v.Held, Pending: v.Pending, Standing: v.Standing,
+		Able: AgentAble{
+			Codecs: append([]fleet.Codec{}, v.Able.Codecs...), Analyzers: append([]string{}, v.Able.Analyzers...),
+			Cores: v.Able.Cores, Tags: append([]string{}, v.Able.Tags...),
+		},
+		Load: AgentLoad{
+			CPU: v.Load.CPU, Pressure: v.Load.Pressure, RSSBytes: v.Load.RSS, AvailableBytes: v.Load.Available,
+			Capturing: v.Load.Capturing, Queue: v.Load.Queue, Decoding: v.Load.Decoding, Capacity: v.Load.Capacity,
+		},
 	}
 }
 

@@ -1,15 +1,17 @@
 // Package client speaks to a scheduler's API for the operator's verbs.
 //
-//	verb ─► Get, Send, List ─► HTTP with a bearer token ─► JSON, or an *Error that names the fix
+//	verb ─► Get, Send, Create, List ─► HTTP with a bearer token ─► JSON, or an *Error that names the fix
 package client
 
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -90,25 +92,47 @@ func New(o Options) (*Client, error) {
 
 // Get reads what stands at a path below /api/v1.
 func (c *Client) Get(ctx context.Context, path string, q url.Values, into any) error {
-	return c.do(ctx, http.MethodGet, path, q, "", nil, into)
+	return c.do(ctx, request{method: http.MethodGet, path: path, query: q}, into)
 }
 
 // Send sends body as JSON. Secrets in it must be plain strings: fleet.Secret
 // writes itself as ***.
 func (c *Client) Send(ctx context.Context, method, path string, body, into any) error {
-	if body == nil {
-		return c.do(ctx, method, path, nil, "", nil, into)
+	return c.SendWith(ctx, method, path, nil, body, into)
+}
+
+// SendWith is Send with a query.
+func (c *Client) SendWith(ctx context.Context, method, path string, q url.Values, body, into any) error {
+	r := request{method: method, path: path, query: q}
+	if body != nil {
+		var err error
+		if r.body, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("%s %s: %w", method, path, err)
+		}
+		r.kind = "application/json"
 	}
+	return c.do(ctx, r, into)
+}
+
+// Create posts body as JSON, and once more when the answer to the first was
+// lost on its way: both carry one Idempotency-Key, so that what is asked for is
+// done once.
+func (c *Client) Create(ctx context.Context, path string, q url.Values, body, into any) error {
 	b, err := json.Marshal(body)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return fmt.Errorf("POST %s: %w", path, err)
 	}
-	return c.do(ctx, method, path, nil, "application/json", b, into)
+	r := request{method: http.MethodPost, path: path, query: q, kind: "application/json", body: b, key: rand.Text()}
+	err = c.do(ctx, r, into)
+	if lost, ok := errors.AsType[*lostError](err); ok && !lost.unsent() && ctx.Err() == nil {
+		err = c.do(ctx, r, into)
+	}
+	return err
 }
 
 // Post sends raw bytes of a kind.
 func (c *Client) Post(ctx context.Context, path string, q url.Values, kind string, body []byte, into any) error {
-	return c.do(ctx, http.MethodPost, path, q, kind, body, into)
+	return c.do(ctx, request{method: http.MethodPost, path: path, query: q, kind: kind, body: body}, into)
 }
 
 // List reads pages until limit items have come, or all of them when it is 0.
@@ -143,17 +167,43 @@ func All[T any](ctx context.Context, c *Client, path string) ([]T, error) {
 	return page.Items, err
 }
 
-func (c *Client) do(ctx context.Context, method, path string, q url.Values, kind string, body []byte, into any) error {
-	u := c.base.JoinPath(apiBase, path)
-	u.RawQuery = q.Encode()
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+type request struct {
+	method, path string
+	query        url.Values
+	kind         string
+	body         []byte
+	key          string // Idempotency-Key
+}
+
+// lostError says that no answer came, or not all of it.
+type lostError struct {
+	text string
+	err  error
+}
+
+func (e *lostError) Error() string { return e.text }
+func (e *lostError) Unwrap() error { return e.err }
+
+// unsent reports whether nobody was there to be asked.
+func (e *lostError) unsent() bool {
+	op, ok := errors.AsType[*net.OpError](e.err)
+	return ok && op.Op == "dial"
+}
+
+func (c *Client) do(ctx context.Context, q request, into any) error {
+	u := c.base.JoinPath(apiBase, q.path)
+	u.RawQuery = q.query.Encode()
+	r, err := http.NewRequestWithContext(ctx, q.method, u.String(), bytes.NewReader(q.body))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return fmt.Errorf("%s %s: %w", q.method, q.path, err)
 	}
 	r.Header.Set("Authorization", "Bearer "+c.token.Reveal())
 	r.Header.Set("Accept", "application/json")
-	if kind != "" {
-		r.Header.Set("Content-Type", kind)
+	if q.kind != "" {
+		r.Header.Set("Content-Type", q.kind)
+	}
+	if q.key != "" {
+		r.Header.Set("Idempotency-Key", q.key)
 	}
 	res, err := c.http.Do(r)
 	if err != nil {
@@ -163,12 +213,12 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, kind
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
 		}
-		return fmt.Errorf("no scheduler answers at %s: %w; start it with `shutterfleet scheduler`, or name another by --server or SHUTTERFLEET_SERVER", c.base.Redacted(), err)
+		return &lostError{fmt.Sprintf("no scheduler answers at %s: %v; start it with `shutterfleet scheduler`, or name another by --server or SHUTTERFLEET_SERVER", c.base.Redacted(), err), err}
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
-		return fmt.Errorf("answer of %s: %w", c.base.Redacted(), err)
+		return &lostError{fmt.Sprintf("answer of %s: %v", c.base.Redacted(), err), err}
 	}
 	if len(b) > maxAnswer {
 		return fmt.Errorf("answer of %s: more than %d MB: ask for less", c.base.Redacted(), maxAnswer>>20)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/cmd/internal/client"
@@ -89,6 +90,69 @@ func TestCursorThatDoesNotMove(t *testing.T) {
 	got, err := client.List[int](t.Context(), c, "captures", url.Values{}, 0)
 	if err != nil || len(got) != 2 || asked != 2 {
 		t.Errorf("%v, %v after %d requests", got, err, asked)
+	}
+}
+
+// TestLostAnswers cuts connections: what creates is asked for once more, under
+// the same key; nothing else is, and nobody is asked twice who is not there.
+func TestLostAnswers(t *testing.T) {
+	// Buffered beyond what any case sends. A connection that is cut tells the
+	// test nothing of what its handler wrote: channels do.
+	keys := make(chan string, 16)
+	sent := func() (all []string) {
+		for len(keys) > 0 {
+			all = append(all, <-keys)
+		}
+		return all
+	}
+	cutting := func(cuts int32) http.HandlerFunc {
+		var n atomic.Int32
+		return func(w http.ResponseWriter, r *http.Request) {
+			keys <- r.Header.Get("Idempotency-Key")
+			if n.Add(1) > cuts {
+				fmt.Fprint(w, `{"id":"job-1"}`)
+				return
+			}
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+		}
+	}
+	// Each on connections of its own: on one that was used before, net/http
+	// repeats by itself what has such a key.
+	var into struct{ ID string }
+	err := dial(t, cutting(1)).Create(t.Context(), "jobs", nil, map[string]string{"select": "*"}, &into)
+	first := sent()
+	if err != nil || into.ID != "job-1" || len(first) != 2 || first[0] == "" || first[0] != first[1] {
+		t.Errorf("%v, %+v with keys %q", err, into, first)
+	}
+	err = dial(t, cutting(5)).Create(t.Context(), "jobs", nil, nil, &into)
+	if got := sent(); err == nil || len(got) != 2 || got[0] == first[0] {
+		t.Errorf("%v with keys %q", err, got)
+	}
+	err = dial(t, cutting(5)).Send(t.Context(), http.MethodPatch, "sites/home", map[string]int{"burst": 4}, &into)
+	if got := sent(); err == nil || len(got) != 1 || got[0] != "" {
+		t.Errorf("%v with keys %q", err, got)
+	}
+	err = dial(t, func(w http.ResponseWriter, r *http.Request) {
+		keys <- r.Header.Get("Idempotency-Key")
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		fmt.Fprint(w, `{"detail":"no"}`)
+	}).Create(t.Context(), "jobs", nil, nil, nil)
+	if got := sent(); err == nil || len(got) != 1 {
+		t.Errorf("refused: %v with keys %q", err, got)
+	}
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close()
+	gone, err := client.New(client.Options{Server: srv.URL, TokenFile: tokenFile(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Create(t.Context(), "jobs", nil, nil, nil); err == nil || !strings.Contains(err.Error(), "no scheduler answers at "+srv.URL) {
+		t.Errorf("nobody there: %v", err)
 	}
 }
 

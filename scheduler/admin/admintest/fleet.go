@@ -41,11 +41,17 @@ type Fleet struct {
 	Logins   []scheduler.NewCredentials
 	Places   map[fleet.SiteID]scheduler.SiteView
 	Matched  []fleet.Fingerprint
+	Paused   []scheduler.Pause     // in force, oldest first
+	Asked    []scheduler.NewJob    // what CaptureNow was asked, oldest first
+	Loads    []scheduler.LoadQuery // what Load was asked, oldest first
 	Counts   fleet.Books
 	Frame    []byte
-	Fails    error // of every reading call, when set
+	Fails    error  // of every reading call, when set
+	Revoked  string // a token that is worth nothing any more
 
 	mu       sync.Mutex // guards all of it
+	pauses   int        // ever made
+	jobs     []job      // oldest first
 	watchers map[chan scheduler.Event]bool
 }
 
@@ -87,6 +93,7 @@ func (f *Fleet) Street() *Fleet {
 		ID:   fleet.ScheduleIDOf("demo"), Revision: 3, Cameras: 10, Next: Epoch.Add(time.Second),
 	}}
 	f.Boxes = []fleet.Agent{{ID: "agent-1", Site: "home", Hostname: "box", Version: "v1", State: fleet.Approved, Enrolled: Epoch, Seen: Epoch, Connected: true, Held: 4}}
+	f.Places["home"] = scheduler.SiteView{Site: fleet.Site{ID: "home", Created: Epoch}, Cameras: 10, Pending: 2, Agents: 1}
 	f.Counts = fleet.Books{Issued: 1204, Captured: 1190, Failed: 3, InFlight: 11}
 	return f
 }
@@ -256,6 +263,9 @@ func (f *Fleet) SetSite(_ context.Context, id fleet.SiteID, c scheduler.SiteChan
 	if c.TZ != nil {
 		v.TZ = *c.TZ
 	}
+	if c.Burst != nil {
+		v.Burst = *c.Burst
+	}
 	f.Places[id] = v
 	return v, nil
 }
@@ -420,7 +430,19 @@ func (f *Fleet) Subscribe(ctx context.Context) <-chan scheduler.Event {
 	return out
 }
 
+// Revoke makes a token worthless.
+func (f *Fleet) Revoke(token string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Revoked = token
+}
+
 func (f *Fleet) Authenticate(_ context.Context, token fleet.Secret) (scheduler.Principal, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if token.Reveal() == f.Revoked {
+		return scheduler.Principal{}, scheduler.ErrUnauthorized
+	}
 	switch role := token.Reveal(); role {
 	case scheduler.RoleViewer, scheduler.RoleOperator, scheduler.RoleAdmin:
 		return scheduler.Principal{Name: "the " + role, Role: role}, nil
