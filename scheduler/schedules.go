@@ -2,9 +2,11 @@ package scheduler
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -103,10 +105,19 @@ type scheduleItem struct {
 	Spread   any          `yaml:"spread"`
 	Lead     any          `yaml:"lead"`
 	Deadline any          `yaml:"deadline"`
-	Retry    *uint8       `yaml:"retry"`
+	Retry    any          `yaml:"retry"`
 	Misfire  string       `yaml:"misfire"`
 	Overlap  string       `yaml:"overlap"`
 	Priority string       `yaml:"priority"`
+	Retake   any          `yaml:"retake"`
+}
+
+// mapKeys are the keys of values that may be a map or something shorter: the
+// YAML library checks the keys of structs only.
+var mapKeys = map[string][]string{
+	"retry":   {"attempts", "backoff", "cap", "elsewhere"},
+	"retake":  {"on", "max"},
+	"exclude": {"ics"},
 }
 
 type windowItem struct {
@@ -147,8 +158,18 @@ func (it scheduleItem) spec() (calendar.Spec, error) {
 		Lead: duration("lead", it.Lead), Deadline: duration("deadline", it.Deadline),
 		Misfire: it.Misfire, Overlap: it.Overlap, Priority: it.Priority,
 	}
+	policy := func(key string, v any, into any) {
+		if err := viaJSON(v, into); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", key, err))
+		}
+	}
 	if it.Retry != nil {
-		s.Retry = &calendar.Retry{Attempts: *it.Retry}
+		s.Retry = new(calendar.Retry)
+		policy("retry", it.Retry, s.Retry)
+	}
+	if it.Retake != nil {
+		s.Retake = new(calendar.Retake)
+		policy("retake", it.Retake, s.Retake)
 	}
 	if it.AtPhase != nil {
 		text, err := scalarText(it.AtPhase)
@@ -176,6 +197,16 @@ func (it scheduleItem) spec() (calendar.Spec, error) {
 		return s, fmt.Errorf("schedule %q: %w", it.Name, err)
 	}
 	return s, nil
+}
+
+// viaJSON converts a small value that the YAML library read without a type. Its
+// JSON form has the same keys, and is checked where the type is declared.
+func viaJSON(v, into any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return errors.New("want texts, numbers and lists of them")
+	}
+	return json.Unmarshal(b, into)
 }
 
 func textList(v any) (calendar.List, error) {
@@ -226,10 +257,11 @@ func decodeYAML(data []byte, into *scheduleFile) (lines []int, err error) {
 		return nil, errors.New("the file holds a second document after ---: want one")
 	}
 	var found aliases
+	var items []ast.Node
 	for _, doc := range file.Docs {
 		if doc.Body != nil {
 			ast.Walk(&found, doc.Body)
-			lines = itemLines(doc.Body)
+			items = itemNodes(doc.Body)
 		}
 	}
 	if found.first != nil {
@@ -239,34 +271,63 @@ func decodeYAML(data []byte, into *scheduleFile) (lines []int, err error) {
 	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(into); err != nil && !errors.Is(err, io.EOF) {
 		return nil, plain(err)
 	}
+	for _, item := range items {
+		values := mappingValues(item)
+		first := item
+		if len(values) > 0 {
+			first = values[0].Key
+		}
+		lines = append(lines, first.GetToken().Position.Line)
+		for _, v := range values {
+			if err := checkMapKeys(v.Key.String(), v.Value); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return lines, nil
 }
 
-// itemLines returns where the items of the top key's list begin.
-func itemLines(body ast.Node) (lines []int) {
-	var values []*ast.MappingValueNode
-	switch n := body.(type) {
+// itemNodes returns the items of the top key's list.
+func itemNodes(body ast.Node) (items []ast.Node) {
+	for _, v := range mappingValues(body) {
+		if list, ok := v.Value.(*ast.SequenceNode); ok {
+			items = append(items, list.Values...)
+		}
+	}
+	return items
+}
+
+// mappingValues returns the entries of a map; none when n is not one.
+func mappingValues(n ast.Node) []*ast.MappingValueNode {
+	switch n := n.(type) {
 	case *ast.MappingNode:
-		values = n.Values
+		return n.Values
 	case *ast.MappingValueNode:
-		values = []*ast.MappingValueNode{n}
+		return []*ast.MappingValueNode{n}
 	}
-	for _, v := range values {
-		list, ok := v.Value.(*ast.SequenceNode)
-		if !ok {
-			continue
-		}
-		for _, item := range list.Values {
-			first := item
-			if m, ok := item.(*ast.MappingNode); ok && len(m.Values) > 0 {
-				first = m.Values[0].Key
-			} else if m, ok := item.(*ast.MappingValueNode); ok {
-				first = m.Key
+	return nil
+}
+
+// checkMapKeys refuses unknown keys in the value of one of mapKeys, and in the
+// items of its list.
+func checkMapKeys(key string, value ast.Node) error {
+	known, ok := mapKeys[strings.Trim(key, `"'`)]
+	if !ok {
+		return nil
+	}
+	maps := []ast.Node{value}
+	if list, ok := value.(*ast.SequenceNode); ok {
+		maps = list.Values
+	}
+	for _, m := range maps {
+		for _, v := range mappingValues(m) {
+			if name := strings.Trim(v.Key.String(), `"'`); !slices.Contains(known, name) {
+				at := v.Key.GetToken().Position
+				return fmt.Errorf("[%d:%d] unknown field %q in %s: want %s", at.Line, at.Column, name, key, strings.Join(known, ", "))
 			}
-			lines = append(lines, first.GetToken().Position.Line)
 		}
 	}
-	return lines
+	return nil
 }
 
 // plain is the YAML library's error with the lines it points to, uncoloured.

@@ -62,6 +62,23 @@ schedules:
     lead: 2m
     deadline: 5m
     retry: 4
+    misfire: all(max 10, within 6h)
+    overlap: skip
+    priority: low
+    retake: [corrupt, black]
+  - name: gate
+    select: "role=gate"
+    every: 1h
+    retry: {attempts: 3, backoff: 250ms, cap: 5s, elsewhere: true}
+    retake: {on: blurred, max: 3}
+  - name: door
+    select: "role=door"
+    every: 1h
+    retry:
+      cap: 2s
+    retake:
+      "on":
+        - black
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +88,15 @@ schedules:
 	}
 	if s := specs[1]; len(s.Windows) != 2 || len(s.Windows[0].Days) != 2 || len(s.Windows[1].Hours) != 2 || s.At.Lat != 43.70 || len(s.Exclude) != 2 || s.Retry.Attempts != 4 {
 		t.Errorf("field-dawn = %s", s.JSON())
+	}
+	for i, want := range map[int]string{
+		1: `"retry":4,"misfire":"all(max 10, within 6h)","overlap":"skip","priority":"low","retake":{"on":["corrupt","black"]}}`,
+		2: `"retry":{"attempts":3,"backoff":"250ms","cap":"5s","elsewhere":true},"retake":{"on":["blurred"],"max":3}}`,
+		3: `"retry":{"attempts":2,"cap":"2s"},"retake":{"on":["black"]}}`,
+	} {
+		if got := specs[i].JSON(); !strings.HasSuffix(got, want) {
+			t.Errorf("%s, want it to end in %s", got, want)
+		}
 	}
 }
 
@@ -95,6 +121,16 @@ func TestParseSchedulesFaults(t *testing.T) {
 		{"deep list", "schedules:\n" + strings.Repeat("- ", 100), "line 2: nested more than 32 deep"},
 		{"too long", strings.Repeat("#", 3<<20), "split the file"},
 		{"half a place", "schedules:\n  - {name: a, select: '*', sun: noon, at: {lat: 4}}\n", "at: want both lat and lon"},
+		{"unknown key of retry", "schedules:\n  - name: a\n    select: '*'\n    every: 5s\n    retry: {atempts: 2}\n", "[5:13] unknown field \"atempts\" in retry: want attempts, backoff, cap, elsewhere"},
+		{"unknown key of retry, in lines", "schedules:\n  - name: a\n    select: '*'\n    every: 5s\n    retry:\n      attempts: 2\n      wait: 2s\n", "[7:7] unknown field \"wait\" in retry"},
+		{"unknown key of retake", "schedules:\n  - {name: a, select: '*', every: 5s, retake: {on: [black], min: 1}}\n", "[2:61] unknown field \"min\" in retake: want on, max"},
+		{"retry in words", "schedules:\n  - {name: a, select: '*', every: 5s, retry: often}\n", "line 2: schedule \"a\": retry: want a number, or {attempts: 2"},
+		{"retry without a unit", "schedules:\n  - {name: a, select: '*', every: 5s, retry: {backoff: 5}}\n", "retry: want a number, or {attempts: 2, backoff: 500ms"},
+		{"retry below zero", "schedules:\n  - {name: a, select: '*', every: 5s, retry: -1}\n", "retry: want a number"},
+		{"retake number", "schedules:\n  - {name: a, select: '*', every: 5s, retake: 2}\n", "retake: want a list, for example [corrupt, black]"},
+		{"retake without faults", "schedules:\n  - {name: a, select: '*', every: 5s, retake: {max: 2}}\n", "retake: on is missing"},
+		{"misfire", "schedules:\n  - {name: a, select: '*', every: 5s, misfire: never}\n", "misfire: \"never\": want skip, latest"},
+		{"misfire cut by the comma", "schedules:\n  - {name: a, select: '*', every: 5s, misfire: all(max 10, within 6h)}\n", "schedules: ["},
 		{"cron map", "schedules:\n  - {name: a, select: '*', cron: {a: b}}\n", "cron: want one text or a list"},
 	} {
 		specs, err := ParseSchedules([]byte(c.text))
