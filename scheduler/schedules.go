@@ -8,12 +8,14 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
 	"github.com/shutterfleet/shutterfleet/fleet/calendar"
+	"github.com/shutterfleet/shutterfleet/fleet/calendar/ics"
 )
 
 // maxScheduleBytes bounds a schedules file: ten thousand schedules fit.
@@ -31,8 +33,20 @@ const maxScheduleDepth = 32
 //	    every: 5m
 //
 // Unknown keys are refused with their line and column, names must differ, and
-// every schedule must compile.
+// every schedule must compile. Calendars under exclude are given as text, and
+// read for the present year and those around it.
 func ParseSchedules(data []byte) ([]calendar.Spec, error) {
+	return ScheduleReader{Now: time.Now()}.Parse(data)
+}
+
+// ScheduleReader is ParseSchedules with what it takes from outside its text.
+type ScheduleReader struct {
+	Now  time.Time                         // the year around which calendars are read
+	Open func(name string) ([]byte, error) // reads a calendar that exclude names; nil refuses names
+}
+
+// Parse reads a schedules file as ParseSchedules does.
+func (r ScheduleReader) Parse(data []byte) ([]calendar.Spec, error) {
 	if len(data) > maxScheduleBytes {
 		return nil, fmt.Errorf("schedules: %d bytes long, want at most %d: split the file", len(data), maxScheduleBytes)
 	}
@@ -52,13 +66,14 @@ func ParseSchedules(data []byte) ([]calendar.Spec, error) {
 	}
 	specs := make([]calendar.Spec, len(file.Schedules))
 	seen := make(map[string]int, len(specs))
+	calendars := map[string]icsAnswer{} // schedules mostly name the same ones
 	var faults []error
 	for i, item := range file.Schedules {
 		line := 0
 		if i < len(lines) {
 			line = lines[i]
 		}
-		spec, err := item.spec()
+		spec, err := item.spec(func(v any) (calendar.List, error) { return r.exclude(v, calendars) })
 		if err == nil {
 			_, err = spec.Compile()
 		}
@@ -128,7 +143,7 @@ type windowItem struct {
 }
 
 // spec converts, and joins one error for each key that does not.
-func (it scheduleItem) spec() (calendar.Spec, error) {
+func (it scheduleItem) spec(exclude func(any) (calendar.List, error)) (calendar.Spec, error) {
 	var faults []error
 	list := func(key string, v any) calendar.List {
 		l, err := textList(v)
@@ -154,9 +169,13 @@ func (it scheduleItem) spec() (calendar.Spec, error) {
 		Name: it.Name, Select: it.Select,
 		Every: duration("every", it.Every), Cron: list("cron", it.Cron), Sun: list("sun", it.Sun), Once: it.Once,
 		TZ: it.TZ, From: it.From, Until: it.Until,
-		Exclude: list("exclude", it.Exclude), Spread: duration("spread", it.Spread),
-		Lead: duration("lead", it.Lead), Deadline: duration("deadline", it.Deadline),
+		Spread: duration("spread", it.Spread),
+		Lead:   duration("lead", it.Lead), Deadline: duration("deadline", it.Deadline),
 		Misfire: it.Misfire, Overlap: it.Overlap, Priority: it.Priority,
+	}
+	var err error
+	if s.Exclude, err = exclude(it.Exclude); err != nil {
+		faults = append(faults, fmt.Errorf("exclude: %w", err))
 	}
 	policy := func(key string, v any, into any) {
 		if err := viaJSON(v, into); err != nil {
@@ -197,6 +216,68 @@ func (it scheduleItem) spec() (calendar.Spec, error) {
 		return s, fmt.Errorf("schedule %q: %w", it.Name, err)
 	}
 	return s, nil
+}
+
+// icsAnswer is what reading one calendar gave.
+type icsAnswer struct {
+	list calendar.List
+	err  error
+}
+
+// exclude reads dates and calendars, {ics: text or name}, into what
+// calendar.Spec holds: agents and other schedulers need no file.
+func (r ScheduleReader) exclude(v any, known map[string]icsAnswer) (calendar.List, error) {
+	items, ok := v.([]any)
+	switch {
+	case v == nil:
+		return nil, nil
+	case !ok:
+		items = []any{v}
+	}
+	var out calendar.List
+	for _, item := range items {
+		m, ok := item.(map[string]any)
+		if !ok {
+			text, err := scalarText(item)
+			if err != nil {
+				return nil, errors.New("want dates, each in quotes, or {ics: holidays.ics}")
+			}
+			out = append(out, text)
+			continue
+		}
+		source, ok := m["ics"].(string)
+		if !ok || source == "" {
+			return nil, errors.New("ics: want the name of an iCalendar file, or its text")
+		}
+		answer, ok := known[source]
+		if !ok {
+			answer.list, answer.err = r.readICS(source)
+			known[source] = answer
+		}
+		if answer.err != nil {
+			return nil, answer.err
+		}
+		out = append(out, answer.list...)
+	}
+	return out, nil
+}
+
+func (r ScheduleReader) readICS(source string) (calendar.List, error) {
+	name, data := "text", []byte(source)
+	if !strings.Contains(source, "\n") {
+		if name = source; r.Open == nil {
+			return nil, fmt.Errorf("ics: %q: only `shutterfleet schedules apply` and `preview` read files: send the calendar's text here, BEGIN:VCALENDAR and so on", source)
+		}
+		var err error
+		if data, err = r.Open(source); err != nil {
+			return nil, fmt.Errorf("ics: %w", err)
+		}
+	}
+	list, err := ics.Exclude(data, r.Now)
+	if err != nil {
+		return nil, fmt.Errorf("ics: %s: %w", name, err)
+	}
+	return list, nil
 }
 
 // viaJSON converts a small value that the YAML library read without a type. Its

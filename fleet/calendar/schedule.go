@@ -42,7 +42,7 @@ type Schedule struct {
 	from     bound
 	until    bound
 	windows  []window
-	exclude  []dates
+	exclude  exclusions
 	solar    bool // the answer depends on coordinates
 	lead     time.Duration
 	deadline time.Duration
@@ -163,15 +163,14 @@ func (s Spec) Compile() (*Schedule, error) {
 		}
 	}
 	if len(s.Exclude) > maxExclude {
-		fault("exclude", "%d dates, want at most %d", len(s.Exclude), maxExclude)
+		fault("exclude", "%d dates and times, want at most %d: name ranges, or a calendar with fewer events", len(s.Exclude), maxExclude)
 	} else {
 		for _, text := range s.Exclude {
-			r, err := parseDates(text)
-			if err != nil {
+			if err := c.exclude.parse(text); err != nil {
 				fault("exclude", "%w", err)
 			}
-			c.exclude = append(c.exclude, r)
 		}
+		c.exclude.sort()
 	}
 	if d := time.Duration(s.Spread); d > maxSpread || s.Every != 0 && s.Spread > s.Every {
 		fault("spread", "%s: want at most %s and at most every", s.Spread, Duration(maxSpread))
