@@ -3,7 +3,6 @@ package calendar
 import (
 	"testing"
 	"time"
-	_ "time/tzdata" // the same zones on every machine
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )

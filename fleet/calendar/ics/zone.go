@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // for machines without a database of zones
 )
 
 // zone says how far a clock is from UTC.
