@@ -12,10 +12,10 @@ import (
 const spreadSeed = 1
 
 // maxTurns is how often windows and exclusions may turn down what the rule
-// proposes, in one call. A daily rule that never meets its windows has been
-// looked at for more than ten years by then, after all that may be excluded one
-// by one, and counts as over.
-const maxTurns = 4000 + maxExclude
+// proposes, in one call, beside once for each exclusion. A daily rule that never
+// meets its windows has been looked at for more than ten years by then, and
+// counts as over.
+const maxTurns = 4000
 
 // place is what a schedule derives for one site, shared by all its cameras.
 type place struct {
@@ -52,7 +52,7 @@ func (s *Schedule) Next(t Task, after fleet.Instant) (fleet.Instant, bool) {
 	shift := s.shift(t)
 	p := s.place(t.Place)
 	n := max(after, -horizon) - shift
-	for range maxTurns {
+	for range maxTurns + len(s.spec.Exclude) {
 		at, ok := s.propose(t, p, n)
 		if !ok || at+shift > horizon {
 			return 0, false
