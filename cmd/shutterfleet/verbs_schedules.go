@@ -47,7 +47,7 @@ func schedulesApply(d *door) *cobra.Command {
 			kind := "application/yaml"
 			if namesCalendars(text) {
 				// The scheduler reads no files of this machine.
-				specs, err := parseSchedules(file, text)
+				specs, err := parseSchedules(file, text, time.Now())
 				if err != nil {
 					return err
 				}
@@ -86,10 +86,10 @@ const maxCalendarFile = 1<<20 + 1
 // namesCalendars reports whether a schedules file may name iCalendar files.
 func namesCalendars(text []byte) bool { return bytes.Contains(text, []byte("ics")) }
 
-// parseSchedules reads a schedules file as the scheduler does, and the calendars
-// it names, whose paths begin where the file lies.
-func parseSchedules(file string, text []byte) ([]calendar.Spec, error) {
-	r := scheduler.ScheduleReader{Now: time.Now(), Open: func(name string) ([]byte, error) {
+// parseSchedules reads a schedules file as the scheduler does at now, and the
+// calendars it names, whose paths begin where the file lies.
+func parseSchedules(file string, text []byte, now time.Time) ([]calendar.Spec, error) {
+	r := scheduler.ScheduleReader{Now: now, Open: func(name string) ([]byte, error) {
 		if file != "-" && !filepath.IsAbs(name) {
 			name = filepath.Join(filepath.Dir(file), name)
 		}
@@ -138,7 +138,8 @@ func schedulesPreview(d *door) *cobra.Command {
 scheduler has under that name, or, with -f, of one in a file, for which no scheduler is needed.
 
 Without --camera, every counts from the Unix epoch, and there is neither phase nor spread. With
-it, the times are that camera's. A schedule without tz or at takes those of the camera's site;
+it, the times are that camera's. iCalendar files that exclude names are read around the year of
+--from. A schedule without tz or at takes those of the camera's site;
 --site-tz, --lat and --lon say them where no scheduler does.`,
 		Example: `  shutterfleet schedules preview gate-at-night --count 5
   shutterfleet schedules preview field-dawn -f schedules.yaml --from 2027-03-01 --until 2027-04-01 -o json
@@ -180,7 +181,7 @@ func (p *preview) run(cmd *cobra.Command, name string, now time.Time) error {
 	if err := p.door.checkOutput(); err != nil {
 		return err
 	}
-	spec, known, err := p.find(cmd, name, &task)
+	spec, known, err := p.find(cmd, name, now, &task)
 	if err != nil {
 		return err
 	}
@@ -259,7 +260,7 @@ func (p *preview) list(s *calendar.Schedule, task calendar.Task, loc *time.Locat
 
 // find returns the schedule of that name, from the file or from the scheduler;
 // the latter also knows where the camera is, and since when it is approved.
-func (p *preview) find(cmd *cobra.Command, name string, task *calendar.Task) (spec calendar.Spec, approved bool, err error) {
+func (p *preview) find(cmd *cobra.Command, name string, now time.Time, task *calendar.Task) (spec calendar.Spec, approved bool, err error) {
 	var specs []calendar.Spec
 	where, fix := "the scheduler", "apply it, or name its file with -f."
 	if p.file != "" {
@@ -267,7 +268,11 @@ func (p *preview) find(cmd *cobra.Command, name string, task *calendar.Task) (sp
 		if err != nil {
 			return spec, false, err
 		}
-		if specs, err = parseSchedules(p.file, text); err != nil {
+		// As if it were applied in the year that is asked for.
+		if year, err := time.Parse("2006", p.from[:min(4, len(p.from))]); err == nil {
+			now = year
+		}
+		if specs, err = parseSchedules(p.file, text, now); err != nil {
 			return spec, false, err
 		}
 		where, fix = p.file, "is it in another file?"

@@ -69,7 +69,9 @@ func TestPreviewOffline(t *testing.T) {
 		{"morning --from 2027-07-01 --count 1 --site-tz Asia/Kolkata", []string{"2027-07-01T08:00:00+05:30"}},
 		{"gate --from 2027-07-01 --count 1 --site-tz Asia/Kolkata", []string{"2027-07-01T02:30:00-04:00"}},
 		{"over --from 2027-07-01", []string{}},
-		{"shop --from " + thisYear("07-13") + " --count 2", []string{thisYear("07-13") + "T09:00:00+02:00", thisYear("07-15") + "T09:00:00+02:00"}},
+		// Calendars are read around the year of --from.
+		{"shop --from 2037-07-13 --count 2", []string{"2037-07-13T09:00:00+02:00", "2037-07-15T09:00:00+02:00"}},
+		{"shop --from 2047-07-13T00:00:00Z --count 2", []string{"2047-07-13T09:00:00+02:00", "2047-07-15T09:00:00+02:00"}},
 	} {
 		var got []string
 		c.json(&got, append([]string{"schedules", "preview", "-f", file}, strings.Fields(tc.args)...)...)
@@ -231,7 +233,7 @@ func TestApplyCalendars(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	specs, err := parseSchedules(file, text)
+	specs, err := parseSchedules(file, text, time.Now())
 	if err != nil || len(specs) != 1 || specs[0].JSON() != want {
 		t.Errorf("read again: %v, %v", specs, err)
 	}
