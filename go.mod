@@ -18,6 +18,7 @@ require (
 	github.com/miekg/dns v1.1.73
 	github.com/pion/rtp v1.10.6
 	github.com/spf13/cobra v1.10.2
+	github.com/teambition/rrule-go v1.8.2
 	github.com/use-go/onvif v0.0.9
 	go.uber.org/goleak v1.3.0
 	golang.org/x/image v0.47.0

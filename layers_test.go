@@ -18,9 +18,10 @@ const module = "github.com/shutterfleet/shutterfleet"
 // it means a folder and all below it. A new package adds its own line here in
 // the change that makes it; ARCHITECTURE.md explains the order.
 var layers = map[string][]string{
-	"fleet":          {},
-	"fleet/calendar": {"fleet"},
-	"fleet/wire":     {"fleet"},
+	"fleet":              {},
+	"fleet/calendar":     {"fleet"},
+	"fleet/calendar/ics": {},
+	"fleet/wire":         {"fleet"},
 
 	"capture/codec":        {"fleet"},
 	"capture/codec/jpeg":   {"fleet", "capture/codec"},
@@ -51,13 +52,13 @@ var layers = map[string][]string{
 	"scheduler/wheel":   {"fleet"},
 	"scheduler/shard":   {"fleet"},
 	"scheduler/store":   {"fleet", "fleet/wire"},
-	"scheduler":         {"fleet", "fleet/calendar", "fingerprint", "firmware", "firmware/rollout", "scheduler/wheel", "scheduler/shard", "scheduler/store"},
+	"scheduler":         {"fleet", "fleet/calendar", "fleet/calendar/ics", "fingerprint", "firmware", "firmware/rollout", "scheduler/wheel", "scheduler/shard", "scheduler/store"},
 	"scheduler/gateway": {"fleet", "fleet/wire", "scheduler", "firmware"},
 	"scheduler/admin":   {"fleet", "fleet/calendar", "scheduler", "fingerprint", "firmware", "capture"},
 }
 
 // pure packages use the standard library and the packages of their line only.
-var pure = []string{"fleet", "fleet/calendar", "scheduler/wheel"}
+var pure = []string{"fleet", "fleet/calendar", "fleet/calendar/ics", "scheduler/wheel"}
 
 // commands join packages freely, each its own side; only these join both sides.
 var bothSides = []string{"cmd/shutterfleet"}

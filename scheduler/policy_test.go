@@ -471,6 +471,7 @@ func TestElsewhere(t *testing.T) {
 					}
 					for _, o := range in.Orders {
 						outcome := fleet.Failed
+						time.Sleep(time.Until(o.Start().Time()))
 						if l.Agent() == two.ID {
 							outcome = fleet.Captured
 						}

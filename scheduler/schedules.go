@@ -2,16 +2,20 @@ package scheduler
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
 	"github.com/shutterfleet/shutterfleet/fleet/calendar"
+	"github.com/shutterfleet/shutterfleet/fleet/calendar/ics"
 )
 
 // maxScheduleBytes bounds a schedules file: ten thousand schedules fit.
@@ -29,8 +33,20 @@ const maxScheduleDepth = 32
 //	    every: 5m
 //
 // Unknown keys are refused with their line and column, names must differ, and
-// every schedule must compile.
+// every schedule must compile. Calendars under exclude are given as text, and
+// read for the present year and those around it.
 func ParseSchedules(data []byte) ([]calendar.Spec, error) {
+	return ScheduleReader{Now: time.Now()}.Parse(data)
+}
+
+// ScheduleReader is ParseSchedules with what it takes from outside its text.
+type ScheduleReader struct {
+	Now  time.Time                         // the year around which calendars are read
+	Open func(name string) ([]byte, error) // reads a calendar that exclude names; nil refuses names
+}
+
+// Parse reads a schedules file as ParseSchedules does.
+func (r ScheduleReader) Parse(data []byte) ([]calendar.Spec, error) {
 	if len(data) > maxScheduleBytes {
 		return nil, fmt.Errorf("schedules: %d bytes long, want at most %d: split the file", len(data), maxScheduleBytes)
 	}
@@ -50,13 +66,14 @@ func ParseSchedules(data []byte) ([]calendar.Spec, error) {
 	}
 	specs := make([]calendar.Spec, len(file.Schedules))
 	seen := make(map[string]int, len(specs))
+	calendars := map[string]icsAnswer{} // schedules mostly name the same ones
 	var faults []error
 	for i, item := range file.Schedules {
 		line := 0
 		if i < len(lines) {
 			line = lines[i]
 		}
-		spec, err := item.spec()
+		spec, err := item.spec(func(v any) (calendar.List, error) { return r.exclude(v, calendars) })
 		if err == nil {
 			_, err = spec.Compile()
 		}
@@ -103,10 +120,19 @@ type scheduleItem struct {
 	Spread   any          `yaml:"spread"`
 	Lead     any          `yaml:"lead"`
 	Deadline any          `yaml:"deadline"`
-	Retry    *uint8       `yaml:"retry"`
+	Retry    any          `yaml:"retry"`
 	Misfire  string       `yaml:"misfire"`
 	Overlap  string       `yaml:"overlap"`
 	Priority string       `yaml:"priority"`
+	Retake   any          `yaml:"retake"`
+}
+
+// mapKeys are the keys of values that may be a map or something shorter: the
+// YAML library checks the keys of structs only.
+var mapKeys = map[string][]string{
+	"retry":   {"attempts", "backoff", "cap", "elsewhere"},
+	"retake":  {"on", "max"},
+	"exclude": {"ics"},
 }
 
 type windowItem struct {
@@ -117,7 +143,7 @@ type windowItem struct {
 }
 
 // spec converts, and joins one error for each key that does not.
-func (it scheduleItem) spec() (calendar.Spec, error) {
+func (it scheduleItem) spec(exclude func(any) (calendar.List, error)) (calendar.Spec, error) {
 	var faults []error
 	list := func(key string, v any) calendar.List {
 		l, err := textList(v)
@@ -143,12 +169,26 @@ func (it scheduleItem) spec() (calendar.Spec, error) {
 		Name: it.Name, Select: it.Select,
 		Every: duration("every", it.Every), Cron: list("cron", it.Cron), Sun: list("sun", it.Sun), Once: it.Once,
 		TZ: it.TZ, From: it.From, Until: it.Until,
-		Exclude: list("exclude", it.Exclude), Spread: duration("spread", it.Spread),
-		Lead: duration("lead", it.Lead), Deadline: duration("deadline", it.Deadline),
+		Spread: duration("spread", it.Spread),
+		Lead:   duration("lead", it.Lead), Deadline: duration("deadline", it.Deadline),
 		Misfire: it.Misfire, Overlap: it.Overlap, Priority: it.Priority,
 	}
+	var err error
+	if s.Exclude, err = exclude(it.Exclude); err != nil {
+		faults = append(faults, fmt.Errorf("exclude: %w", err))
+	}
+	policy := func(key string, v any, into any) {
+		if err := viaJSON(v, into); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", key, err))
+		}
+	}
 	if it.Retry != nil {
-		s.Retry = &calendar.Retry{Attempts: *it.Retry}
+		s.Retry = new(calendar.Retry)
+		policy("retry", it.Retry, s.Retry)
+	}
+	if it.Retake != nil {
+		s.Retake = new(calendar.Retake)
+		policy("retake", it.Retake, s.Retake)
 	}
 	if it.AtPhase != nil {
 		text, err := scalarText(it.AtPhase)
@@ -176,6 +216,78 @@ func (it scheduleItem) spec() (calendar.Spec, error) {
 		return s, fmt.Errorf("schedule %q: %w", it.Name, err)
 	}
 	return s, nil
+}
+
+// icsAnswer is what reading one calendar gave.
+type icsAnswer struct {
+	list calendar.List
+	err  error
+}
+
+// exclude reads dates and calendars, {ics: text or name}, into what
+// calendar.Spec holds: agents and other schedulers need no file.
+func (r ScheduleReader) exclude(v any, known map[string]icsAnswer) (calendar.List, error) {
+	items, ok := v.([]any)
+	switch {
+	case v == nil:
+		return nil, nil
+	case !ok:
+		items = []any{v}
+	}
+	var out calendar.List
+	for _, item := range items {
+		m, ok := item.(map[string]any)
+		if !ok {
+			text, err := scalarText(item)
+			if err != nil {
+				return nil, errors.New("want dates, each in quotes, or {ics: holidays.ics}")
+			}
+			out = append(out, text)
+			continue
+		}
+		source, ok := m["ics"].(string)
+		if !ok || source == "" {
+			return nil, errors.New("ics: want the name of an iCalendar file, or its text")
+		}
+		answer, ok := known[source]
+		if !ok {
+			answer.list, answer.err = r.readICS(source)
+			known[source] = answer
+		}
+		if answer.err != nil {
+			return nil, answer.err
+		}
+		out = append(out, answer.list...)
+	}
+	return out, nil
+}
+
+func (r ScheduleReader) readICS(source string) (calendar.List, error) {
+	name, data := "text", []byte(source)
+	if !strings.Contains(source, "\n") {
+		if name = source; r.Open == nil {
+			return nil, fmt.Errorf("ics: %q: only `shutterfleet schedules apply` and `preview` read files: send the calendar's text here, BEGIN:VCALENDAR and so on", source)
+		}
+		var err error
+		if data, err = r.Open(source); err != nil {
+			return nil, fmt.Errorf("ics: %w", err)
+		}
+	}
+	list, err := ics.Exclude(data, r.Now)
+	if err != nil {
+		return nil, fmt.Errorf("ics: %s: %w", name, err)
+	}
+	return list, nil
+}
+
+// viaJSON converts a small value that the YAML library read without a type. Its
+// JSON form has the same keys, and is checked where the type is declared.
+func viaJSON(v, into any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return errors.New("want texts, numbers and lists of them")
+	}
+	return json.Unmarshal(b, into)
 }
 
 func textList(v any) (calendar.List, error) {
@@ -226,10 +338,11 @@ func decodeYAML(data []byte, into *scheduleFile) (lines []int, err error) {
 		return nil, errors.New("the file holds a second document after ---: want one")
 	}
 	var found aliases
+	var items []ast.Node
 	for _, doc := range file.Docs {
 		if doc.Body != nil {
 			ast.Walk(&found, doc.Body)
-			lines = itemLines(doc.Body)
+			items = itemNodes(doc.Body)
 		}
 	}
 	if found.first != nil {
@@ -239,34 +352,63 @@ func decodeYAML(data []byte, into *scheduleFile) (lines []int, err error) {
 	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(into); err != nil && !errors.Is(err, io.EOF) {
 		return nil, plain(err)
 	}
+	for _, item := range items {
+		values := mappingValues(item)
+		first := item
+		if len(values) > 0 {
+			first = values[0].Key
+		}
+		lines = append(lines, first.GetToken().Position.Line)
+		for _, v := range values {
+			if err := checkMapKeys(v.Key.String(), v.Value); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return lines, nil
 }
 
-// itemLines returns where the items of the top key's list begin.
-func itemLines(body ast.Node) (lines []int) {
-	var values []*ast.MappingValueNode
-	switch n := body.(type) {
+// itemNodes returns the items of the top key's list.
+func itemNodes(body ast.Node) (items []ast.Node) {
+	for _, v := range mappingValues(body) {
+		if list, ok := v.Value.(*ast.SequenceNode); ok {
+			items = append(items, list.Values...)
+		}
+	}
+	return items
+}
+
+// mappingValues returns the entries of a map; none when n is not one.
+func mappingValues(n ast.Node) []*ast.MappingValueNode {
+	switch n := n.(type) {
 	case *ast.MappingNode:
-		values = n.Values
+		return n.Values
 	case *ast.MappingValueNode:
-		values = []*ast.MappingValueNode{n}
+		return []*ast.MappingValueNode{n}
 	}
-	for _, v := range values {
-		list, ok := v.Value.(*ast.SequenceNode)
-		if !ok {
-			continue
-		}
-		for _, item := range list.Values {
-			first := item
-			if m, ok := item.(*ast.MappingNode); ok && len(m.Values) > 0 {
-				first = m.Values[0].Key
-			} else if m, ok := item.(*ast.MappingValueNode); ok {
-				first = m.Key
+	return nil
+}
+
+// checkMapKeys refuses unknown keys in the value of one of mapKeys, and in the
+// items of its list.
+func checkMapKeys(key string, value ast.Node) error {
+	known, ok := mapKeys[strings.Trim(key, `"'`)]
+	if !ok {
+		return nil
+	}
+	maps := []ast.Node{value}
+	if list, ok := value.(*ast.SequenceNode); ok {
+		maps = list.Values
+	}
+	for _, m := range maps {
+		for _, v := range mappingValues(m) {
+			if name := strings.Trim(v.Key.String(), `"'`); !slices.Contains(known, name) {
+				at := v.Key.GetToken().Position
+				return fmt.Errorf("[%d:%d] unknown field %q in %s: want %s", at.Line, at.Column, name, key, strings.Join(known, ", "))
 			}
-			lines = append(lines, first.GetToken().Position.Line)
 		}
 	}
-	return lines
+	return nil
 }
 
 // plain is the YAML library's error with the lines it points to, uncoloured.

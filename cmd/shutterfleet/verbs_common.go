@@ -51,13 +51,20 @@ func noun(name, short string, verbs ...*cobra.Command) *cobra.Command {
 
 // client checks the shared flags and returns the way to the scheduler.
 func (d *door) client() (*client.Client, error) {
-	if !slices.Contains([]string{"table", "json", "yaml"}, d.output) {
-		return nil, usage("-o %s: want table, json or yaml", d.output)
+	if err := d.checkOutput(); err != nil {
+		return nil, err
 	}
 	return client.New(client.Options{
 		Server:    cmp.Or(d.server, os.Getenv("SHUTTERFLEET_SERVER")),
 		TokenFile: cmp.Or(d.tokenFile, os.Getenv("SHUTTERFLEET_TOKEN_FILE")),
 	})
+}
+
+func (d *door) checkOutput() error {
+	if !slices.Contains([]string{"table", "json", "yaml"}, d.output) {
+		return usage("-o %s: want table, json or yaml", d.output)
+	}
+	return nil
 }
 
 // print writes v as JSON or YAML, or else what table writes.

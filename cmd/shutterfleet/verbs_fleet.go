@@ -130,12 +130,12 @@ func sitesSet(d *door) *cobra.Command {
 
 func schedulesCommand() *cobra.Command {
 	var d door
-	return d.join(noun("schedules", "List schedules, apply a file of them, pause them, see their load",
+	return d.join(noun("schedules", "List schedules, apply a file of them, say when they happen, pause them, see their load",
 		list(&d, "List schedules", "schedules", "no schedules: write a file and `shutterfleet schedules apply -f FILE`",
 			"NAME WHEN SELECT CAMERAS NEXT REVISION", func(s admin.Schedule) []any {
 				return []any{s.Name, timing(s), s.Select, s.Cameras, when(s.Next), s.Revision}
 			}),
-		schedulesApply(&d),
+		schedulesApply(&d), schedulesPreview(&d),
 		schedulesPause(&d), schedulesResume(&d), schedulesPauses(&d),
 		schedulesLoad(&d)))
 }
@@ -152,52 +152,6 @@ func timing(s admin.Schedule) string {
 		return "once " + s.Once
 	}
 	return ""
-}
-
-func schedulesApply(d *door) *cobra.Command {
-	var file string
-	var dryRun, prune bool
-	c := &cobra.Command{
-		Use: "apply -f FILE", Short: "Apply a schedules file, or with --dry-run say what would change", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				return usage("schedules apply wants -f FILE (- reads stdin)")
-			}
-			text, err := readFile(cmd, file, maxScheduleFile)
-			if err != nil {
-				return err
-			}
-			api, err := d.client()
-			if err != nil {
-				return err
-			}
-			q := url.Values{}
-			for k, on := range map[string]bool{"dry_run": dryRun, "prune": prune} {
-				if on {
-					q.Set(k, "true")
-				}
-			}
-			var p admin.Plan
-			if err := api.Post(cmd.Context(), "schedules/apply", q, "application/yaml", text, &p); err != nil {
-				return fmt.Errorf("%s: %w", file, err)
-			}
-			return d.print(cmd, p, func(w *bytes.Buffer) {
-				for _, c := range p.Changes {
-					fmt.Fprintf(w, "%s\t%s\t%d cameras\n", c.Action, plain(c.Name), c.Cameras)
-					for line := range strings.Lines(c.Diff) {
-						fmt.Fprintln(w, "  "+plain(strings.TrimRight(line, "\n")))
-					}
-				}
-				if p.DryRun {
-					fmt.Fprintln(w, "nothing was changed: this was a dry run")
-				}
-			})
-		},
-	}
-	c.Flags().StringVarP(&file, "file", "f", "", "the file, - for stdin")
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would change")
-	c.Flags().BoolVar(&prune, "prune", false, "remove schedules that the file does not name")
-	return c
 }
 
 func readFile(cmd *cobra.Command, file string, limit int) ([]byte, error) {

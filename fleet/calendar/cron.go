@@ -228,11 +228,7 @@ func (c *cron) parseDow(text string) error {
 			}
 			c.lastDow |= 1 << (d % 7)
 		default:
-			high := 7
-			if strings.HasPrefix(item, "*") || strings.HasPrefix(item, "?") {
-				high = 6
-			}
-			set, err := parseField(name, item, 0, high, dayNames)
+			set, err := parseField(name, item, 0, 7, dayNames)
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@ package calendar_test
 import (
 	"fmt"
 	"time"
-	_ "time/tzdata"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/fleet/calendar"

@@ -377,12 +377,25 @@ func TestNarrowedAgainstMinutes(t *testing.T) {
 			off = append(off, d)
 			spec.Exclude = append(spec.Exclude, d.Format(rapid.SampledFrom([]string{time.DateOnly, "01-02"}).Draw(t, "form")))
 		}
+		// Ranges of times, as calendars give them: with offsets, or by the clock.
+		type times struct{ a, b time.Time }
+		var busy []times
+		for range rapid.IntRange(0, 3).Draw(t, "ranges of times") {
+			start := from.Truncate(24 * time.Hour).Add(time.Duration(rapid.IntRange(-1440, 4*1440).Draw(t, "minute")) * time.Minute)
+			end := start.Add(time.Duration(rapid.IntRange(1, 2*1440).Draw(t, "minutes")) * time.Minute)
+			if rapid.Bool().Draw(t, "by the clock") {
+				spec.Exclude = append(spec.Exclude, start.Format(localTime)+"/"+end.Format(localTime))
+				busy = append(busy, times{clockStart(start, 0, loc), clockStart(end, 0, loc)})
+			} else {
+				spec.Exclude = append(spec.Exclude, start.In(loc).Format(time.RFC3339)+"/"+end.Format(time.RFC3339))
+				busy = append(busy, times{start, end})
+			}
+		}
 		if rapid.Bool().Draw(t, "bounded") {
 			spec.From, spec.Until = day("from").Format(time.DateOnly), day("until").Format(time.DateOnly)
 		}
 
 		// The model: all spans of all windows, by the naive edges.
-		type times struct{ a, b time.Time }
 		var open []times
 		for _, w := range wins {
 			for d := w.first; !d.After(w.last); d = d.AddDate(0, 0, 1) {
@@ -408,7 +421,8 @@ func TestNarrowedAgainstMinutes(t *testing.T) {
 				spec.From != "" && (date < spec.From || date > spec.Until) {
 				return false
 			}
-			return len(wins) == 0 || slices.ContainsFunc(open, func(x times) bool { return !u.Before(x.a) && u.Before(x.b) })
+			within := func(x times) bool { return !u.Before(x.a) && u.Before(x.b) }
+			return !slices.ContainsFunc(busy, within) && (len(wins) == 0 || slices.ContainsFunc(open, within))
 		}
 
 		s, err := spec.Compile()

@@ -12,13 +12,15 @@ import (
 const spreadSeed = 1
 
 // maxTurns is how often windows and exclusions may turn down what the rule
-// proposes, in one call. A daily rule that never meets its windows has been
-// looked at for more than ten years by then, and counts as over.
+// proposes, in one call, beside once for each exclusion. A daily rule that never
+// meets its windows has been looked at for more than ten years by then, and
+// counts as over.
 const maxTurns = 4000
 
 // place is what a schedule derives for one site, shared by all its cameras.
 type place struct {
 	site
+	excluded []span // sorted, with time between them
 	opened   atomic.Pointer[opened]
 	proposed atomic.Pointer[proposed]
 }
@@ -50,7 +52,7 @@ func (s *Schedule) Next(t Task, after fleet.Instant) (fleet.Instant, bool) {
 	shift := s.shift(t)
 	p := s.place(t.Place)
 	n := max(after, -horizon) - shift
-	for range maxTurns {
+	for range maxTurns + len(s.spec.Exclude) {
 		at, ok := s.propose(t, p, n)
 		if !ok || at+shift > horizon {
 			return 0, false
@@ -101,6 +103,7 @@ func (s *Schedule) place(p Place) *place {
 	if at := (position{key.lat, key.lon}); key.located && at.check() == nil {
 		made.at = &at
 	}
+	made.excluded = s.exclude.spansIn(made.loc)
 	known, _ := s.places.LoadOrStore(key, made)
 	return known.(*place)
 }
@@ -161,13 +164,10 @@ func (s *Schedule) allowed(p *place, at fleet.Instant) (fleet.Instant, bool) {
 			return 0, false
 		}
 	}
-	second := floorDiv64(int64(at), 1000)
-	switch next, ok := p.afterExcluded(s.exclude, second); {
-	case !ok:
-		return 0, false
-	case next > second:
-		return fleet.Instant(next * 1000), true
+	if next, ok := p.afterExcluded(&s.exclude, at); !ok || next > at {
+		return next, ok
 	}
+	second := floorDiv64(int64(at), 1000)
 	if len(s.windows) == 0 {
 		return at, true
 	}

@@ -92,8 +92,24 @@ const (
 // Retake asks for another frame when the first is bad. The best frame wins;
 // it stays one occurrence. Its zero value asks for none.
 type Retake struct {
-	On  List  `json:"on" yaml:"on"`   // corrupt, blurred, black
-	Max uint8 `json:"max" yaml:"max"` // frames after the first; default 2
+	On  List  `json:"on" yaml:"on"`                       // corrupt, blurred, black
+	Max uint8 `json:"max,omitempty" yaml:"max,omitempty"` // frames after the first; default 2
+}
+
+// UnmarshalJSON reads an object, or a list of faults alone.
+func (r *Retake) UnmarshalJSON(b []byte) error {
+	var on List
+	if json.Unmarshal(b, &on) == nil {
+		*r = Retake{On: on}
+		return nil
+	}
+	type plain Retake
+	var p plain
+	if err := json.Unmarshal(b, &p); err != nil {
+		return errors.New("want a list, for example [corrupt, black], or {on: [corrupt, black], max: 2}")
+	}
+	*r = Retake(p)
+	return nil
 }
 
 // Wants reports whether a frame with this fault is taken again.
@@ -153,14 +169,19 @@ func (r Retry) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads a number of attempts, or an object.
 func (r *Retry) UnmarshalJSON(b []byte) error {
-	if n := json.Unmarshal(b, &r.Attempts); n == nil {
-		*r = Retry{Attempts: r.Attempts}
+	var attempts uint8
+	if json.Unmarshal(b, &attempts) == nil {
+		*r = Retry{Attempts: attempts}
 		return nil
 	}
 	type plain Retry
 	*r = Retry{Attempts: defaultRetries}
 	if err := json.Unmarshal(b, (*plain)(r)); err != nil {
-		return errors.New("retry: want a number, or {attempts: 2, backoff: 500ms, cap: 10s, elsewhere: true}")
+		const want = "want a number, or {attempts: 2, backoff: 500ms, cap: 10s, elsewhere: true}"
+		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return errors.New(want)
+		}
+		return fmt.Errorf("%w; %s", err, want)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ type Schedule struct {
 	from     bound
 	until    bound
 	windows  []window
-	exclude  []dates
+	exclude  exclusions
 	solar    bool // the answer depends on coordinates
 	lead     time.Duration
 	deadline time.Duration
@@ -163,15 +163,14 @@ func (s Spec) Compile() (*Schedule, error) {
 		}
 	}
 	if len(s.Exclude) > maxExclude {
-		fault("exclude", "%d dates, want at most %d", len(s.Exclude), maxExclude)
+		fault("exclude", "%d dates and times, want at most %d: name ranges, or a calendar with fewer events", len(s.Exclude), maxExclude)
 	} else {
 		for _, text := range s.Exclude {
-			r, err := parseDates(text)
-			if err != nil {
+			if err := c.exclude.parse(text); err != nil {
 				fault("exclude", "%w", err)
 			}
-			c.exclude = append(c.exclude, r)
 		}
+		c.exclude.sort()
 	}
 	if d := time.Duration(s.Spread); d > maxSpread || s.Every != 0 && s.Spread > s.Every {
 		fault("spread", "%s: want at most %s and at most every", s.Spread, Duration(maxSpread))
@@ -300,3 +299,55 @@ func (s *Schedule) Deadline() time.Duration { return s.deadline }
 // NeedsCoordinates reports whether the sun decides and the schedule has no
 // coordinates of its own: then sites without any get no occurrences.
 func (s *Schedule) NeedsCoordinates() bool { return s.solar && s.at == nil }
+
+// Lacks reports whether the sun decides and neither the schedule nor p says
+// where: then cameras at p have fewer occurrences than was meant, mostly none.
+func (s *Schedule) Lacks(p Place) bool {
+	return s.NeedsCoordinates() && s.place(p).at == nil
+}
+
+// Unplaced returns the sites, in order, that Lacks holds for.
+func (s *Schedule) Unplaced(sites map[fleet.SiteID]Place) []fleet.SiteID {
+	if !s.NeedsCoordinates() {
+		return nil
+	}
+	var out []fleet.SiteID
+	for id, p := range sites {
+		if s.Lacks(p) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// UnplacedWarning says what Unplaced found and what to do about it; "" when
+// that is nothing.
+func (s *Schedule) UnplacedWarning(sites map[fleet.SiteID]Place) string {
+	const named = 3
+	ids := s.Unplaced(sites)
+	if len(ids) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "schedule %s goes by the sun, and nothing says where ", s.Name())
+	for i, id := range ids[:min(named, len(ids))] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(id))
+	}
+	if more := len(ids) - named; more > 0 {
+		fmt.Fprintf(&b, " and %d more", more)
+	}
+	verb := " is"
+	if len(ids) > 1 {
+		verb = " are"
+	}
+	fmt.Fprintf(&b, "%s: run `shutterfleet sites set %s --lat … --lon …`, or say at: {lat: …, lon: …} in the schedule", verb, ids[0])
+	return b.String()
+}
+
+// Location returns the zone that the schedule's times are read in for cameras
+// at p: its own, else p's, else UTC.
+func (s *Schedule) Location(p Place) *time.Location { return s.place(p).loc }

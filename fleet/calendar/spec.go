@@ -27,7 +27,9 @@
 // # What narrows a schedule
 //
 // An occurrence needs from and until, one open window if any are given, and a
-// date that is not excluded. Spread comes after that: it moves each camera
+// date and time that are not excluded. An excluded range of times without
+// offsets goes by the same clock as cron; it begins at the first pass of its
+// first reading and ends at the first pass of its last. Spread comes after that: it moves each camera
 // later by its own constant part of the width, so order and distance stay.
 package calendar
 

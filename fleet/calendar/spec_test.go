@@ -206,7 +206,7 @@ func FuzzCron(f *testing.F) {
 func FuzzSpec(f *testing.F) {
 	for _, s := range []string{
 		`{"name":"a","select":"*","every":"5m","at_phase":"0s","spread":"30s"}`,
-		`{"name":"b","select":"a in (b)","cron":["0 0 L * *","*/7 * * * 1#1"],"tz":"Europe/Paris","exclude":["12-24..01-02","2027-05-01"]}`,
+		`{"name":"b","select":"a in (b)","cron":["0 0 L * *","*/7 * * * 1#1"],"tz":"Europe/Paris","exclude":["12-24..01-02","2027-05-01","2027-05-01T10:00:00Z/2027-05-02T10:00:00+01:00","2027-05-01T10:00:00/2027-05-02T10:00:00"]}`,
 		`{"name":"c","select":"!x","sun":"sunrise+30m","at":{"lat":70,"lon":25},"windows":[{"days":"mon-fri","hours":["dawn to dusk","22:00-06:00"],"from":"2027-01-01"}]}`,
 		`{"name":"d","select":"*","once":"approval","until":"2027-01-01T00:00:00Z"}`,
 	} {

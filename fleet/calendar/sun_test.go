@@ -3,10 +3,13 @@ package calendar
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // TestSunGolden holds times published by timeanddate.com for London (51.47 N,
@@ -153,5 +156,49 @@ func TestSunNeedsAPlace(t *testing.T) {
 	here := Task{Place: Place{TZ: "Europe/Paris", Lat: &lat, Lon: &lon}}
 	if got, ok := s.Next(here, at(t, "2027-06-21T00:00:00Z")); !ok || got.Sub(at(t, "2027-06-21T03:48:00Z")).Abs() > 3*time.Minute {
 		t.Errorf("sunrise at Nice in midsummer = %v, %v", got, ok)
+	}
+}
+
+// TestUnplaced: only schedules that go by the sun need a place, and only where
+// neither they nor the site have one.
+func TestUnplaced(t *testing.T) {
+	lat, lon, far := 43.70, 7.26, 91.0
+	sites := map[fleet.SiteID]Place{
+		"nice":  {Lat: &lat, Lon: &lon},
+		"half":  {Lat: &lat},
+		"wrong": {Lat: &far, Lon: &lon},
+		"a":     {}, "b": {TZ: "Europe/Paris"},
+	}
+	for _, c := range []struct {
+		spec Spec
+		want string
+	}{
+		{Spec{Sun: List{"sunrise"}}, "a b half wrong"},
+		{Spec{Every: Duration(time.Hour), Windows: []Window{{Hours: List{"sunrise to 22:00"}}}}, "a b half wrong"},
+		{Spec{Sun: List{"sunrise"}, At: &Coordinates{1, 2}}, ""},
+		{Spec{Every: Duration(time.Hour)}, ""},
+	} {
+		s := compile(t, c.spec)
+		var names []string
+		for _, id := range s.Unplaced(sites) {
+			names = append(names, string(id))
+		}
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("%s: unplaced %q, want %q", c.spec.JSON(), got, c.want)
+		}
+		if got := s.UnplacedWarning(sites); (got == "") != (c.want == "") {
+			t.Errorf("%s: %q", c.spec.JSON(), got)
+		}
+	}
+	s := compile(t, Spec{Name: "dawn", Sun: List{"sunrise"}})
+	want := "schedule dawn goes by the sun, and nothing says where a, b, half and 1 more are: run `shutterfleet sites set a --lat … --lon …`, or say at: {lat: …, lon: …} in the schedule"
+	if got := s.UnplacedWarning(sites); got != want {
+		t.Errorf("warning %q, want %q", got, want)
+	}
+	delete(sites, "a")
+	delete(sites, "half")
+	delete(sites, "wrong")
+	if got, want := s.UnplacedWarning(sites), "nothing says where b is: run `shutterfleet sites set b"; !strings.Contains(got, want) {
+		t.Errorf("warning %q, want one with %q", got, want)
 	}
 }

@@ -3,8 +3,6 @@ package calendar
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -45,11 +43,10 @@ func (l *List) read(decode func(any) error) error {
 	return nil
 }
 
-// Limits of windows and exclusions.
+// Limits of windows.
 const (
 	maxWindows = 32
 	maxHours   = 16
-	maxExclude = 2000
 )
 
 type window struct {
@@ -66,30 +63,6 @@ type edge struct {
 	solar bool
 	clock int
 	mark  sunMark
-}
-
-// dates is a range of days, both inclusive; yearly ranges hold month and day
-// only and may wrap over the new year.
-type dates struct {
-	from, until date
-	yearly      bool
-}
-
-var maxDate = date{maxYear, 12, 31}
-
-func (r dates) holds(d date) bool {
-	if !r.yearly {
-		return !d.before(r.from) && !r.until.before(d)
-	}
-	k, a, b := d.month*32+d.day, r.from.month*32+r.from.day, r.until.month*32+r.until.day
-	if a <= b {
-		return a <= k && k <= b
-	}
-	return k >= a || k <= b
-}
-
-func (d date) before(o date) bool {
-	return d.year < o.year || d.year == o.year && (d.month < o.month || d.month == o.month && d.day < o.day)
 }
 
 func parseWindow(w Window) (window, error) {
@@ -178,45 +151,6 @@ func parseDate(text string) (date, error) {
 		return date{}, fmt.Errorf("%q: want a date, for example 2027-03-01", text)
 	}
 	return date{t.Year(), int(t.Month()), t.Day()}, nil
-}
-
-// parseDates reads 2027-12-25, 2027-12-24..2028-01-02, and the same without
-// years for every year.
-func parseDates(text string) (dates, error) {
-	a, b, ranged := strings.Cut(text, "..")
-	a, b = strings.TrimSpace(a), strings.TrimSpace(b)
-	if !ranged {
-		b = a
-	}
-	if from, ok := parseMonthDay(a); ok {
-		until, ok := parseMonthDay(b)
-		if !ok {
-			return dates{}, fmt.Errorf("%q: want both ends without a year, or both with one", text)
-		}
-		return dates{from, until, true}, nil
-	}
-	from, err := parseDate(a)
-	if err != nil {
-		return dates{}, fmt.Errorf("%q: want a date or a range: 2027-12-25, 2027-12-24..2028-01-02, or 12-25 for every year", text)
-	}
-	until, err := parseDate(b)
-	if err != nil {
-		return dates{}, fmt.Errorf("%q: want a date after .., for example %s..2028-01-02", text, a)
-	}
-	if until.before(from) {
-		return dates{}, fmt.Errorf("%q: the range runs backwards", text)
-	}
-	return dates{from, until, false}, nil
-}
-
-func parseMonthDay(text string) (date, bool) {
-	m, d, ok := strings.Cut(text, "-")
-	month, err1 := strconv.Atoi(m)
-	day, err2 := strconv.Atoi(d)
-	if !ok || len(m) != 2 || len(d) != 2 || err1 != nil || err2 != nil || month < 1 || month > 12 || day < 1 || day > monthDays(2000, month) {
-		return date{}, false
-	}
-	return date{2000, month, day}, true
 }
 
 // site is where and by which clock a schedule is read for one place.
@@ -316,45 +250,4 @@ func (s site) edgeAt(e edge, d date, side int64) (int64, bool) {
 		return 0, false
 	}
 	return int64(day.noon) + side*43200, true
-}
-
-// maxJumps bounds how many ranges in a row may exclude a date: beyond it the
-// exclusions leave nothing, as 01-01..12-31 does.
-const maxJumps = 4096
-
-// afterExcluded returns unix itself when its date is not excluded, else the
-// start of the next date that is not; false when there is none.
-func (s site) afterExcluded(ex []dates, unix int64) (int64, bool) {
-	if len(ex) == 0 {
-		return unix, true
-	}
-	d := s.dateAt(unix)
-	for jump := range maxJumps {
-		i := slices.IndexFunc(ex, func(r dates) bool { return r.holds(d) })
-		switch {
-		case i < 0 && jump == 0:
-			return unix, true
-		case i < 0:
-			// Where a zone skips dates, the start may not be later.
-			return max(unix+1, instant(s.loc, wallOf(d, 0))), true
-		}
-		d = ex[i].end(d).next()
-		if d.year > maxYear {
-			break
-		}
-	}
-	return 0, false
-}
-
-// end returns the last day of the occurrence of r that holds d.
-func (r dates) end(d date) date {
-	if !r.yearly {
-		return r.until
-	}
-	end := date{d.year, r.until.month, r.until.day}
-	if end.before(d) { // it wraps over the new year
-		end.year++
-	}
-	end.day = min(end.day, monthDays(end.year, end.month))
-	return end
 }

@@ -2,6 +2,7 @@ package calendar
 
 import (
 	"time"
+	_ "time/tzdata" // for machines without a database of zones
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestExamplesOfTheOperatorsGuide runs each command of docs/operators.md, in
+// their order.
+func TestExamplesOfTheOperatorsGuide(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/operators.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newTerminal(t, "operator")
+	ran := 0
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(doc), -1) {
+		for line := range strings.Lines(block[1]) {
+			args := arguments(strings.TrimSpace(line))
+			if args[0] != "shutterfleet" {
+				t.Errorf("no verb: %s", line)
+				continue
+			}
+			if code, _, errs := c.run(args[1:]...); code != 0 {
+				t.Errorf("%s: exit code %d: %s", strings.TrimSpace(line), code, errs)
+			}
+			ran++
+		}
+	}
+	if ran < 15 || len(c.f.Paused) != 0 || len(c.f.Asked) != 2 || c.f.Places["home"].Burst != 20 {
+		t.Errorf("%d commands ran and left %v, %v", ran, c.f.Paused, c.f.Asked)
+	}
+}
