@@ -60,6 +60,7 @@ type Wheel struct {
 	late  slot  // added when already due, as pairs
 	far   slot  // beyond the coarsest ring, as pairs
 	least int64 // no far timer is before it
+	free  slot  // numbers of records to use again
 
 	records records
 	chunks  chunks
@@ -111,14 +112,21 @@ func (w *Wheel) Bytes() int {
 // Add files a timer. One that is already due fires at the next Advance, or in
 // the Advance that is running. Keys need not differ.
 func (w *Wheel) Add(at fleet.Instant, key uint32) Handle {
-	id, h := w.records.take(key)
+	var id uint32
+	if w.free.n > 0 {
+		id = w.chunks.pop(&w.free).id
+	} else {
+		id = w.records.grow()
+	}
+	rec := w.records.at(id)
+	rec.key = key
 	w.live++
 	if int64(at) <= w.now {
 		w.pushPair(&w.late, id, int64(at))
 	} else {
 		w.place(id, int64(at))
 	}
-	return h
+	return Handle(uint64(rec.generation)<<32 | uint64(id))
 }
 
 // Cancel takes a timer out and reports whether it was still waiting. A handle
@@ -202,14 +210,23 @@ func (w *Wheel) fireSlot(t int64, fire func([]Due)) {
 }
 
 func (w *Wheel) collect(id uint32, at int64) {
-	key, alive := w.records.free(id)
-	if !alive {
-		w.dead--
+	if w.records.cancelled(id) != 0 {
+		w.bury(id)
 		return
 	}
-	w.live--
-	w.batch[w.n] = Due{key, fleet.Instant(at)}
+	rec := w.records.at(id)
+	w.batch[w.n] = Due{rec.key, fleet.Instant(at)}
 	w.n++
+	w.live--
+	rec.next()
+	w.chunks.push(&w.free, item{id: id})
+}
+
+// bury frees a cancelled timer whose item has been taken out.
+func (w *Wheel) bury(id uint32) {
+	w.records.revive(id)
+	w.chunks.push(&w.free, item{id: id})
+	w.dead--
 }
 
 func (w *Wheel) flush(fire func([]Due)) {
