@@ -1,6 +1,9 @@
 package wheel
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // A cancelled timer's item stays where it is, for finding it would cost every
 // item a way back to its record. Once the dead outnumber half of the living by
@@ -11,7 +14,7 @@ import "math/bits"
 // at four items at each cancellation, one of 10 million in random order took
 // half as long again.
 const (
-	sweepFloor = 1024
+	sweepFloor = 128
 	sweepEvery = 64
 	sweepMost  = 4 * sweepEvery
 	sweepFound = 2 * sweepEvery
@@ -99,13 +102,14 @@ func (w *Wheel) sweepChunk() (looked, taken int) {
 
 func (w *Wheel) sweepFar() {
 	old := w.far
-	w.far = slot{}
+	w.far, w.least = slot{}, math.MaxInt64
 	for old.n > 0 {
 		id, at := w.popPair(&old)
 		if w.records.cancelled(id) != 0 {
 			w.bury(id)
 			continue
 		}
+		w.least = min(w.least, at)
 		w.pushPair(&w.far, id, at)
 	}
 }

@@ -11,6 +11,15 @@
 // a whole slot. A slot is a stack of 256-byte chunks, so filing and moving
 // read and write memory in order; chunks and timers live in segments without
 // pointers, which grow without copying and cost the garbage collector nothing.
+//
+// Time only moves forward. An owner whose clock steps forward, or who slept too
+// long, gets all that was passed in one Advance, by instant, and decides by
+// Due.At what is still worth doing. When its clock steps back, the wheel stands
+// still until the clock has come to where it was: nothing fires twice, and what
+// is added meanwhile for an instant that the wheel has passed fires at once,
+// which is early by that clock. An owner who cannot bear that makes a New wheel
+// at the present and adds its tasks again. Only tasks bound to the wall clock
+// have this choice to make: for periods, feed a monotonic clock.
 package wheel
 
 import (
@@ -298,7 +307,7 @@ func (r *ring) next(i int64) int64 {
 func (w *Wheel) moveTo(t int64) {
 	before := w.now
 	w.now = t
-	if w.far.n > 0 && uint64(w.least>>coarse)-uint64(t>>coarse) < coarseSpan {
+	if w.far.n > 0 && w.least>>coarse-t>>coarse < coarseSpan {
 		w.fileFar()
 	}
 	for l := levels - 1; l > 0; l-- {
