@@ -54,6 +54,11 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s) each
 bench: ## run the benchmarks, ten times each, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./...
 
+.PHONY: bench-peers
+bench-peers: ## build what `shutterfleet bench` compares with into bin/, from the module in bench/
+	@mkdir -p $(BIN)
+	cd bench && $(GO) vet ./... && CGO_ENABLED=0 $(GO) build -trimpath -o ../$(BIN)/ ./...
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## golangci-lint with the list of .golangci.yml
 	$(TOOLS)/golangci-lint run ./...

@@ -87,43 +87,50 @@ func (c *chunks) take() uint32 {
 	return c.used
 }
 
-// record is what a timer is beside its place. While it is free, key is the
-// next free record.
+// record is what a timer is beside its place.
 type record struct {
-	key   uint32
-	state uint32 // generation << 1 | cancelled
+	key        uint32
+	generation uint32 // of the handle that names the record; never 0
 }
 
-// records hands out timers by number. A record is freed only when its item is
-// met, so an item never needs a generation of its own.
+// records hands out timers by number. A record is free again only when its
+// item is met, so an item needs no generation of its own. Which are cancelled
+// stands in bits of their own: a sweep looks up many, and a bit of each timer
+// stays in the cache where a record does not.
 type records struct {
-	segments []*[1 << recordBits]record
+	segments []segment
 	used     uint32
-	unused   uint32 // number + 1 of a free record, 0 for none
+}
+
+type segment struct {
+	records   *[1 << recordBits]record
+	cancelled *[1 << recordBits / 64]uint64
+}
+
+const recordMask = 1<<recordBits - 1
+
+func (r *records) bytes() int { return len(r.segments) * (8<<recordBits + 1<<recordBits/8) }
+
+// grow hands out a record that never was one.
+func (r *records) grow() uint32 {
+	id := r.used
+	r.used++
+	if int(id>>recordBits) == len(r.segments) {
+		r.segments = append(r.segments, segment{new([1 << recordBits]record), new([1 << recordBits / 64]uint64)})
+	}
+	r.at(id).next()
+	return id
 }
 
 func (r *records) at(id uint32) *record {
-	return &r.segments[id>>recordBits][id&(1<<recordBits-1)]
+	return &r.segments[id>>recordBits].records[id&recordMask]
 }
 
-func (r *records) bytes() int { return len(r.segments) * int(unsafe.Sizeof(record{})) << recordBits }
-
-func (r *records) take(key uint32) (uint32, Handle) {
-	var id uint32
-	if r.unused != 0 {
-		id = r.unused - 1
-		r.unused = r.at(id).key
-	} else {
-		id = r.used
-		r.used++
-		if int(id>>recordBits) == len(r.segments) {
-			r.segments = append(r.segments, new([1 << recordBits]record))
-		}
-		r.at(id).state = 1 << 1
+// next makes all handles that were given out for the record stale.
+func (r *record) next() {
+	if r.generation++; r.generation == 0 {
+		r.generation = 1
 	}
-	rec := r.at(id)
-	rec.key = key
-	return id, Handle(uint64(rec.state>>1)<<32 | uint64(id))
 }
 
 // kill marks the timer of h cancelled; false when h is not waiting.
@@ -133,23 +140,20 @@ func (r *records) kill(h Handle) bool {
 		return false
 	}
 	rec := r.at(id)
-	if rec.state != uint32(h>>32)<<1 {
+	if rec.generation != uint32(h>>32) {
 		return false
 	}
-	rec.state |= 1
+	rec.next()
+	r.segments[id>>recordBits].cancelled[id&recordMask>>6] |= 1 << (id & 63)
 	return true
 }
 
-func (r *records) isDead(id uint32) bool { return r.at(id).state&1 != 0 }
+// cancelled returns 1 for a cancelled timer, else 0.
+func (r *records) cancelled(id uint32) uint32 {
+	return uint32(r.segments[id>>recordBits].cancelled[id&recordMask>>6]>>(id&63)) & 1
+}
 
-// free gives a record back and moves its generation on, past zero.
-func (r *records) free(id uint32) (key uint32, alive bool) {
-	rec := r.at(id)
-	key, alive = rec.key, rec.state&1 == 0
-	if rec.state = (rec.state>>1 + 1) << 1; rec.state == 0 {
-		rec.state = 1 << 1
-	}
-	rec.key = r.unused
-	r.unused = id + 1
-	return key, alive
+// revive takes the mark off a cancelled timer that is free again.
+func (r *records) revive(id uint32) {
+	r.segments[id>>recordBits].cancelled[id&recordMask>>6] &^= 1 << (id & 63)
 }

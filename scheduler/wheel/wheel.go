@@ -11,6 +11,15 @@
 // a whole slot. A slot is a stack of 256-byte chunks, so filing and moving
 // read and write memory in order; chunks and timers live in segments without
 // pointers, which grow without copying and cost the garbage collector nothing.
+//
+// Time only moves forward. An owner whose clock steps forward, or who slept too
+// long, gets all that was passed in one Advance, by instant, and decides by
+// Due.At what is still worth doing. When its clock steps back, the wheel stands
+// still until the clock has come to where it was: nothing fires twice, and what
+// is added meanwhile for an instant that the wheel has passed fires at once,
+// which is early by that clock. An owner who cannot bear that makes a New wheel
+// at the present and adds its tasks again. Only tasks bound to the wall clock
+// have this choice to make: for periods, feed a monotonic clock.
 package wheel
 
 import (
@@ -60,6 +69,7 @@ type Wheel struct {
 	late  slot  // added when already due, as pairs
 	far   slot  // beyond the coarsest ring, as pairs
 	least int64 // no far timer is before it
+	free  slot  // numbers of records to use again
 
 	records records
 	chunks  chunks
@@ -111,14 +121,21 @@ func (w *Wheel) Bytes() int {
 // Add files a timer. One that is already due fires at the next Advance, or in
 // the Advance that is running. Keys need not differ.
 func (w *Wheel) Add(at fleet.Instant, key uint32) Handle {
-	id, h := w.records.take(key)
+	var id uint32
+	if w.free.n > 0 {
+		id = w.chunks.pop(&w.free).id
+	} else {
+		id = w.records.grow()
+	}
+	rec := w.records.at(id)
+	rec.key = key
 	w.live++
 	if int64(at) <= w.now {
 		w.pushPair(&w.late, id, int64(at))
 	} else {
 		w.place(id, int64(at))
 	}
-	return h
+	return Handle(uint64(rec.generation)<<32 | uint64(id))
 }
 
 // Cancel takes a timer out and reports whether it was still waiting. A handle
@@ -202,14 +219,23 @@ func (w *Wheel) fireSlot(t int64, fire func([]Due)) {
 }
 
 func (w *Wheel) collect(id uint32, at int64) {
-	key, alive := w.records.free(id)
-	if !alive {
-		w.dead--
+	if w.records.cancelled(id) != 0 {
+		w.bury(id)
 		return
 	}
-	w.live--
-	w.batch[w.n] = Due{key, fleet.Instant(at)}
+	rec := w.records.at(id)
+	w.batch[w.n] = Due{rec.key, fleet.Instant(at)}
 	w.n++
+	w.live--
+	rec.next()
+	w.chunks.push(&w.free, item{id: id})
+}
+
+// bury frees a cancelled timer whose item has been taken out.
+func (w *Wheel) bury(id uint32) {
+	w.records.revive(id)
+	w.chunks.push(&w.free, item{id: id})
+	w.dead--
 }
 
 func (w *Wheel) flush(fire func([]Due)) {
@@ -281,7 +307,7 @@ func (r *ring) next(i int64) int64 {
 func (w *Wheel) moveTo(t int64) {
 	before := w.now
 	w.now = t
-	if w.far.n > 0 && uint64(w.least>>coarse)-uint64(t>>coarse) < coarseSpan {
+	if w.far.n > 0 && w.least>>coarse-t>>coarse < coarseSpan {
 		w.fileFar()
 	}
 	for l := levels - 1; l > 0; l-- {
