@@ -64,7 +64,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
-	root.AddCommand(devCommand(), schedulerCommand(), fingerprintCommand(), versionCommand())
+	root.AddCommand(devCommand(), schedulerCommand(), benchCommand(), fingerprintCommand(), versionCommand())
 	root.AddCommand(verbs()...)
 	return root
 }
