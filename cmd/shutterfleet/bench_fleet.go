@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,8 +42,9 @@ type fleetOptions struct {
 }
 
 // fleetResult is what `bench fleet` prints. Processor times, rates and shares
-// are of the window: from the first nominal time (or the first order, if that
-// came later) until the schedule ends.
+// are of the window: --for, from the first nominal time on. Orders leave ahead of
+// time, so the schedule goes on for that lead after the window: throughout, as
+// many orders are issued as outcomes come in.
 type fleetResult struct {
 	Cameras   int     `json:"cameras"`
 	Sites     int     `json:"sites"`
@@ -107,13 +109,15 @@ that speak to it as real ones do (gRPC, mutual TLS, signed orders, batched repor
 
 The agents capture each order at its nominal time, or at once when it comes later. Their cameras answer at
 once; nothing reads frames, so what is measured is the way of an order out and of its outcome in, durable.
-The schedule ends by itself after --for, all orders get their outcome, and the books are checked against the
-calendar as ` + "`dev`" + ` does.
+Orders leave ahead of time (--lead). After --for the schedule goes on for that long, unmeasured, so that
+issuing never stops while outcomes are counted; then it ends by itself, all orders get their outcome, and the
+books are checked against the calendar as ` + "`dev`" + ` does.
 
 With --peak the interval is made shorter step by step, half as much again per second each time, until the
 scheduler falls behind. A step is sustained when nothing was missed or failed, captures kept up with what was
 due (97 %), and 99 of 100 were taken within a second of their nominal time. The load is open: orders are due
-whether or not those before are done, and what comes too late ends as missed.`,
+whether or not those before are done, and what comes too late ends as missed. About --lead (there 5s by
+default) times the rate are in flight.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err
@@ -190,6 +194,7 @@ func (r *fleetResult) print(w io.Writer, format string) error {
 func fleetPeak(ctx context.Context, o fleetOptions, progress io.Writer) (*fleetResult, error) {
 	var best, last *fleetResult
 	var p peakResult
+	o.lead = cmp.Or(o.lead, peakLead)
 	for rate := o.rate; ; rate *= 1.5 {
 		o.interval = time.Duration(float64(o.cameras) / rate * float64(time.Second)).Round(time.Millisecond)
 		if o.interval < minInterval {
@@ -227,6 +232,10 @@ func fleetPeak(ctx context.Context, o fleetOptions, progress io.Writer) (*fleetR
 	return best, nil
 }
 
+// peakLead keeps the orders in flight to a few seconds' worth, so that a step is
+// about a rate and not about memory.
+const peakLead = 5 * time.Second
+
 // minInterval is the schedule language's shortest `every`.
 const minInterval = 100 * time.Millisecond
 
@@ -237,7 +246,8 @@ type fleetBench struct {
 	dir      string // the scheduler's
 	seeded   seed.Seeded
 
-	began     time.Time // of the scheduler's process
+	began     time.Time    // of the scheduler's process
+	listening func() error // called before the agents are told where to connect, if set
 	scheduler *child.Process
 	agents    *child.Process
 	api       *client.Client
@@ -248,11 +258,11 @@ type fleetBench struct {
 }
 
 // aheadOf is how long before the first nominal time seeding ends: the scheduler
-// has to start and the agents to connect. Handshakes cost 1 to 2 ms of
-// processor time on either side; 40 µs per camera is what a start may take at
+// has to start and the agents to connect. A handshake and the first list of
+// cameras cost some milliseconds of processor time on either side; 40 µs per camera is what a start may take at
 // most to be of use.
 func (o *fleetOptions) aheadOf() time.Duration {
-	return 3*time.Second + time.Duration(o.cameras)*40*time.Microsecond + time.Duration(o.agents)*5*time.Millisecond
+	return 3*time.Second + time.Duration(o.cameras)*40*time.Microsecond + time.Duration(o.agents)*10*time.Millisecond
 }
 
 func runFleet(ctx context.Context, o fleetOptions, progress io.Writer) (res *fleetResult, err error) {
@@ -317,7 +327,7 @@ func (b *fleetBench) start(roster string, cancel context.CancelCauseFunc) (stop 
 		return stop, err
 	}
 	// The agents' process reads its roster while the scheduler starts.
-	args := []string{"bench", "swarm", "--roster", roster, "--from", fmt.Sprint(int64(b.seeded.From)), "--until", fmt.Sprint(int64(b.seeded.Until))}
+	args := []string{"bench", "swarm", "--roster", roster, "--from", fmt.Sprint(int64(b.seeded.From)), "--until", fmt.Sprint(int64(b.seeded.Measured))}
 	if b.o.trusting {
 		args = append(args, "--trusting")
 	}
@@ -379,6 +389,11 @@ func (b *fleetBench) start(roster string, cancel context.CancelCauseFunc) (stop 
 		return stop, fmt.Errorf("the scheduler did not start: %w", cmpErr(b.scheduler.Err()))
 	case <-time.After(startWait):
 		return stop, fmt.Errorf("the scheduler did not start within %v", startWait)
+	}
+	if b.listening != nil {
+		if err := b.listening(); err != nil {
+			return stop, err
+		}
 	}
 	if err := b.agents.Say(at.Agents + "\n"); err != nil {
 		return stop, err
@@ -451,7 +466,7 @@ func (b *fleetBench) read(ctx context.Context) (r reading, err error) {
 }
 
 func (b *fleetBench) measure(ctx context.Context) (*fleetResult, error) {
-	from, until := b.seeded.From.Time(), b.seeded.Until.Time()
+	from, until := b.seeded.From.Time(), b.seeded.Measured.Time()
 	first, err := b.firstOrder(ctx)
 	if err != nil {
 		return nil, err
@@ -461,6 +476,9 @@ func (b *fleetBench) measure(ctx context.Context) (*fleetResult, error) {
 	}
 	if err := sleepUntil(ctx, from); err != nil {
 		return nil, err
+	}
+	if n := b.told().Agents; n < b.o.agents {
+		fmt.Fprintf(b.progress, "only %d of %d agents were connected when the first cameras were due: the figures include that\n", n, b.o.agents)
 	}
 	r0, err := b.read(ctx)
 	if err != nil {
@@ -481,6 +499,7 @@ func (b *fleetBench) measure(ctx context.Context) (*fleetResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	fmt.Fprintf(b.progress, "measured; the orders that are out end within %v\n", b.seeded.Lead)
 	end, err := b.drain(ctx)
 	if err != nil {
 		return nil, err
@@ -585,7 +604,7 @@ func (b *fleetBench) follow(ctx context.Context, before reading) (most uint64) {
 
 // drain waits until nothing is in flight: the schedule is over.
 func (b *fleetBench) drain(ctx context.Context) (fleet.Books, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.seeded.Deadline+drainWait)
+	ctx, cancel := context.WithDeadline(ctx, b.seeded.Until.Time().Add(b.seeded.Deadline+drainWait))
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -77,21 +77,30 @@ func New(s *scheduler.Scheduler, p *PKI, o Options) *Gateway {
 	return &Gateway{sched: s, pki: p, opts: o, log: o.Log, tries: newThrottle()}
 }
 
-// Serve answers agents on ln until ctx ends; then it lets streams end for a
-// moment and cuts the rest.
-func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
-	conf, err := g.pki.tlsConfig()
+// NewServer returns a gRPC server as agents meet it, with its credentials,
+// limits and buffers. Who makes one registers what answers.
+func NewServer(p *PKI) (*grpc.Server, error) {
+	conf, err := p.TLS()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	srv := grpc.NewServer(
+	return grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(conf)),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(16),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	), nil
+}
+
+// Serve answers agents on ln until ctx ends; then it lets streams end for a
+// moment and cuts the rest.
+func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
+	srv, err := NewServer(g.pki)
+	if err != nil {
+		return err
+	}
 	wire.RegisterAgentsServer(srv, g)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()

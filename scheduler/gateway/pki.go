@@ -202,9 +202,9 @@ func (p *PKI) Certify(public crypto.PublicKey, a fleet.Agent) ([]byte, error) {
 	return x509.CreateCertificate(rand.Reader, t, p.CA, public, p.caKey)
 }
 
-// tlsConfig accepts agents under our CA, and those that have no certificate
+// TLS accepts agents under our CA, and those that have no certificate
 // yet: they can only enrol.
-func (p *PKI) tlsConfig() (*tls.Config, error) {
+func (p *PKI) TLS() (*tls.Config, error) {
 	cert, err := p.server()
 	if err != nil {
 		return nil, fmt.Errorf("server certificate: %w", err)

@@ -35,15 +35,16 @@ type Plan struct {
 	Lead     time.Duration // default: the schedule language's
 	Deadline time.Duration // default: the schedule language's
 	Ahead    time.Duration // from the end of seeding to the first nominal time
-	For      time.Duration // from the first nominal time to the end of the schedule
+	For      time.Duration // from the first nominal time to the end of what is measured; the schedule goes on for another lead
 }
 
 // Seeded is what was made.
 type Seeded struct {
 	Roster   swarm.Roster
 	From     fleet.Instant // nominal times of the schedule are in [From, Until)
-	Until    fleet.Instant
-	Expected int // occurrences in it, by the calendar
+	Measured fleet.Instant // From + Plan.For: until then as many orders are issued as come back
+	Until    fleet.Instant // Measured + Lead
+	Expected int           // occurrences in it, by the calendar
 	Lead     time.Duration
 	Deadline time.Duration
 }
@@ -177,16 +178,21 @@ func (s *seeder) cameras(ctx context.Context) error {
 func (s *seeder) schedule(ctx context.Context, out *Seeded) error {
 	p := s.plan
 	out.From = fleet.At(time.Now().Add(p.Ahead + time.Duration(p.Cameras)*spanTime))
-	out.Until = out.From.Add(p.For)
+	out.Measured = out.From.Add(p.For)
 	spec := calendar.Spec{
 		Name: ScheduleName, Select: "*", Every: calendar.Duration(p.Every), Lead: calendar.Duration(p.Lead), Deadline: calendar.Duration(p.Deadline),
-		From: out.From.String(), Until: out.Until.String(),
+		From: out.From.String(),
 	}
 	cal, err := spec.Compile()
 	if err != nil {
 		return err
 	}
 	out.Lead, out.Deadline = cal.Lead(), cal.Deadline()
+	out.Until = out.Measured.Add(out.Lead)
+	spec.Until = out.Until.String()
+	if cal, err = spec.Compile(); err != nil {
+		return err
+	}
 	place, err := json.Marshal(calendar.Place{})
 	if err != nil {
 		return err
