@@ -86,6 +86,7 @@ func NewServer(p *PKI) (*grpc.Server, error) {
 	}
 	return grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(conf)),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(16),
 		grpc.ConnectionTimeout(10*time.Second),
@@ -313,8 +314,10 @@ func creds(cs []fleet.Credentials) (out []*wire.Credential) {
 
 // read takes in what the agent says, in order.
 func (s *session) read(ctx context.Context) error {
+	var in Inbound
+	defer in.Release()
 	for {
-		m, err := s.stream.Recv()
+		m, err := in.Receive(s.stream)
 		received := time.Now()
 		if err != nil {
 			return err

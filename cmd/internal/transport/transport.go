@@ -113,8 +113,10 @@ type ours struct {
 type sink struct{ wire.UnimplementedAgentsServer }
 
 func (sink) Link(stream wire.Agents_LinkServer) error {
+	var in gateway.Inbound
+	defer in.Release()
 	for {
-		m, err := stream.Recv()
+		m, err := in.Receive(stream)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
