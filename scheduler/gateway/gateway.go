@@ -61,6 +61,15 @@ const (
 	maxDeviceLen = 64 << 10
 	helloWait    = 10 * time.Second
 	drainWait    = 2 * time.Second
+
+	// readBuffer is kept for each connection, busy or not. It need not hold a
+	// report: what is larger is read past it.
+	readBuffer = 4 << 10
+
+	// window bounds what one agent may send that is not taken in yet: 4 reports
+	// of 10 kB and 4 thumbnails of 15 kB, and as much again. A fixed one spares
+	// the pings by which gRPC would find its own.
+	window = 256 << 10
 )
 
 // New returns a gateway for the scheduler.
@@ -89,6 +98,8 @@ func NewServer(p *PKI) (*grpc.Server, error) {
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(16),
+		grpc.ReadBufferSize(readBuffer), grpc.SharedWriteBuffer(true),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),

@@ -59,12 +59,14 @@ type batch struct {
 // maxMessage bounds one message from the centre, as agent/uplink does.
 const maxMessage = 16 << 20
 
-// Dial prepares a connection as agents have it; extra options come last.
+// Dial prepares a connection with the settings of agent/uplink, but for its
+// keepalive, a goroutine each; extra options come last.
 func Dial(server string, c *tls.Config, extra ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+server, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(credentials.NewTLS(c)),
 		grpc.WithNoProxy(),
-		grpc.WithReadBufferSize(4096), grpc.WithWriteBufferSize(4096),
+		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(32 << 10), grpc.WithSharedWriteBuffer(true),
+		grpc.WithStaticStreamWindowSize(256 << 10), grpc.WithStaticConnWindowSize(256 << 10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 	}, extra...)...)
 }
@@ -99,7 +101,7 @@ func (a *agent) link(ctx, life context.Context, dialing chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	conn, err := Dial(a.s.opts.Server, config, grpc.WithSharedWriteBuffer(true))
+	conn, err := Dial(a.s.opts.Server, config)
 	if err != nil {
 		return err
 	}
