@@ -247,22 +247,14 @@ func (s *session) run(hello *wire.Hello) error {
 	}}}); err != nil {
 		return err
 	}
-	reader := make(chan error, 1)
-	go func() { reader <- s.read(ctx) }()
-	var wg sync.WaitGroup
-	wg.Go(func() { cancel(s.instruct(ctx)) })
-	var err error
-	select {
-	case err = <-reader:
-	case <-ctx.Done():
-		err = context.Cause(ctx) // superseded or revoked: the reader ends with the stream
+	// The reader can only be ended by the stream's end, so it has a goroutine of
+	// its own; what is to be sent is waited for here.
+	go func() { cancel(s.read(ctx)) }()
+	cancel(s.instruct(ctx))
+	if err := context.Cause(ctx); !errors.Is(err, io.EOF) {
+		return err // the reader's, or ours: superseded or revoked
 	}
-	cancel(err)
-	wg.Wait()
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // instruct sends what the scheduler wants the agent to do.
