@@ -61,6 +61,15 @@ const (
 	maxDeviceLen = 64 << 10
 	helloWait    = 10 * time.Second
 	drainWait    = 2 * time.Second
+
+	// readBuffer is kept for each connection, busy or not. It need not hold a
+	// report: what is larger is read past it.
+	readBuffer = 4 << 10
+
+	// window bounds what one agent may send that is not taken in yet: 4 reports
+	// of 10 kB and 4 thumbnails of 15 kB, and as much again. A fixed one spares
+	// the pings by which gRPC would find its own.
+	window = 256 << 10
 )
 
 // New returns a gateway for the scheduler.
@@ -77,21 +86,33 @@ func New(s *scheduler.Scheduler, p *PKI, o Options) *Gateway {
 	return &Gateway{sched: s, pki: p, opts: o, log: o.Log, tries: newThrottle()}
 }
 
-// Serve answers agents on ln until ctx ends; then it lets streams end for a
-// moment and cuts the rest.
-func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
-	conf, err := g.pki.tlsConfig()
+// NewServer returns a gRPC server as agents meet it, with its credentials,
+// limits and buffers. Who makes one registers what answers.
+func NewServer(p *PKI) (*grpc.Server, error) {
+	conf, err := p.TLS()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	srv := grpc.NewServer(
+	return grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(conf)),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(16),
+		grpc.ReadBufferSize(readBuffer), grpc.SharedWriteBuffer(true),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	), nil
+}
+
+// Serve answers agents on ln until ctx ends; then it lets streams end for a
+// moment and cuts the rest.
+func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
+	srv, err := NewServer(g.pki)
+	if err != nil {
+		return err
+	}
 	wire.RegisterAgentsServer(srv, g)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
@@ -229,22 +250,14 @@ func (s *session) run(hello *wire.Hello) error {
 	}}}); err != nil {
 		return err
 	}
-	reader := make(chan error, 1)
-	go func() { reader <- s.read(ctx) }()
-	var wg sync.WaitGroup
-	wg.Go(func() { cancel(s.instruct(ctx)) })
-	var err error
-	select {
-	case err = <-reader:
-	case <-ctx.Done():
-		err = context.Cause(ctx) // superseded or revoked: the reader ends with the stream
+	// The reader can only be ended by the stream's end, so it has a goroutine of
+	// its own; what is to be sent is waited for here.
+	go func() { cancel(s.read(ctx)) }()
+	cancel(s.instruct(ctx))
+	if err := context.Cause(ctx); !errors.Is(err, io.EOF) {
+		return err // the reader's, or ours: superseded or revoked
 	}
-	cancel(err)
-	wg.Wait()
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // instruct sends what the scheduler wants the agent to do.
@@ -359,8 +372,10 @@ func creds(cs []fleet.Credentials) (out []*wire.Credential) {
 
 // read takes in what the agent says, in order.
 func (s *session) read(ctx context.Context) error {
+	var in Inbound
+	defer in.Release()
 	for {
-		m, err := s.stream.Recv()
+		m, err := in.Receive(s.stream)
 		received := time.Now()
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -187,17 +188,23 @@ func (p *PKI) agent(csr []byte, a fleet.Agent) ([]byte, error) {
 	if err := req.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("certificate request: %w", err)
 	}
+	return p.Certify(req.PublicKey, a)
+}
+
+// Certify returns an agent's certificate for its public key, in DER. Agents
+// come to theirs by Enrol; this is for who fills a store without them.
+func (p *PKI) Certify(public crypto.PublicKey, a fleet.Agent) ([]byte, error) {
 	t := &x509.Certificate{
 		SerialNumber: serial(), Subject: pkix.Name{CommonName: string(a.ID), OrganizationalUnit: []string{string(a.Site)}},
 		NotBefore: time.Now().Add(-clockSlack), NotAfter: time.Now().Add(agentLife),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
-	return x509.CreateCertificate(rand.Reader, t, p.CA, req.PublicKey, p.caKey)
+	return x509.CreateCertificate(rand.Reader, t, p.CA, public, p.caKey)
 }
 
-// tlsConfig accepts agents under our CA, and those that have no certificate
+// TLS accepts agents under our CA, and those that have no certificate
 // yet: they can only enrol.
-func (p *PKI) tlsConfig() (*tls.Config, error) {
+func (p *PKI) TLS() (*tls.Config, error) {
 	cert, err := p.server()
 	if err != nil {
 		return nil, fmt.Errorf("server certificate: %w", err)
