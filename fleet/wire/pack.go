@@ -144,10 +144,15 @@ func AppendCapture(b []byte, c fleet.Capture) []byte {
 // ParseCaptures reads all capture records in b.
 func ParseCaptures(b []byte) ([]fleet.Capture, error) {
 	return records(b, func(r *reader) (c fleet.Capture) {
-		r.layout(captureLayout)
+		layout := r.byte()
+		if layout != captureLayout && layout != captureLayout-1 {
+			r.fail("layout %d, this build reads %d and %d", layout, captureLayout-1, captureLayout)
+		}
 		c.Outcome = fleet.Outcome(r.byte())
 		c.Attempts = r.byte()
-		c.Retakes = r.byte()
+		if layout == captureLayout { // layout 1 had no retakes; stores of older builds hold it
+			c.Retakes = r.byte()
+		}
 		c.Occurrence = r.occurrence()
 		c.At = c.Nominal + fleet.Instant(r.varint())
 		c.Bound = r.micros()
