@@ -46,7 +46,7 @@ var layers = map[string][]string{
 	"agent/uplink":    {"fleet", "fleet/wire"},
 	"agent/standing":  {"fleet", "fleet/calendar", "fleet/wire"},
 	"agent/meter":     {"fleet"},
-	"agent/runner":    {"fleet", "fleet/calendar", "protocols", "capture"},
+	"agent/runner":    {"fleet", "fleet/calendar"},
 	"agent/inventory": {"fleet", "protocols"},
 	"agent":           {"fleet", "fleet/calendar", "agent/...", "firmware", "firmware/install"},
 

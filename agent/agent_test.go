@@ -166,11 +166,8 @@ func (w *town) build(o uplink.Options) (*store.Store, *agent.Agent, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := runner.New(w.cams, w.cams, runner.Options{Clock: clock})
-	if err != nil {
-		return nil, nil, err
-	}
-	return s, agent.New(s, r, u, lan{make(chan struct{}, 1)}, agent.Options{}), nil
+	a, err := agent.New(s, w.cams, w.cams, runner.Options{}, u, lan{make(chan struct{}, 1)}, agent.Options{})
+	return s, a, err
 }
 
 // run is an agent over the real network, until ctx is done.

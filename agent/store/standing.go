@@ -66,6 +66,14 @@ func (s *Store) Standing() (raw []byte, frontier fleet.Instant, err error) {
 	return raw, frontier, nil
 }
 
+// Frontier returns up to which nominal time all of the agent's own occurrences
+// were considered.
+func (s *Store) Frontier() fleet.Instant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.frontier
+}
+
 // StandingChanged signals new standing orders. Signals coalesce.
 func (s *Store) StandingChanged() <-chan struct{} { return s.standChanged }
 

@@ -379,11 +379,20 @@ func (s *Store) Release(o fleet.Occurrence) {
 // callers may retry freely. On an error the outcome is kept in memory, reported
 // like all others, and written by the next commit that succeeds.
 func (s *Store) Finish(ctx context.Context, c fleet.Capture) error {
+	if !s.Enter(c) {
+		return nil
+	}
+	return s.sync(ctx, 1, false)
+}
+
+// Enter is Finish without waiting for the disk: the outcome is in memory and
+// may be reported, and Flush writes it. It reports whether anything changed.
+func (s *Store) Enter(c fleet.Capture) bool {
 	s.mu.Lock()
 	h := s.held[c.Occurrence]
 	if h == nil {
 		s.mu.Unlock()
-		return nil
+		return false
 	}
 	if h.at >= 0 {
 		heap.Remove(&s.waiting, h.at)
@@ -405,8 +414,12 @@ func (s *Store) Finish(ctx context.Context, c fleet.Capture) error {
 	s.mu.Unlock()
 	signal(s.outboxChanged)
 	signal(s.settled)
-	return s.sync(ctx, 1, false)
+	return true
 }
+
+// Flush writes what a power cut must not take, and returns once all of that is
+// durable. Deletions wait for the next Sync.
+func (s *Store) Flush(ctx context.Context) error { return s.sync(ctx, 1, false) }
 
 // Take gives out up to limit undelivered outcomes, newest first. They are not
 // given out again until Return; Ack ends them.

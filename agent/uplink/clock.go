@@ -81,6 +81,14 @@ func (c *Clock) Bound() time.Duration {
 	return min(unmeasured, b+(c.target-c.applied).Abs())
 }
 
+// Known reports whether the clock was ever compared with the centre's, in this
+// run or in one before.
+func (c *Clock) Known() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.samples) > 0 || c.bound < unmeasured
+}
+
 // Offset returns the correction in force against the box's own clock as it
 // reads now, with its bound, for Save; ok is false before a measurement.
 func (c *Clock) Offset() (offset, bound time.Duration, ok bool) {
