@@ -2,51 +2,30 @@ package runner
 
 import "time"
 
-// capacity measures how many captures per second a box can do. Only time in
-// which all slots were taken and someone waited counts: a box with little to do
-// does not show what it can.
+// capacity measures how many captures per second a box can do: its slots over
+// the mean time that a capture holds one. Only captures that end while all
+// slots are taken and someone waits count: a box with little to do is quick,
+// and does not show what it can.
 type capacity struct {
-	turnover  int     // releases that make one measurement: each slot once
-	perSecond float64 // 0 = not known yet
-
-	busy     time.Duration // of the measurement under way
-	releases int
-	since    time.Time // busy since; zero when it is not
+	slots int
+	seen  int
+	mean  float64 // seconds, weighted exponentially
 }
 
-const (
-	// leastBusy is the shortest measurement.
-	leastBusy = 2 * time.Second
-	// newest is the weight of the newest measurement.
-	newest = 0.3
-)
-
-// state says whether the box is busy from now on.
-func (c *capacity) state(busy bool, now time.Time) {
-	if !c.since.IsZero() {
-		c.busy += now.Sub(c.since)
-		c.since = time.Time{}
-	}
-	if busy {
-		c.since = now
-	}
+// release enters a slot that was held for so long, while the box was busy.
+func (c *capacity) release(held time.Duration) {
+	c.seen++
+	// The weight of the newest: a plain mean at first, then as if each slot had
+	// been seen four times.
+	weight := 1 / float64(min(c.seen, 4*c.slots))
+	c.mean += weight * (held.Seconds() - c.mean)
 }
 
-// release enters a slot that came free while the box was busy.
-func (c *capacity) release(now time.Time) {
-	if c.since.IsZero() {
-		return
+// perSecond returns the captures per second; 0 until each slot could be seen
+// once.
+func (c *capacity) perSecond() float64 {
+	if c.seen < c.slots || c.mean <= 0 {
+		return 0
 	}
-	c.releases++
-	c.state(true, now)
-	if c.releases < c.turnover || c.busy < leastBusy {
-		return
-	}
-	measured := float64(c.releases) / c.busy.Seconds()
-	if c.perSecond == 0 {
-		c.perSecond = measured
-	} else {
-		c.perSecond += newest * (measured - c.perSecond)
-	}
-	c.busy, c.releases = 0, 0
+	return float64(c.slots) / c.mean
 }

@@ -29,7 +29,7 @@ func (c claim) class(now fleet.Instant) int {
 }
 
 // before reports whether c goes before d: the higher class, then who has waited
-// longer.
+// longer, then who was of the higher class to begin with.
 func (c claim) before(d claim, now fleet.Instant) bool {
 	if a, b := c.class(now), d.class(now); a != b {
 		return a > b
@@ -37,11 +37,14 @@ func (c claim) before(d claim, now fleet.Instant) bool {
 	if c.since != d.since {
 		return c.since < d.since
 	}
+	if c.priority != d.priority {
+		return c.priority > d.priority
+	}
 	return c.tie < d.tie
 }
 
-// shedMargin is how much longer than its time a claim would have to wait before
-// it is given up: a measured rate is no promise.
+// shedMargin is how much quicker than measured the box is taken to be, before a
+// claim is given up: a measured rate is no promise.
 const shedMargin = 1.25
 
 // hopeless returns the indices of the claims that cannot get a turn before
@@ -63,7 +66,7 @@ func hopeless(claims []claim, free int, perSecond float64, now fleet.Instant) []
 	var out []int
 	kept := 0
 	for _, i := range order {
-		wait := time.Duration(float64(max(0, kept+1-free)) / perSecond * shedMargin * float64(time.Second))
+		wait := time.Duration(float64(max(0, kept+1-free)) / (perSecond * shedMargin) * float64(time.Second))
 		if now.Add(wait) > claims[i].deadline {
 			out = append(out, i)
 			continue

@@ -80,7 +80,6 @@ type Runner struct {
 	wake    chan struct{} // capacity 1: a signal that something changed
 
 	mu       sync.Mutex
-	ctx      context.Context // Run's
 	working  sync.WaitGroup
 	cameras  map[fleet.CameraID]*camera
 	tasks    map[task][]*member // begun and not ended, oldest first
@@ -90,6 +89,7 @@ type Runner struct {
 	suspects int
 	decoding int // frames that wait to be decoded
 	capacity capacity
+	busy     bool      // all slots are taken, and someone waits for one
 	shed     time.Time // when shedding was last thought about
 	ended    []fleet.Capture
 }
@@ -121,6 +121,7 @@ type group struct {
 	running bool
 	reading fleet.Instant // when the frame arrived that is being read; 0 when none is
 	kind    slot
+	taken   time.Time // its slot, for the try under way
 	trial   bool
 	cancel  context.CancelFunc // of the try under way
 
@@ -174,7 +175,7 @@ func New(g Grabber, r Reader, o Options) (*Runner, error) {
 		wake:     make(chan struct{}, 1),
 		cameras:  make(map[fleet.CameraID]*camera),
 		tasks:    make(map[task][]*member),
-		capacity: capacity{turnover: o.Width},
+		capacity: capacity{slots: o.Width},
 	}, nil
 }
 
@@ -223,12 +224,9 @@ func (g *group) has(s fleet.ScheduleID) bool {
 // Run captures what is submitted, until ctx is done. Orders without an outcome
 // by then have none: they are still to be captured.
 func (r *Runner) Run(ctx context.Context) error {
-	r.mu.Lock()
-	r.ctx = ctx
-	r.mu.Unlock()
 	defer r.working.Wait()
 	for {
-		wait := r.step()
+		wait := r.step(ctx)
 		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -253,7 +251,7 @@ func (r *Runner) Load() (capturing, queue, decoding int, perSecond float64) {
 			queue += len(g.members)
 		}
 	}
-	return r.used, queue, r.decoding, r.capacity.perSecond
+	return r.used, queue, r.decoding, r.capacity.perSecond()
 }
 
 // Forget drops what is known of a camera's failures: its configuration changed.

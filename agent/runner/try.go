@@ -61,13 +61,14 @@ func (g *group) triesLeft() int {
 }
 
 // work is one try: a frame, and more of them where it is bad and the schedule
-// asks for that. The best counts.
-func (r *Runner) work(ctx context.Context, g *group, p plan) {
+// asks for that. The best counts. It ends with try, and reading with ctx: a
+// frame that came in time counts.
+func (r *Runner) work(ctx, try context.Context, g *group, p plan) {
 	defer signal(r.wake)
 	var best shot
 	retakes := uint8(0)
 	for n := 0; ; n++ {
-		f, err := r.grab(ctx, p)
+		f, err := r.grab(try, p)
 		if err != nil {
 			if n == 0 || best.err != nil {
 				best = shot{at: r.opts.Clock.Now(), err: err}
@@ -79,15 +80,15 @@ func (r *Runner) work(ctx context.Context, g *group, p plan) {
 		}
 		s := shot{at: r.opts.Clock.Now(), protocol: f.Origin.Protocol}
 		r.arrived(g, s.at, len(p.retakes) == 0)
-		s.reading, s.err = r.read(f)
+		s.reading, s.err = r.read(ctx, f)
 		if n == 0 || s.better(best) {
 			best = s
 		}
-		if retakes >= p.retakes[s.verdict()] || !r.sleep(ctx, retakePause) {
+		if retakes >= p.retakes[s.verdict()] || !r.sleep(try, retakePause) {
 			break
 		}
 	}
-	r.settle(g, best, retakes, p)
+	r.settle(ctx, g, best, retakes, p)
 }
 
 // arrived notes that g's frame is here, and sets its camera free when nothing
@@ -103,10 +104,12 @@ func (r *Runner) arrived(g *group, at time.Time, free bool) {
 }
 
 // settle enters what a try came to: outcomes, or another try.
-func (r *Runner) settle(g *group, s shot, retakes uint8, p plan) {
+func (r *Runner) settle(ctx context.Context, g *group, s shot, retakes uint8, p plan) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.capacity.release(time.Now())
+	if r.busy {
+		r.capacity.release(time.Since(g.taken))
+	}
 	r.used--
 	switch g.kind {
 	case suspect:
@@ -119,7 +122,7 @@ func (r *Runner) settle(g *group, s shot, retakes uint8, p plan) {
 	}
 	g.running, g.reading = false, 0
 	g.retakes += retakes
-	if len(g.members) == 0 || r.ctx.Err() != nil { // replaced, or stopped
+	if len(g.members) == 0 || ctx.Err() != nil { // replaced, or stopped
 		r.leave(g)
 		return
 	}
@@ -129,7 +132,7 @@ func (r *Runner) settle(g *group, s shot, retakes uint8, p plan) {
 	} else {
 		c.Outcome = fleet.Failed
 		c.Cause, c.Detail = explain(s.err)
-		r.opts.Log.Debug("try failed", "camera_id", g.id, "attempt", g.attempts, "cause", c.Cause, "err", s.err)
+		r.opts.Log.DebugContext(ctx, "try failed", "camera_id", g.id, "attempt", g.attempts, "cause", c.Cause, "err", s.err)
 	}
 	now := r.opts.Clock.Now()
 	if c.Outcome == fleet.Failed && worthAgain(c.Cause) && p.retakes[s.verdict()] == 0 && g.triesLeft() > 0 {
@@ -206,13 +209,12 @@ func (r *Runner) grab(deadline context.Context, p plan) (fleet.Frame, error) {
 	return f, err
 }
 
-// read decodes a frame, when there is a processor for it. It ends with Run, not
-// with the try: a frame that came in time counts.
-func (r *Runner) read(f fleet.Frame) (fleet.Reading, error) {
+// read decodes a frame, when there is a processor for it.
+func (r *Runner) read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
 	r.mu.Lock()
 	r.decoding++
-	ctx, cancel := context.WithTimeout(r.ctx, readGrace)
 	r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, readGrace)
 	defer cancel()
 	err := r.readers.Acquire(ctx, 1)
 	r.mu.Lock()

@@ -26,13 +26,13 @@ const (
 const shedEvery = 250 * time.Millisecond
 
 // step does all that is to be done now, and returns how long nothing is.
-func (r *Runner) step() time.Duration {
+func (r *Runner) step(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	now := r.opts.Clock.Now()
 	at := fleet.At(now)
-	r.arrive(at)
+	r.arrive(ctx, at)
 	r.expire(at)
-	r.give(at)
+	r.give(ctx, at)
 	r.shedNow(at)
 	wait := r.quiet(now)
 	ended := r.ended
@@ -46,7 +46,7 @@ func (r *Runner) step() time.Duration {
 
 // arrive lets in the orders whose start has come, oldest first, as their
 // schedules' overlap says.
-func (r *Runner) arrive(now fleet.Instant) {
+func (r *Runner) arrive(ctx context.Context, now fleet.Instant) {
 	var come []*member
 	for _, g := range r.groups {
 		for _, m := range g.members {
@@ -74,7 +74,7 @@ func (r *Runner) arrive(now fleet.Instant) {
 		r.tasks[key] = append(r.tasks[key], m)
 		// One after the other: who can begin does, before the next one of its
 		// task takes its place.
-		r.give(now)
+		r.give(ctx, now)
 	}
 }
 
@@ -138,7 +138,7 @@ func (r *Runner) late(g *group, m *member) fleet.Capture {
 // whyNot says whose fault it is that m never had its turn: the box's, when it
 // had no slot.
 func (r *Runner) whyNot(g *group, m *member) fleet.Cause {
-	if m.late || g.camera.busy || r.behind(g) || r.used < r.opts.Width {
+	if m.late || g.camera.busy || r.behind(g) || r.noneOfItsKind(g) {
 		return fleet.CauseDeadline
 	}
 	return fleet.CauseOverload
@@ -150,20 +150,35 @@ func (r *Runner) whyNotText(g *group, m *member) string {
 		return "its order came after its deadline"
 	case g.camera.busy || r.behind(g):
 		return "another capture of this camera held its turn until its deadline"
-	case r.used < r.opts.Width:
+	case r.noneOfItsKind(g):
 		return "cameras that do not answer held the turns kept for such cameras until its deadline"
 	}
 	return fmt.Sprintf("all %d turns were taken until its deadline, by captures of higher classes or that waited longer", r.opts.Width)
 }
 
+// noneOfItsKind reports whether there are slots, but none for cameras like g's.
+func (r *Runner) noneOfItsKind(g *group) bool { return r.used < r.opts.Width && !r.hasSlot(g) }
+
+// waitsForItsKind reports whether slots for cameras like g's are fewer than all
+// and taken: then the measured rate says nothing about g's turn.
+func (r *Runner) waitsForItsKind(g *group) bool {
+	switch g.camera.kind() {
+	case suspect:
+		return r.opts.Suspects < r.opts.Width && r.suspects >= r.opts.Suspects
+	case unproven:
+		return r.opts.Unproven < r.opts.Width && r.unproven >= r.opts.Unproven
+	}
+	return false
+}
+
 // give gives free slots to who goes first.
-func (r *Runner) give(now fleet.Instant) {
+func (r *Runner) give(ctx context.Context, now fleet.Instant) {
 	for {
 		if r.used >= r.opts.Width {
-			r.capacity.state(r.someoneWaits(now), time.Now())
+			r.busy = r.someoneWaits(now)
 			return
 		}
-		r.capacity.state(false, time.Now())
+		r.busy = false
 		var first *group
 		var best claim
 		for _, g := range r.groups {
@@ -177,7 +192,7 @@ func (r *Runner) give(now fleet.Instant) {
 		if first == nil {
 			return
 		}
-		r.begin(first)
+		r.begin(ctx, first)
 	}
 }
 
@@ -233,7 +248,7 @@ func (g *group) deadline() fleet.Instant {
 }
 
 // begin gives g a slot and starts a try, unless its camera is to be left alone.
-func (r *Runner) begin(g *group) {
+func (r *Runner) begin(ctx context.Context, g *group) {
 	if wait, open, trial := r.breaker(g.camera); open && g.began.IsZero() {
 		detail := fmt.Sprintf("left alone for %s more after %d failures in a row", wait.Round(time.Second), g.camera.failures)
 		for _, m := range slices.Clone(g.members) {
@@ -257,7 +272,7 @@ func (r *Runner) begin(g *group) {
 	case unproven:
 		r.unproven++
 	}
-	g.running, g.camera.busy = true, true
+	g.running, g.camera.busy, g.taken = true, true, time.Now()
 	now := r.opts.Clock.Now()
 	if g.began.IsZero() {
 		g.began = time.Now()
@@ -267,32 +282,33 @@ func (r *Runner) begin(g *group) {
 	}
 	g.attempts++
 	t := r.plan(g, target)
-	ctx, cancel := context.WithTimeout(r.ctx, g.deadline().Time().Sub(now))
+	try, cancel := context.WithTimeout(ctx, g.deadline().Time().Sub(now))
 	g.cancel = cancel
 	r.working.Go(func() {
 		defer cancel()
-		r.work(ctx, g, t)
+		r.work(ctx, try, g, t)
 	})
 }
 
 // shedNow ends what cannot get its turn before its deadline, as far as the
 // measured capacity tells.
 func (r *Runner) shedNow(now fleet.Instant) {
-	if r.capacity.perSecond == 0 || r.used < r.opts.Width || time.Since(r.shed) < shedEvery {
+	perSecond := r.capacity.perSecond()
+	if perSecond == 0 || !r.busy || time.Since(r.shed) < shedEvery {
 		return
 	}
 	r.shed = time.Now()
 	var waiting []*group
 	var claims []claim
 	for _, g := range r.groups {
-		if g.began.IsZero() && r.ready(g, now) && r.hasSlot(g) {
+		if g.began.IsZero() && r.ready(g, now) && !r.waitsForItsKind(g) {
 			c := g.claim()
 			c.deadline = g.deadline()
 			waiting, claims = append(waiting, g), append(claims, c)
 		}
 	}
-	for _, i := range hopeless(claims, 0, r.capacity.perSecond, now) {
-		detail := fmt.Sprintf("%d captures are due and this agent does %.1f per second: it would not have been its turn before its deadline", len(claims), r.capacity.perSecond)
+	for _, i := range hopeless(claims, 0, perSecond, now) {
+		detail := fmt.Sprintf("%d captures are due and this agent does %.1f per second: it would not have been its turn before its deadline", len(claims), perSecond)
 		for _, m := range slices.Clone(waiting[i].members) {
 			r.decide(m, fleet.Missed, fleet.CauseOverload, detail)
 		}
@@ -322,7 +338,7 @@ func (r *Runner) quiet(now time.Time) time.Duration {
 			next(m.Deadline)
 		}
 	}
-	if r.capacity.perSecond > 0 && r.used == r.opts.Width {
+	if r.busy {
 		wait = min(wait, shedEvery)
 	}
 	return wait
