@@ -265,6 +265,13 @@ func (l *link) take(ctx context.Context, in *wire.Instruction) error {
 		if err != nil {
 			return fmt.Errorf("standing orders: %w", err)
 		}
+		// Standing orders are of no use after a restart without a clock: it goes
+		// into the same commit.
+		if offset, bound, ok := l.u.clock.Offset(); ok {
+			if err := s.SetClock(offset, bound); err != nil {
+				return err
+			}
+		}
 		return s.SetStanding(ctx, b.Standing.GetVersion(), raw, fleet.At(l.u.clock.Now()), nonce, fence)
 	case *wire.Instruction_Command:
 		if err := s.Begin(ctx, nil, nonce, fence); err != nil { // a command is not done twice

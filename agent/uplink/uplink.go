@@ -55,6 +55,8 @@ type Store interface {
 	// SetStanding keeps an encoded wire.Standing. Now is the corrected time.
 	SetStanding(ctx context.Context, version uint64, raw []byte, now fleet.Instant, nonce, fence uint64) error
 	StandingVersion() uint64
+	// SetClock keeps a measured offset, along with what is written next.
+	SetClock(offset, bound time.Duration) error
 	Sync(ctx context.Context) error
 	Take(ctx context.Context, limit int) ([]Row, error)
 	Return(ids []int64)
