@@ -114,7 +114,7 @@ func TestStandingOrdersAreTheCentresOccurrences(t *testing.T) {
 					}
 				}
 			}
-			time.Sleep(max(0, until.Time().Sub(time.Now())) + 15*time.Second)
+			time.Sleep(max(0, time.Until(until.Time())) + 15*time.Second)
 			held, _, _ := s.Counts()
 			if held != 0 {
 				t.Errorf("%d orders are held at the end", held)

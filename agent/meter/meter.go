@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
@@ -25,6 +26,18 @@ type Meter struct {
 // box's. CPU is the share since the reading before, and 0 at the first.
 func (m *Meter) Read() fleet.Load {
 	return fleet.Load{CPU: m.cpu(), Pressure: m.pressure(), RSS: m.rss(), Available: m.available()}
+}
+
+// Boot returns which boot of the box this is, and how long ago it was, with the
+// time it slept; known is false where the kernel does not tell.
+func (m *Meter) Boot() (id string, up time.Duration, known bool) {
+	id = strings.TrimSpace(m.file("sys", "kernel", "random", "boot_id"))
+	text, _, _ := strings.Cut(m.file("uptime"), " ")
+	s, err := strconv.ParseFloat(text, 64)
+	if id == "" || err != nil || !(s >= 0 && s < 1e9) {
+		return "", 0, false
+	}
+	return id, time.Duration(s * float64(time.Second)), true
 }
 
 func (m *Meter) file(name ...string) string {

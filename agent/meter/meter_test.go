@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/agent/meter"
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -47,6 +48,19 @@ func TestRead(t *testing.T) {
 	want.CPU = 0
 	if got := m.Read(); got != want {
 		t.Errorf("Read = %+v, want %+v", got, want)
+	}
+}
+
+func TestBoot(t *testing.T) {
+	root := t.TempDir()
+	m := &meter.Meter{Root: root}
+	if _, _, known := m.Boot(); known {
+		t.Error("a boot is known where nothing tells")
+	}
+	write(t, root, "sys/kernel/random/boot_id", "0b6f\n")
+	write(t, root, "uptime", "350735.47 234388.90\n")
+	if id, up, known := m.Boot(); id != "0b6f" || up != 350735470*time.Millisecond || !known {
+		t.Errorf("Boot = %q, %v, %v", id, up, known)
 	}
 }
 

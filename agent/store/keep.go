@@ -57,8 +57,13 @@ type login struct {
 	Version        uint64
 }
 
+// savedClock is an offset, and when it was saved: on the box's clock and since
+// which boot. They tell after a restart what the box's clock did meanwhile.
 type savedClock struct {
 	Offset, Bound time.Duration
+	Wall          time.Time     `json:",omitzero"`
+	Boot          string        `json:",omitempty"`
+	Up            time.Duration `json:",omitempty"`
 }
 
 // Identity returns who this agent is; ok is false before it has enrolled.
@@ -72,18 +77,41 @@ func (s *Store) SetIdentity(ctx context.Context, id Identity) error {
 	return s.setJSON(ctx, keyIdentity, id)
 }
 
+// upError is how exact the time since boot is: /proc/uptime counts hundredths
+// of a second, and is read twice.
+const upError = 20 * time.Millisecond
+
 // Clock returns the offset of the centre's clock to this box's that was saved
-// last, with its bound.
+// last, with its bound. When the box's clock was set meanwhile, the time since
+// boot shows by how much, and the offset follows. After another boot nobody
+// knows whether it was: the bound then covers both.
 func (s *Store) Clock() (offset, bound time.Duration, ok bool) {
 	var c savedClock
 	ok, err := s.getJSON(keyClock, &c)
-	return c.Offset, c.Bound, ok && err == nil
+	if !ok || err != nil {
+		return 0, 0, false
+	}
+	if c.Boot == "" || s.opts.Boot == nil {
+		return c.Offset, c.Bound, true
+	}
+	boot, up, known := s.opts.Boot()
+	if !known || boot != c.Boot {
+		return c.Offset, c.Bound + c.Offset.Abs(), true
+	}
+	stepped := s.opts.Now().Round(0).Sub(c.Wall) - (up - c.Up)
+	return c.Offset - stepped, c.Bound + upError + (up-c.Up)/1_000_000*50, true // 50 ppm of drift, as the uplink's clock takes
 }
 
 // SetClock keeps a measured offset for the time after a restart without the
 // centre. It is written along with the next commit.
 func (s *Store) SetClock(offset, bound time.Duration) error {
-	b, err := json.Marshal(savedClock{Offset: offset, Bound: bound})
+	c := savedClock{Offset: offset, Bound: bound}
+	if s.opts.Boot != nil {
+		if boot, up, known := s.opts.Boot(); known {
+			c.Wall, c.Boot, c.Up = s.opts.Now().Round(0), boot, up
+		}
+	}
+	b, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("save clock: %w", err)
 	}

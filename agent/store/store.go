@@ -71,10 +71,15 @@ type Codec struct {
 
 // Options configure a Store.
 type Options struct {
-	Codec       Codec         // required
-	Batch       int           // rows that make a commit start at once; default 64
-	Linger      time.Duration // how long a commit waits for more rows; default 50ms, negative = not at all
-	MemoryLimit int           // outcomes (and orders) kept in memory while the disk refuses; default 4096
+	Codec       Codec            // required
+	Batch       int              // rows that make a commit start at once; default 64
+	Linger      time.Duration    // how long a commit waits for more rows; default 50ms, negative = not at all
+	Now         func() time.Time // the box's clock; default time.Now
+	MemoryLimit int              // outcomes (and orders) kept in memory while the disk refuses; default 4096
+
+	// Boot tells which boot of the box this is and how long ago it was; known is
+	// false where nobody tells. Default: nobody does.
+	Boot func() (id string, up time.Duration, known bool)
 }
 
 // Row is an undelivered outcome under the number that Ack takes.
@@ -187,6 +192,9 @@ func Open(path string, o Options) (*Store, error) {
 	o.Batch = cmp.Or(o.Batch, 64)
 	o.Linger = cmp.Or(o.Linger, 50*time.Millisecond)
 	o.MemoryLimit = cmp.Or(o.MemoryLimit, 4096)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("open agent store: %w", err)
 	}

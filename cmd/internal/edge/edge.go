@@ -103,7 +103,7 @@ func New(o Options) (*Edge, error) {
 // the agent enrols anew. What it held ends as missed(agent-lost).
 func openStore(o Options) (*store.Store, error) {
 	path := filepath.Join(o.DataDir, "agent.db")
-	so := store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}}
+	so := store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}, Boot: new(meter.Meter).Boot}
 	s, err := store.Open(path, so)
 	if !errors.Is(err, store.ErrDamaged) || o.SiteKey == "" {
 		return s, err
