@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -157,5 +158,94 @@ func TestStandingOrdersAreTheCentresOccurrences(t *testing.T) {
 			halt()
 			cut()
 		})
+	})
+}
+
+// TestStandingOrdersAreChanged: what is recalled is not begun while the orders
+// that said it hold, what is paused is not begun nor reported, and new orders
+// replace the old ones at once.
+func TestStandingOrdersAreChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t)
+		w.cams.cost = 40 * time.Millisecond
+		cut := w.serve()
+		_, _, halt := w.boot()
+		w.await("it is connected", func(s uplinktest.State) bool { return s.Connected && s.Probes > 2 })
+		zero := calendar.Offset(0)
+		spec := calendar.Spec{Name: "s", Select: "*", Every: calendar.Duration(10 * time.Second), AtPhase: &zero}
+		second := spec
+		second.Name, second.Every = "t", calendar.Duration(20*time.Second)
+		start := fleet.At(time.Now().Truncate(time.Minute).Add(time.Minute))
+		of := func(name string, s int) fleet.Order {
+			at := start + fleet.Instant(s)*1000
+			return fleet.Order{Occurrence: fleet.Occurrence{Camera: 1, Schedule: fleet.ScheduleIDOf(name), Nominal: at}, Deadline: at + 10_000}
+		}
+		task := wire.Task{Camera: 1, Schedule: fleet.ScheduleIDOf("s"), From: start}
+		w.Push(uplinktest.Cameras(1))
+		in := uplinktest.Standing(1, start+3_600_000, []calendar.Spec{spec}, task)
+		in.GetStanding().Pauses = []*wire.StandingPause{{Camera: 1, FromMs: int64(start) + 40_000, UntilMs: int64(start) + 60_000}}
+		w.Push(in)
+		w.Push(uplinktest.Orders(of("s", 10)))
+		w.Push(uplinktest.Recall(of("s", 10), of("s", 20))) // the one is held, the other not yet
+		w.await("it has them", stored)
+		cut()
+		time.Sleep(time.Until(start.Time()) + 5*time.Second)
+		halt() // what was recalled is known after a restart
+		_, _, halt = w.boot()
+		time.Sleep(50 * time.Second) // 0, 30: 10 and 20 were recalled, 40 and 50 are paused
+		cut = w.serve()
+		time.Sleep(20 * time.Second) // 60, 70
+		tasks := []wire.Task{{Camera: 1, Schedule: fleet.ScheduleIDOf("t"), From: start + 70_000}}
+		w.Push(uplinktest.Standing(2, start+3_600_000, []calendar.Spec{spec, second}, tasks...))
+		time.Sleep(30 * time.Second) // 80, 100
+		w.Push(uplinktest.Standing(3, 0, nil))
+		time.Sleep(time.Minute)
+		var got []string
+		for _, o := range w.State().Arrival {
+			name := "s"
+			if o.Schedule == fleet.ScheduleIDOf("t") {
+				name = "t"
+			}
+			got = append(got, fmt.Sprint(name, int(o.Nominal.Sub(start).Seconds())))
+		}
+		slices.Sort(got)
+		if want := []string{"s0", "s30", "s60", "s70", "t100", "t80"}; !slices.Equal(got, want) {
+			t.Errorf("outcomes %v, want %v", got, want)
+		}
+		halt()
+		cut()
+	})
+}
+
+// TestOrdersAndStandingOrdersShareFrames: an order and an occurrence that the
+// agent begins itself, of the same second, are one picture, and the order of
+// what is begun takes none.
+func TestOrdersAndStandingOrdersShareFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t)
+		cut := w.serve()
+		_, _, halt := w.boot()
+		w.await("it is connected", func(s uplinktest.State) bool { return s.Connected && s.Probes > 2 })
+		phase := calendar.Offset(800 * time.Millisecond)
+		spec := calendar.Spec{Name: "s", Select: "*", Every: calendar.Duration(10 * time.Second), AtPhase: &phase}
+		start := fleet.At(time.Now().Truncate(time.Minute).Add(time.Minute))
+		w.Push(uplinktest.Cameras(1))
+		w.Push(uplinktest.Standing(1, start+5_000, []calendar.Spec{spec}, wire.Task{Camera: 1, Schedule: fleet.ScheduleIDOf("s"), From: start}))
+		o := fleet.Order{Occurrence: fleet.Occurrence{Camera: 1, Schedule: 9, Nominal: start + 100}, Deadline: start + 9000}
+		w.Push(uplinktest.Orders(o))
+		w.await("it has them", stored)
+		time.Sleep(time.Until(start.Time()) + 900*time.Millisecond) // it is being taken
+		own := fleet.Order{Occurrence: fleet.Occurrence{Camera: 1, Schedule: fleet.ScheduleIDOf("s"), Nominal: start + 800}, Deadline: start + 10_800}
+		w.Push(uplinktest.Orders(own))
+		time.Sleep(10 * time.Second)
+		w.Push(uplinktest.Orders(own)) // it was reported and acknowledged
+		time.Sleep(10 * time.Second)
+		st := w.State()
+		a, b := st.Outcomes[o.Occurrence], st.Outcomes[own.Occurrence]
+		if w.cams.pictures() != 1 || a.Outcome != fleet.Captured || b.Outcome != fleet.Captured || a.At != b.At || a.Delay-b.Delay != 700*time.Millisecond || b.Delay > 50*time.Millisecond || st.Duplicates != 0 {
+			t.Errorf("%d pictures, %d duplicates: %+v and %+v", w.cams.pictures(), st.Duplicates, a, b)
+		}
+		halt()
+		cut()
 	})
 }

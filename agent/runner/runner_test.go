@@ -326,3 +326,42 @@ func TestStopLeavesTheOrder(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkQueue takes an order in and one to its outcome, while 5,000 others
+// wait for their turn.
+func BenchmarkQueue(b *testing.B) {
+	done := make(chan struct{}, 1)
+	r, err := runner.New(camera(healthy), reader{}, runner.Options{
+		Width: 1, Unproven: 1, Suspects: 1,
+		Targets: func(id fleet.CameraID) (fleet.Target, bool) { return fleet.Target{Camera: id}, true },
+		Done:    func(fleet.Capture) { done <- struct{}{} },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := fleet.At(time.Now())
+	camera := fleet.CameraID(0)
+	submit := func() {
+		camera++
+		r.Submit(fleet.Order{Occurrence: fleet.Occurrence{Camera: camera, Schedule: 1, Nominal: n}, Deadline: n.Add(24 * time.Hour)}, nil)
+	}
+	for range 5000 {
+		submit()
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	b.ReportAllocs()
+	for b.Loop() {
+		submit()
+		<-done
+	}
+	cancel()
+	for {
+		select {
+		case <-done:
+		case <-ended:
+			return
+		}
+	}
+}

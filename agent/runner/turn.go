@@ -102,10 +102,13 @@ func (r *Runner) overlap(m *member) {
 	}
 }
 
-// expire ends what has no time left.
+// expire ends what has no time left. It goes backwards, because what ends leaves
+// the lists behind it as they were.
 func (r *Runner) expire(now fleet.Instant) {
-	for _, g := range slices.Clone(r.groups) {
-		for _, m := range slices.Clone(g.members) {
+	for i := len(r.groups) - 1; i >= 0; i-- {
+		g := r.groups[i]
+		for j := len(g.members) - 1; j >= 0; j-- {
+			m := g.members[j]
 			if m.Deadline > now || !m.begun {
 				continue
 			}
