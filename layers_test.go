@@ -45,7 +45,9 @@ var layers = map[string][]string{
 
 	"agent/store":     {"fleet"},
 	"agent/uplink":    {"fleet", "fleet/wire"},
-	"agent/runner":    {"fleet", "protocols", "capture"},
+	"agent/standing":  {"fleet", "fleet/calendar", "fleet/wire"},
+	"agent/meter":     {"fleet"},
+	"agent/runner":    {"fleet", "fleet/calendar"},
 	"agent/inventory": {"fleet", "protocols"},
 	"agent":           {"fleet", "fleet/calendar", "agent/...", "firmware", "firmware/install"},
 

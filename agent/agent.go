@@ -2,7 +2,8 @@
 // file.
 //
 //	lease    uplink ──orders──► store                    durable, then acknowledged
-//	capture  store.Due ──► runner ──► store.Finish       at the moment, on the corrected clock
+//	stand    standing orders ──due──► store              what no order came for
+//	capture  store.Due ──► runner ──► store.Enter        at the moment, on the corrected clock
 //	report   store ──outcomes──► uplink ──stored──► Ack  newest first
 //
 // The loops know nothing of each other. Without the centre the middle one goes
@@ -10,12 +11,12 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"sync"
@@ -24,9 +25,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shutterfleet/shutterfleet/agent/runner"
+	"github.com/shutterfleet/shutterfleet/agent/standing"
 	"github.com/shutterfleet/shutterfleet/agent/store"
 	"github.com/shutterfleet/shutterfleet/agent/uplink"
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/calendar"
 )
 
 // Devices knows what is on the LAN; *inventory.Inventory is one.
@@ -40,8 +43,7 @@ type Devices interface {
 
 // Options configure an Agent.
 type Options struct {
-	Ahead int          // due orders taken out of the store at a time; default 256
-	Log   *slog.Logger // default: none
+	Log *slog.Logger // default: none
 }
 
 // Agent runs the loops. Make it with New, then Run it.
@@ -53,28 +55,40 @@ type Agent struct {
 	opts    Options
 	log     *slog.Logger
 
-	mu        sync.Mutex
-	capturing int
-	known     map[fleet.CameraID]fleet.Target
+	unsaved chan struct{} // capacity 1: a signal that memory has what the disk lacks
 
-	free chan struct{} // capacity 1: an order ended, so another may begin
+	mu      sync.Mutex
+	started time.Time // of Run, on the monotonic clock
+	known   map[fleet.CameraID]fleet.Target
+	plan    *standing.Plan // of the standing orders; nil when there are none
 }
 
 // New returns an agent of these parts. The store stays the caller's to close.
-func New(s *store.Store, r *runner.Runner, u *uplink.Uplink, d Devices, o Options) *Agent {
-	o.Ahead = cmp.Or(o.Ahead, 256)
+// The runner is made here, for its Targets and Done are the agent's.
+func New(s *store.Store, g runner.Grabber, rd runner.Reader, ro runner.Options, u *uplink.Uplink, d Devices, o Options) (*Agent, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Agent{store: s, runner: r, uplink: u, devices: d, opts: o, log: o.Log, free: make(chan struct{}, 1)}
+	a := &Agent{store: s, uplink: u, devices: d, opts: o, log: o.Log, unsaved: make(chan struct{}, 1)}
+	ro.Targets, ro.Done, ro.Clock = s.Camera, a.done, u.Clock()
+	var err error
+	a.runner, err = runner.New(g, rd, ro)
+	return a, err
 }
 
 // Run runs the loops until ctx is done. Orders that are being captured then
 // are captured again after a restart, if their deadline allows.
 func (a *Agent) Run(ctx context.Context) error {
+	a.mu.Lock()
+	a.started = time.Now()
+	a.mu.Unlock()
+	a.compile(ctx)
+	defer a.store.ReleaseAll()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.uplink.Run(ctx) })
 	g.Go(func() error { return a.devices.Run(ctx) })
+	g.Go(func() error { return a.runner.Run(ctx) })
+	g.Go(func() error { return a.stand(ctx) })
 	g.Go(func() error { return a.capture(ctx) })
 	g.Go(func() error { return a.keep(ctx) })
 	g.Go(func() error { return a.describe(ctx) })
@@ -104,95 +118,187 @@ func (a *Agent) Drain(ctx context.Context) error {
 	}
 }
 
-// capture starts each order at its moment and enters its outcome.
+// stand begins, out of the standing orders, what is due and no order came for.
+// It works a second at a time and a moment ahead, so that what it begins is
+// durable before its moment.
+func (a *Agent) stand(ctx context.Context) error {
+	clock := a.uplink.Clock()
+	plan := a.current()
+	sought := false // the plan stands at the frontier
+	var due []fleet.Order
+	for {
+		wait := time.Second // a clock's correction is seen by then at the latest
+		// Without a clock that was ever compared, nothing is begun: it could be
+		// years early.
+		if plan != nil && clock.Known() {
+			now := clock.Now()
+			horizon, frontier := standing.Horizon(now), a.store.Frontier()
+			switch {
+			case frontier > horizon+steppedBack:
+				a.log.WarnContext(ctx, "the clock went back, standing orders go back with it", "by", frontier.Sub(fleet.At(now)))
+				a.store.Rewind(fleet.At(now))
+				plan.Seek(math.MinInt64, fleet.At(now)) // what was taken meanwhile is remembered
+			case !sought:
+				plan.Seek(frontier, fleet.At(now))
+			}
+			sought = true
+			due = plan.Due(due[:0], horizon, fleet.At(now))
+			begun, err := a.store.BeginOwn(due, horizon)
+			if err != nil {
+				a.log.WarnContext(ctx, "standing orders wait for the disk", "err", err)
+				sought = false
+			}
+			if begun > 0 {
+				signal(a.unsaved)
+			}
+			if next, ok := plan.Next(); ok && err == nil {
+				wait = min(wait, max(0, standing.Wake(next).Sub(now)))
+			}
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		case <-a.store.StandingChanged():
+			old := plan
+			if plan = a.compile(ctx); plan != nil && clock.Known() {
+				if old == nil {
+					old = &standing.Plan{}
+				}
+				plan.Follow(old, a.store.Frontier(), fleet.At(clock.Now()))
+				sought = true
+			}
+		}
+		t.Stop()
+	}
+}
+
+// steppedBack is by how much, in milliseconds, the frontier has to be ahead of
+// the present before the clock counts as having gone back: it is always ahead
+// by up to a second and standing.Early.
+const steppedBack = 2000
+
+// compile reads the standing orders out of the store.
+func (a *Agent) compile(ctx context.Context) *standing.Plan {
+	raw, _, err := a.store.Standing()
+	var plan *standing.Plan
+	if err == nil && raw != nil {
+		plan, err = standing.Parse(raw)
+	}
+	switch {
+	case err != nil:
+		a.log.ErrorContext(ctx, "the standing orders cannot be read, only the centre's orders are captured until it sends them again", "err", err)
+	case plan != nil:
+		a.log.InfoContext(ctx, "standing orders", "version", plan.Version(), "tasks", plan.Tasks())
+		if faults := plan.Faults(); faults != nil {
+			a.log.WarnContext(ctx, "parts of the standing orders are not understood: update this agent", "err", faults)
+		}
+	}
+	a.mu.Lock()
+	a.plan = plan
+	a.mu.Unlock()
+	return plan
+}
+
+func (a *Agent) current() *standing.Plan {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.plan
+}
+
+// capture hands each order to the runner when its second comes: the runner has
+// to know all of a camera's orders of one second, and waits for their moments
+// itself.
 func (a *Agent) capture(ctx context.Context) error {
-	var all sync.WaitGroup
-	defer all.Wait()
+	const atOnce = 1024
 	clock := a.uplink.Clock()
 	for {
-		a.mu.Lock()
-		room := a.opts.Ahead - a.capturing
-		a.mu.Unlock()
-		// Orders are taken a moment early; the runner waits for the moment
-		// itself, on the corrected clock.
-		due, next := a.store.Due(fleet.At(clock.Now())+early, room)
+		due, next := a.store.Due(standing.Horizon(clock.Now()), atOnce)
 		for _, o := range due {
-			a.mu.Lock()
-			a.capturing++
-			a.mu.Unlock()
-			all.Go(func() {
-				a.one(ctx, o)
-				a.mu.Lock()
-				a.capturing--
-				a.mu.Unlock()
-				signal(a.free)
-			})
+			a.begin(o)
 		}
-		wait := time.Minute // a clock that steps is noticed by then at the latest
-		if next != 0 && len(due) < room {
-			wait = min(wait, max(0, (next-early).Time().Sub(clock.Now())))
+		if len(due) == atOnce {
+			continue
 		}
-		// Never longer than a clock's correction needs to be seen.
-		t := time.NewTimer(min(wait, time.Second))
+		wait := time.Second // never longer than a clock's correction needs to be seen
+		if next != 0 {
+			wait = min(wait, max(0, standing.Wake(next).Sub(clock.Now())))
+		}
+		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return ctx.Err()
 		case <-t.C:
 		case <-a.store.OrdersChanged():
-		case <-a.free:
 		}
 		t.Stop()
 	}
 }
 
-// early is how many milliseconds before its nominal time an order leaves the
-// store: the cost of a timer and a goroutine on a busy box.
-const early = 20
-
-// one takes one order to its outcome and records it.
-func (a *Agent) one(ctx context.Context, o fleet.Order) {
-	t, ok := a.store.Camera(o.Camera)
-	var c fleet.Capture
-	if ok {
-		var err error
-		if c, err = a.runner.Run(ctx, o, t); err != nil {
-			a.store.Release(o.Occurrence) // it is captured after the restart
-			return
-		}
-	} else {
-		clock := a.uplink.Clock()
-		c = fleet.Capture{Occurrence: o.Occurrence, Outcome: fleet.Failed, Cause: fleet.CauseInternal, At: fleet.At(clock.Now()), Bound: clock.Bound(),
-			Detail: "the centre ordered a picture of a camera that it has not described to this agent"}
+// begin gives an order to the runner. One whose time was over before this agent
+// started was nobody's.
+func (a *Agent) begin(o fleet.Order) {
+	clock := a.uplink.Clock()
+	now := clock.Now()
+	a.mu.Lock()
+	started := now.Add(-time.Since(a.started))
+	plan := a.plan
+	a.mu.Unlock()
+	if o.Deadline <= fleet.At(started) {
+		a.done(fleet.Capture{Occurrence: o.Occurrence, Outcome: fleet.Missed, Cause: fleet.CauseAgentLost, At: fleet.At(now), Bound: clock.Bound(),
+			Delay: max(0, now.Sub(o.Nominal.Time())), Detail: fmt.Sprintf("the agent was not running when it was due, or stopped before it could take it: it started at %s", fleet.At(started))})
+		return
 	}
-	a.log.DebugContext(ctx, "capture", "camera_id", o.Camera, "capture_result", c.Outcome, "cause", c.Cause, "took", c.Took, "attempt", c.Attempts)
-	a.uplink.Show(c)
-	// The outcome is decided and in memory whatever the disk says; keep tells
-	// of its faults.
-	_ = a.store.Finish(context.WithoutCancel(ctx), c)
+	var s *calendar.Schedule
+	if plan != nil {
+		s = plan.Schedule(o.Schedule)
+	}
+	a.runner.Submit(o, s)
 }
 
-// keep writes what is left over now and then, saves the clock, and tells of the
-// disk's faults when they begin and when they end.
+// done records an outcome. It is decided, and in memory, whatever the disk
+// says; keep writes it, and tells of the disk's faults.
+func (a *Agent) done(c fleet.Capture) {
+	a.log.Debug("capture", "camera_id", c.Camera, "capture_result", c.Outcome, "cause", c.Cause, "took", c.Took, "attempt", c.Attempts)
+	a.uplink.Show(c)
+	a.store.Enter(c)
+	signal(a.unsaved)
+}
+
+// Load completes what the box bears with what this agent does.
+func (a *Agent) Load(box fleet.Load) fleet.Load {
+	box.Capturing, box.Queue, box.Decoding, box.Capacity = a.runner.Load()
+	return box
+}
+
+// keep writes what changed, and what is left over now and then, saves the
+// clock, and tells of the disk's faults when they begin and when they end.
 func (a *Agent) keep(ctx context.Context) error {
 	const every = 5 * time.Second
 	t := time.NewTicker(every)
 	defer t.Stop()
 	var fault error
 	var saved time.Duration
-	for rounds := 0; ; rounds++ {
+	known := false // the clock was saved in this run
+	for rounds := 0; ; {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-a.unsaved:
+			_ = a.store.Flush(ctx) // its error is what Fault returns
 		case <-t.C:
-		}
-		if offset, bound, ok := a.uplink.Clock().Offset(); ok && rounds%12 == 0 && (offset-saved).Abs() > 5*time.Millisecond {
-			if err := a.store.SetClock(offset, bound); err != nil {
-				return err
+			if offset, bound, ok := a.uplink.Clock().Offset(); ok && (!known || rounds%12 == 0 && (offset-saved).Abs() > 5*time.Millisecond) {
+				if err := a.store.SetClock(offset, bound); err != nil {
+					return err
+				}
+				saved, known = offset, true
 			}
-			saved = offset
+			rounds++
+			_ = a.store.Sync(ctx)
 		}
-		_ = a.store.Sync(ctx) // its error is what Fault returns
 		now := a.store.Fault()
 		switch {
 		case fault == nil && now != nil:
@@ -266,6 +372,14 @@ func (m Memory) CamerasVersion() uint64 { return m.Store.Cameras().Version }
 // SetCameras changes the camera list.
 func (m Memory) SetCameras(ctx context.Context, c uplink.Cameras, nonce, fence uint64) error {
 	return m.Store.SetCameras(ctx, store.Cameras(c), nonce, fence)
+}
+
+// SetStanding keeps standing orders, when they can be read.
+func (m Memory) SetStanding(ctx context.Context, version uint64, raw []byte, now fleet.Instant, nonce, fence uint64) error {
+	if _, err := standing.Parse(raw); err != nil {
+		return err
+	}
+	return m.Store.SetStanding(ctx, version, raw, now, nonce, fence)
 }
 
 // Take gives out undelivered outcomes.

@@ -99,6 +99,10 @@ type town struct {
 	path string
 	cams *cams
 
+	// The box's clock, and its boot; nil is the machine's, and unknown.
+	wall  func() time.Time
+	since func() (string, time.Duration, bool)
+
 	mu  sync.Mutex
 	net *pipes // nil while cut
 }
@@ -156,21 +160,23 @@ func (w *town) boot() (a *agent.Agent, s *store.Store, stop func()) {
 }
 
 func (w *town) build(o uplink.Options) (*store.Store, *agent.Agent, error) {
-	s, err := store.Open(w.path, store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}})
+	s, err := store.Open(w.path, store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}, Now: w.wall, Boot: w.since})
 	if err != nil {
 		return nil, nil, err
 	}
-	clock := uplink.NewClock(s.Clock())
+	wall := w.wall
+	if wall == nil {
+		wall = time.Now
+	}
+	offset, bound, known := s.Clock()
+	clock := uplink.NewClockOf(wall, offset, bound, known)
 	o.Clock = clock
 	u, err := uplink.New(agent.Memory{Store: s}, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := runner.New(w.cams, w.cams, runner.Options{Clock: clock})
-	if err != nil {
-		return nil, nil, err
-	}
-	return s, agent.New(s, r, u, lan{make(chan struct{}, 1)}, agent.Options{}), nil
+	a, err := agent.New(s, w.cams, w.cams, runner.Options{}, u, lan{make(chan struct{}, 1)}, agent.Options{})
+	return s, a, err
 }
 
 // run is an agent over the real network, until ctx is done.

@@ -1,31 +1,10 @@
 package runner
 
 import (
-	"math/rand/v2"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
-
-// enter returns the camera's entry and a function to leave it with.
-func (r *Runner) enter(id fleet.CameraID) (*camera, func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.cameras[id]
-	if c == nil {
-		c = &camera{turn: make(chan struct{}, 1)}
-		r.cameras[id] = c
-	}
-	c.users++
-	return c, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		c.users--
-		r.tidy(id, c)
-	}
-}
 
 // tidy forgets an entry that says nothing. Callers hold mu.
 func (r *Runner) tidy(id fleet.CameraID, c *camera) {
@@ -36,10 +15,8 @@ func (r *Runner) tidy(id fleet.CameraID, c *camera) {
 
 // breaker reports whether the camera is to be left alone, and for how long
 // yet. When its time is over, one order passes as the trial, and the others
-// are still turned away until that one has its outcome.
+// are still turned away until that one has its outcome. Callers hold mu.
 func (r *Runner) breaker(c *camera) (wait time.Duration, open, trial bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if c.until.IsZero() {
 		return 0, false, false
 	}
@@ -50,21 +27,8 @@ func (r *Runner) breaker(c *camera) (wait time.Duration, open, trial bool) {
 	return 0, false, true
 }
 
-// endTrial gives the trial to the next order, when this one had it and has
-// learned nothing.
-func (r *Runner) endTrial(c *camera, trial bool) {
-	if !trial {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c.trial = false
-}
-
-// learn enters an outcome into the camera's breaker.
+// learn enters an outcome into the camera's breaker. Callers hold mu.
 func (r *Runner) learn(id fleet.CameraID, c *camera, out fleet.Capture, trial bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if trial {
 		c.trial = false
 	}
@@ -84,27 +48,19 @@ func (r *Runner) learn(id fleet.CameraID, c *camera, out fleet.Capture, trial bo
 	c.open = min(r.opts.MaxOpen, max(r.opts.Open, 2*c.open))
 	// Half of the time is drawn, so that cameras which failed together, behind
 	// one switch, do not come back together.
-	c.until = time.Now().Add(c.open/2 + time.Duration(rand.Int64N(int64(c.open/2)+1)))
+	c.until = time.Now().Add(c.open/2 + time.Duration(r.opts.Rand(int64(c.open/2)+1)))
 	if first {
 		r.opts.Log.Warn("camera keeps failing, it is left alone for a while", "camera_id", id, "failures", c.failures, "cause", out.Cause, "err", out.Detail)
 	}
 }
 
-// kind returns the slots that a camera waits for beside the common ones.
-func (r *Runner) kind(c *camera) *semaphore.Weighted {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// kind returns the slot that a camera needs.
+func (c *camera) kind() slot {
 	switch {
 	case c.failures > 0:
-		return r.suspect
+		return suspect
 	case !c.proven:
-		return r.unproven
+		return unproven
 	}
-	return nil
-}
-
-func (r *Runner) failures(c *camera) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return c.failures
+	return common
 }

@@ -1,30 +1,41 @@
-// Package runner takes one due order to its outcome: it waits for the moment
-// and for its turn, grabs a frame, reads it, tries again where that can help,
+// Package runner takes due orders to their outcomes: it waits for the moment
+// and for their turn, grabs a frame, reads it, tries again where that can help,
 // and leaves a camera alone that keeps failing.
 //
-//	Order ─► moment ─► breaker ─► camera's turn ─► slot ─► Grab ─► Read ─► captured
-//	            │          │             │                  └─retry─┘ └──► failed(cause)
-//	            │          └► skipped(backoff)
-//	            └───────── deadline passed ─────────────────────────────► missed(deadline)
+//	Order ─► start ─► overlap ─► breaker ─► turn ─► Grab ─► Read ─► captured
+//	           │         │          │         │       └─retry──┴──► failed(cause)
+//	           │         │          │         └► missed(overload)
+//	           │         │          └► skipped(backoff)
+//	           │         └► skipped(overlap), skipped(replaced)
+//	           └─ a camera's orders of one second wait for the latest of their starts and share one frame
+//
+// What is due lies in one list, and only what is being captured has a
+// goroutine. Who goes first is decided by class and age (class.go), what can no
+// longer go by the measured capacity (capacity.go), and which frame is good
+// enough by its scores (verdict.go): all three without a clock.
 package runner
 
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
-	"github.com/shutterfleet/shutterfleet/protocols"
+	"github.com/shutterfleet/shutterfleet/fleet/calendar"
 )
+
+// A Grabber takes one frame of a camera; *protocols.Mux is one. A ctx that ends
+// closes its connection.
+type Grabber interface {
+	Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error)
+}
 
 // A Reader computes a Reading from a frame; *capture.Reader is one.
 type Reader interface {
@@ -39,54 +50,101 @@ type Clock interface {
 
 // Options configure a Runner.
 type Options struct {
-	Width      int           // grabs at a time; default 32
-	Unproven   int           // of these, for cameras that never gave a picture; default half of Width
-	Suspects   int           // of these, for cameras whose last outcome was a failure; default a quarter of Width
-	Readers    int           // frames decoded at a time; default the number of processors
-	Backoff    time.Duration // ceiling of the first wait between tries, doubled each time; default 200ms
-	MaxBackoff time.Duration // ceiling of all waits between tries; default 5s
-	Failures   int           // failed outcomes in a row that open a camera's breaker; default 5
-	Open       time.Duration // for how long at first, doubled each time its trial fails; default 10s
-	MaxOpen    time.Duration // and at most; default 2m
-	Clock      Clock         // default: the box's clock, taken as exact
-	Log        *slog.Logger  // default: none
+	// Targets tells how to reach a camera when its turn comes; required.
+	Targets func(fleet.CameraID) (fleet.Target, bool)
+	// Done is told each outcome, once for each order; required. It must not
+	// wait, nor call the Runner.
+	Done func(fleet.Capture)
+
+	Width      int                 // grabs at a time; default 32
+	Unproven   int                 // of these, for cameras that never gave a picture; default half of Width
+	Suspects   int                 // of these, for cameras whose last outcome was a failure; default a quarter of Width
+	Readers    int                 // frames decoded at a time; default the number of processors
+	Backoff    time.Duration       // ceiling of the first wait between tries, doubled each time, where no schedule says; default 200ms
+	MaxBackoff time.Duration       // ceiling of all waits between tries, where no schedule says; default 5s
+	Failures   int                 // failed outcomes in a row that open a camera's breaker; default 5
+	Open       time.Duration       // for how long at first, doubled each time its trial fails; default 10s
+	MaxOpen    time.Duration       // and at most; default 2m
+	Clock      Clock               // default: the box's clock, taken as exact
+	Rand       func(n int64) int64 // a number in [0, n); default math/rand/v2's
+	Log        *slog.Logger        // default: none
 }
 
-// readGrace is how long reading may go on after the deadline for a frame that
-// arrived before it: the picture was in time, only our computing was not.
-const readGrace = 5 * time.Second
-
-// leastTry is the shortest time worth giving to one try when a deadline is
-// divided among several: below it a slow camera would fail each of them.
-const leastTry = 2 * time.Second
-
-// Runner captures. Its methods may be called at once.
+// Runner captures. Make it with New and run it with Run; its other methods may
+// be called at once, at any time.
 type Runner struct {
-	grabber  protocols.Grabber
-	reader   Reader
-	opts     Options
-	width    *semaphore.Weighted
-	unproven *semaphore.Weighted
-	suspect  *semaphore.Weighted
-	readers  *semaphore.Weighted
+	grabber Grabber
+	reader  Reader
+	opts    Options
+	readers *semaphore.Weighted
+	wake    chan struct{} // capacity 1: a signal that something changed
 
-	mu      sync.Mutex
-	cameras map[fleet.CameraID]*camera
+	mu       sync.Mutex
+	working  sync.WaitGroup
+	cameras  map[fleet.CameraID]*camera
+	tasks    map[task][]*member // begun and not ended, oldest first
+	groups   []*group           // all that have members, in no order
+	used     int                // slots
+	unproven int
+	suspects int
+	decoding int // frames that wait to be decoded
+	capacity capacity
+	busy     bool      // all slots are taken, and someone waits for one
+	shed     time.Time // when shedding was last thought about
+	ended    []fleet.Capture
+}
+
+type task struct {
+	camera   fleet.CameraID
+	schedule fleet.ScheduleID
 }
 
 // camera is what is known of one camera's behaviour.
 type camera struct {
-	turn     chan struct{} // capacity 1: holds a token while someone grabs
-	users    int           // orders that use this entry now
-	proven   bool          // it gave a picture once
-	failures int           // failed outcomes in a row
-	until    time.Time     // breaker open until then
-	open     time.Duration // how long it was opened last
-	trial    bool          // one order is trying the half-open breaker
+	busy     bool      // someone grabs
+	users    int       // groups that use this entry now
+	proven   bool      // it gave a picture once
+	failures int       // failed outcomes in a row
+	until    time.Time // breaker open until then
+	open     time.Duration
+	trial    bool // one order is trying the half-open breaker
+}
+
+// group is what one frame will answer: the orders of one camera whose starts
+// lie in the same second, at most one of each schedule.
+type group struct {
+	id      fleet.CameraID
+	camera  *camera
+	second  int64
+	members []*member
+	start   fleet.Instant // latest of its members' starts, or when it is tried again
+	running bool
+	reading fleet.Instant // when the frame arrived that is being read; 0 when none is
+	kind    slot
+	taken   time.Time // its slot, for the try under way
+	trial   bool
+	cancel  context.CancelFunc // of the try under way
+
+	began    time.Time // of the first try; zero before
+	attempts uint8
+	retakes  uint8
+	last     fleet.Capture // what the last try came to
+}
+
+// member is one order on its way.
+type member struct {
+	fleet.Order
+	schedule *calendar.Schedule // nil when the agent does not know it
+	group    *group
+	since    fleet.Instant // it has waited since: its start, or that of the order whose place it took
+	begun    bool          // its start has come, and overlap let it in
+	late     bool          // it came after its deadline
+	ended    bool
+	delay    time.Duration // from its nominal time to the first try
 }
 
 // New returns a runner over g and r.
-func New(g protocols.Grabber, r Reader, o Options) (*Runner, error) {
+func New(g Grabber, r Reader, o Options) (*Runner, error) {
 	o.Width = cmp.Or(o.Width, 32)
 	o.Unproven = cmp.Or(o.Unproven, max(1, o.Width/2))
 	o.Suspects = cmp.Or(o.Suspects, max(1, o.Width/4))
@@ -99,20 +157,101 @@ func New(g protocols.Grabber, r Reader, o Options) (*Runner, error) {
 	if o.Clock == nil {
 		o.Clock = boxClock{}
 	}
+	if o.Rand == nil {
+		o.Rand = rand.Int64N
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if min(o.Width, o.Unproven, o.Suspects, o.Readers) < 1 {
 		return nil, fmt.Errorf("runner: width %d, unproven %d, suspects %d, readers %d: each must be at least 1", o.Width, o.Unproven, o.Suspects, o.Readers)
 	}
+	if o.Targets == nil || o.Done == nil {
+		return nil, fmt.Errorf("runner: Targets and Done must be given")
+	}
 	return &Runner{
 		grabber: g, reader: r, opts: o,
-		width:    semaphore.NewWeighted(int64(o.Width)),
-		unproven: semaphore.NewWeighted(int64(o.Unproven)),
-		suspect:  semaphore.NewWeighted(int64(o.Suspects)),
 		readers:  semaphore.NewWeighted(int64(o.Readers)),
+		wake:     make(chan struct{}, 1),
 		cameras:  make(map[fleet.CameraID]*camera),
+		tasks:    make(map[task][]*member),
+		capacity: capacity{slots: o.Width},
 	}, nil
+}
+
+// Submit takes an order to its outcome, which Done is told, never before its
+// start, one grab at a time per camera, and none that begins after the
+// deadline. Orders of a camera that are to share a frame have to be here before
+// the latest of their starts. The schedule says the policies; nil is fine.
+func (r *Runner) Submit(o fleet.Order, s *calendar.Schedule) {
+	r.mu.Lock()
+	m := &member{Order: o, schedule: s, since: o.Start(), late: int64(o.Deadline) <= r.opts.Clock.Now().UnixMilli()}
+	r.join(m)
+	r.mu.Unlock()
+	signal(r.wake)
+}
+
+// join puts m into the group of its second, or into a new one. Callers hold mu.
+func (r *Runner) join(m *member) {
+	second := floorDiv(int64(m.Start()), 1000)
+	for _, g := range r.groups {
+		if g.id == m.Camera && g.second == second && !g.running && g.began.IsZero() && !g.has(m.Schedule) {
+			m.group = g
+			g.members = append(g.members, m)
+			g.start = max(g.start, m.Start())
+			return
+		}
+	}
+	c := r.cameras[m.Camera]
+	if c == nil {
+		c = &camera{}
+		r.cameras[m.Camera] = c
+	}
+	c.users++
+	m.group = &group{id: m.Camera, camera: c, second: second, members: []*member{m}, start: m.Start()}
+	r.groups = append(r.groups, m.group)
+}
+
+func (g *group) has(s fleet.ScheduleID) bool {
+	for _, m := range g.members {
+		if m.Schedule == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Run captures what is submitted, until ctx is done. Orders without an outcome
+// by then have none: they are still to be captured.
+func (r *Runner) Run(ctx context.Context) error {
+	defer r.working.Wait()
+	for {
+		wait := r.step(ctx)
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		case <-r.wake:
+		}
+		t.Stop()
+	}
+}
+
+// Load returns how many cameras are being spoken to, how many orders are due
+// and wait for their turn, how many frames wait to be decoded, and the captures
+// per second that this box was measured to do; 0 while that is not known.
+func (r *Runner) Load() (capturing, queue, decoding int, perSecond float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := fleet.At(r.opts.Clock.Now())
+	for _, g := range r.groups {
+		if !g.running && g.start <= now {
+			queue += len(g.members)
+		}
+	}
+	return r.used, queue, r.decoding, r.capacity.perSecond()
 }
 
 // Forget drops what is known of a camera's failures: its configuration changed.
@@ -125,233 +264,19 @@ func (r *Runner) Forget(id fleet.CameraID) {
 	}
 }
 
-// ErrStopped says that ctx ended before the order had an outcome. The order is
-// still to be captured.
-var ErrStopped = errors.New("stopped before the outcome")
-
-// Run takes o to its outcome: never before its nominal time, one grab at a time
-// per camera, and none that begins after the deadline. Its only error is
-// ErrStopped, when ctx ended first.
-func (r *Runner) Run(ctx context.Context, o fleet.Order, t fleet.Target) (fleet.Capture, error) {
-	if err := r.waitUntil(ctx, o.Nominal); err != nil {
-		return fleet.Capture{}, err
-	}
-	deadline, cancel := context.WithTimeout(ctx, o.Deadline.Time().Sub(r.opts.Clock.Now()))
-	defer cancel()
-	c, done := r.enter(o.Camera)
-	defer done()
-	wait, open, trial := r.breaker(c)
-	if open {
-		out := r.decide(o, fleet.Skipped, fleet.CauseBackoff, fmt.Sprintf("left alone for %s more after %d failures in a row", wait.Round(time.Second), r.failures(c)))
-		return out, nil
-	}
-	free, err := r.turn(deadline, c)
-	if err == nil && r.opts.Clock.Now().UnixMilli() >= int64(o.Deadline) {
-		free() // its turn came with the deadline
-		err = context.DeadlineExceeded
-	}
-	if err != nil {
-		r.endTrial(c, trial)
-		if ctx.Err() != nil {
-			return fleet.Capture{}, ErrStopped
-		}
-		return r.decide(o, fleet.Missed, fleet.CauseDeadline, "other captures on this agent held its turn until its deadline"), nil
-	}
-	out, err := r.try(ctx, deadline, o, t, free)
-	if err != nil {
-		r.endTrial(c, trial)
-		return fleet.Capture{}, err
-	}
-	r.learn(o.Camera, c, out, trial)
-	return out, nil
-}
-
-// waitUntil returns at the nominal time on the corrected clock, which may be
-// slewed meanwhile.
-func (r *Runner) waitUntil(ctx context.Context, nominal fleet.Instant) error {
-	for {
-		left := nominal.Time().Sub(r.opts.Clock.Now())
-		if left <= 0 {
-			return nil
-		}
-		t := time.NewTimer(left)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ErrStopped
-		}
-	}
-}
-
-// turn waits for the camera to be free and for a slot. A camera that failed
-// last time, or never gave a picture, first waits for one of the few slots of
-// its kind: silent cameras hold a slot until their deadline, and so they can
-// never hold all of them.
-func (r *Runner) turn(ctx context.Context, c *camera) (free func(), err error) {
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
+func signal(c chan struct{}) {
 	select {
-	case c.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	kind := r.kind(c)
-	if kind != nil {
-		if err := kind.Acquire(ctx, 1); err != nil {
-			<-c.turn
-			return nil, err
-		}
-	}
-	leave := sync.OnceFunc(func() {
-		if kind != nil {
-			kind.Release(1)
-		}
-		<-c.turn
-	})
-	if err := r.width.Acquire(ctx, 1); err != nil {
-		leave()
-		return nil, err
-	}
-	return sync.OnceFunc(func() { r.width.Release(1); leave() }), nil
-}
-
-// try grabs and reads, again where that can help. It calls free once the
-// camera is no longer needed.
-func (r *Runner) try(ctx, deadline context.Context, o fleet.Order, t fleet.Target, free func()) (fleet.Capture, error) {
-	defer free()
-	clock := r.opts.Clock
-	began := time.Now()
-	delay := max(0, clock.Now().Sub(o.Nominal.Time()))
-	out := fleet.Capture{Occurrence: o.Occurrence, Delay: delay}
-	for {
-		out.Attempts++
-		left := int(o.Retries) + 1 - int(out.Attempts)
-		f, err := r.grab(deadline, t, left)
-		out.At, out.Bound = fleet.At(clock.Now()), clock.Bound()
-		out.Took = time.Since(began)
-		if err == nil {
-			if left == 0 {
-				free() // a camera need not wait for our decoding
-			}
-			out.Protocol = f.Origin.Protocol
-			out.Reading, err = r.read(ctx, f, o.Deadline.Time().Sub(clock.Now())+readGrace)
-			if err == nil {
-				out.Outcome = fleet.Captured
-				out.Took = time.Since(began)
-				return out, nil
-			}
-		}
-		if ctx.Err() != nil {
-			return fleet.Capture{}, ErrStopped
-		}
-		cause, detail := explain(err)
-		out.Outcome, out.Cause, out.Detail = fleet.Failed, cause, detail
-		r.opts.Log.DebugContext(ctx, "try failed", "camera_id", o.Camera, "attempt", out.Attempts, "cause", cause, "err", err)
-		if left == 0 || !worthAgain(cause) || !r.pause(deadline, int(out.Attempts)) {
-			out.Took = time.Since(began)
-			return out, nil
-		}
+	case c <- struct{}{}:
+	default:
 	}
 }
 
-// grab gives one try its share of the time that is left.
-func (r *Runner) grab(deadline context.Context, t fleet.Target, triesLeft int) (fleet.Frame, error) {
-	ctx := deadline
-	if end, ok := deadline.Deadline(); ok && triesLeft > 0 {
-		share := max(leastTry, time.Until(end)/time.Duration(triesLeft+1))
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(deadline, share)
-		defer cancel()
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
 	}
-	f, err := r.grabber.Grab(ctx, t)
-	if err == nil && deadline.Err() != nil {
-		return fleet.Frame{}, fleet.Errorf(fleet.CauseTimeout, "the frame came after the deadline")
-	}
-	return f, err
-}
-
-func (r *Runner) read(ctx context.Context, f fleet.Frame, within time.Duration) (fleet.Reading, error) {
-	ctx, cancel := context.WithTimeout(ctx, max(within, readGrace))
-	defer cancel()
-	if err := r.readers.Acquire(ctx, 1); err != nil {
-		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "the frame was not read in time: this box decodes too slowly for its captures")
-	}
-	defer r.readers.Release(1)
-	return r.reader.Read(ctx, f)
-}
-
-// pause waits before the next try, with full jitter; false when there is no
-// time for one.
-func (r *Runner) pause(ctx context.Context, attempts int) bool {
-	ceiling := min(r.opts.MaxBackoff, r.opts.Backoff<<min(attempts-1, 16))
-	wait := time.Duration(rand.Int64N(int64(ceiling) + 1))
-	if end, ok := ctx.Deadline(); ok && time.Until(end) <= wait {
-		return false
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// worthAgain reports whether another try within seconds can end better. A
-// refused login is never repeated: cameras lock.
-func worthAgain(c fleet.Cause) bool {
-	switch c {
-	case fleet.CauseUnreachable, fleet.CauseRefused, fleet.CauseTimeout, fleet.CauseProtocol, fleet.CauseCorrupt, fleet.CauseNoKeyframe, fleet.CauseInternal:
-		return true
-	}
-	return false
-}
-
-// countsAgainst reports whether a cause says that asking again soon only does
-// harm. Missing logins and codecs are cured by people, at once.
-func countsAgainst(c fleet.Cause) bool {
-	switch c {
-	case fleet.CauseUnreachable, fleet.CauseRefused, fleet.CauseTimeout, fleet.CauseProtocol, fleet.CauseNoKeyframe, fleet.CauseTooLarge:
-		return true
-	}
-	return false
-}
-
-// explain returns the cause and the text of a failure.
-func explain(err error) (fleet.Cause, string) {
-	cause := fleet.CauseInternal
-	if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
-		cause = ce.Cause
-	} else if errors.Is(err, context.DeadlineExceeded) {
-		cause = fleet.CauseTimeout
-	}
-	return cause, cut(err.Error(), fleet.MaxDetail)
-}
-
-// cut shortens s to at most n bytes of whole characters.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	const more = "…"
-	s = s[:n-len(more)]
-	for len(s) > 0 {
-		if c, size := utf8.DecodeLastRuneInString(s); c != utf8.RuneError || size != 1 {
-			break
-		}
-		s = s[:len(s)-1]
-	}
-	return s + more
-}
-
-// decide returns an outcome that no try led to.
-func (r *Runner) decide(o fleet.Order, out fleet.Outcome, c fleet.Cause, detail string) fleet.Capture {
-	now := r.opts.Clock.Now()
-	return fleet.Capture{Occurrence: o.Occurrence, Outcome: out, Cause: c, Detail: detail, At: fleet.At(now), Bound: r.opts.Clock.Bound(),
-		Delay: max(0, now.Sub(o.Nominal.Time()))}
+	return q
 }
 
 type boxClock struct{}

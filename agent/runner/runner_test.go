@@ -15,6 +15,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/agent/runner"
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/calendar"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,18 +45,78 @@ func after(wait, deadline time.Duration) fleet.Order {
 	return fleet.Order{Occurrence: fleet.Occurrence{Camera: 1, Schedule: 2, Nominal: n}, Deadline: n.Add(deadline)}
 }
 
-func newRunner(t testing.TB, c camera, o runner.Options) *runner.Runner {
-	t.Helper()
-	r, err := runner.New(c, reader{}, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+// bench is a runner at work, and what became of its orders.
+type bench struct {
+	*runner.Runner
+	t testing.TB
+
+	mu   sync.Mutex
+	done map[fleet.Occurrence]chan fleet.Capture
+	wild int // outcomes nobody asked for, or a second time
 }
 
-func run(t testing.TB, r *runner.Runner, o fleet.Order) fleet.Capture {
+func newRunner(t testing.TB, c camera, o runner.Options) *bench { return newReader(t, c, reader{}, o) }
+
+func newReader(t testing.TB, c camera, rd runner.Reader, o runner.Options) *bench {
 	t.Helper()
-	c, err := r.Run(t.Context(), o, fleet.Target{Camera: o.Camera})
+	b := &bench{t: t, done: make(map[fleet.Occurrence]chan fleet.Capture)}
+	o.Done = func(c fleet.Capture) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if ch := b.done[c.Occurrence]; ch != nil {
+			delete(b.done, c.Occurrence)
+			ch <- c
+			return
+		}
+		b.wild++
+	}
+	if o.Targets == nil {
+		o.Targets = func(id fleet.CameraID) (fleet.Target, bool) { return fleet.Target{Camera: id}, true }
+	}
+	var err error
+	if b.Runner, err = runner.New(c, rd, o); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if err := b.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-stopped
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.wild > 0 {
+			t.Errorf("%d outcomes came for orders that were not given, or had one", b.wild)
+		}
+	})
+	return b
+}
+
+// submit gives an order, and returns where its outcome comes.
+func (b *bench) submit(o fleet.Order, s *calendar.Schedule) <-chan fleet.Capture {
+	ch := make(chan fleet.Capture, 1)
+	b.mu.Lock()
+	b.done[o.Occurrence] = ch
+	b.mu.Unlock()
+	b.Submit(o, s)
+	return ch
+}
+
+func run(t testing.TB, b *bench, o fleet.Order) fleet.Capture {
+	t.Helper()
+	return <-b.submit(o, nil)
+}
+
+func schedule(t testing.TB, change func(*calendar.Spec)) *calendar.Schedule {
+	t.Helper()
+	s := calendar.Spec{Name: "s", Select: "*", Every: calendar.Duration(10 * time.Second)}
+	change(&s)
+	c, err := s.Compile()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,14 +124,23 @@ func run(t testing.TB, r *runner.Runner, o fleet.Order) fleet.Capture {
 }
 
 func Example() {
-	r, err := runner.New(camera(healthy), reader{}, runner.Options{})
+	done := make(chan fleet.Capture, 1)
+	r, err := runner.New(camera(healthy), reader{}, runner.Options{
+		Targets: func(id fleet.CameraID) (fleet.Target, bool) { return fleet.Target{Camera: id}, true },
+		Done:    func(c fleet.Capture) { done <- c },
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	c, err := r.Run(context.Background(), after(10*time.Millisecond, time.Second), fleet.Target{Camera: 1})
-	fmt.Println(c.Outcome, c.Attempts, c.Protocol, c.Reading.Width, err)
-	// Output: captured 1 snapshot 640 <nil>
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error)
+	go func() { stopped <- r.Run(ctx) }()
+	r.Submit(after(10*time.Millisecond, time.Second), nil)
+	c := <-done
+	cancel()
+	fmt.Println(c.Outcome, c.Attempts, c.Protocol, c.Reading.Width, <-stopped)
+	// Output: captured 1 snapshot 640 context canceled
 }
 
 func TestNeverEarly(t *testing.T) {
@@ -116,10 +186,7 @@ func TestOutcomes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, err := runner.New(c.grab, reader{c.read}, runner.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
+				r := newReader(t, c.grab, reader{c.read}, runner.Options{})
 				o := after(c.wait, 30*time.Second)
 				o.Retries = c.retries
 				began := time.Now()
@@ -233,22 +300,68 @@ func TestOneGrabPerCamera(t *testing.T) {
 		var all sync.WaitGroup
 		for n := range 4 {
 			o := after(0, 10*time.Second)
-			o.Schedule = fleet.ScheduleID(n)
+			o.Schedule, o.Nominal = fleet.ScheduleID(n), o.Nominal+fleet.Instant(n)*1000
 			all.Go(func() { run(t, r, o) })
 		}
 		all.Wait()
 	})
 }
 
+// TestStopLeavesTheOrder: an order without an outcome when Run ends has none.
 func TestStopLeavesTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRunner(t, silent, runner.Options{})
-		for _, wait := range []time.Duration{0, time.Hour} {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			if _, err := r.Run(ctx, after(wait, time.Minute), fleet.Target{}); !errors.Is(err, runner.ErrStopped) {
-				t.Errorf("Run = %v, want ErrStopped", err)
-			}
-			cancel()
+		r, err := runner.New(camera(silent), reader{}, runner.Options{
+			Targets: func(id fleet.CameraID) (fleet.Target, bool) { return fleet.Target{Camera: id}, true },
+			Done:    func(c fleet.Capture) { t.Errorf("an outcome: %+v", c) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Submit(after(0, time.Minute), nil)
+		r.Submit(after(time.Hour, time.Minute), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Run = %v", err)
 		}
 	})
+}
+
+// BenchmarkQueue takes an order in and one to its outcome, while 5,000 others
+// wait for their turn.
+func BenchmarkQueue(b *testing.B) {
+	done := make(chan struct{}, 1)
+	r, err := runner.New(camera(healthy), reader{}, runner.Options{
+		Width: 1, Unproven: 1, Suspects: 1,
+		Targets: func(id fleet.CameraID) (fleet.Target, bool) { return fleet.Target{Camera: id}, true },
+		Done:    func(fleet.Capture) { done <- struct{}{} },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := fleet.At(time.Now())
+	camera := fleet.CameraID(0)
+	submit := func() {
+		camera++
+		r.Submit(fleet.Order{Occurrence: fleet.Occurrence{Camera: camera, Schedule: 1, Nominal: n}, Deadline: n.Add(24 * time.Hour)}, nil)
+	}
+	for range 5000 {
+		submit()
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	b.ReportAllocs()
+	for b.Loop() {
+		submit()
+		<-done
+	}
+	cancel()
+	for {
+		select {
+		case <-done:
+		case <-ended:
+			return
+		}
+	}
 }

@@ -77,6 +77,9 @@ func (s *Store) pressing() bool {
 type snapshot struct {
 	dirty
 	nonce, fence uint64
+	frontier     fleet.Instant
+	recalledNow  map[fleet.Occurrence]bool // of dirty.recalls: whether they are in recalled
+	outdated     int64                     // rows of recent up to it go
 	version      uint64
 	site         []fleet.Credentials
 	targets      map[fleet.CameraID]fleet.Target
@@ -86,7 +89,7 @@ type snapshot struct {
 }
 
 func (n *snapshot) empty() bool {
-	return len(n.orders)+len(n.fresh)+len(n.acked)+len(n.gone)+len(n.dirty.cameras)+len(n.values) == 0 && !n.stamp && !n.list && !n.full
+	return len(n.orders)+len(n.fresh)+len(n.acked)+len(n.gone)+len(n.dirty.cameras)+len(n.values)+len(n.done)+len(n.recalls) == 0 && !n.stamp && !n.list && !n.full && !n.passed && !n.forget
 }
 
 // commit writes all that changed in one transaction. Callers hold io.
@@ -95,8 +98,12 @@ func (s *Store) commit() error {
 	if n.empty() {
 		return nil
 	}
-	err := s.write(n)
-	if err != nil {
+	row, err := s.write(n)
+	if err == nil {
+		s.mu.Lock()
+		s.recent.written(row, n.outdated)
+		s.mu.Unlock()
+	} else {
 		// A full disk may have room for this again once the log is folded into
 		// the file; whether it does shows with the next commit.
 		_, _ = s.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -114,10 +121,16 @@ func (s *Store) begin() *snapshot {
 		s.dirty.stamp = true // something to write, to see whether the disk is well again
 	}
 	n := &snapshot{
-		dirty: s.dirty, nonce: s.nonce, fence: s.fence, version: s.version, site: s.site,
+		dirty: s.dirty, nonce: s.nonce, fence: s.fence, frontier: s.frontier, version: s.version, site: s.site, outdated: s.recent.outdated(),
 		fresh: make(map[int64]fleet.Capture, len(s.fresh)), acked: s.acked, gone: s.gone,
 	}
 	s.dirty, s.acked, s.gone = dirty{}, nil, nil
+	if len(n.recalls) > 0 {
+		n.recalledNow = make(map[fleet.Occurrence]bool, len(n.recalls))
+		for _, o := range n.recalls {
+			n.recalledNow[o] = s.recalled[o]
+		}
+	}
 	s.writing = make(map[int64]bool, len(s.fresh))
 	for id, c := range s.fresh {
 		n.fresh[id] = c
@@ -157,6 +170,10 @@ func (s *Store) end(n *snapshot, err error) {
 			s.dirty.orders = append(s.dirty.orders, h)
 		}
 	}
+	s.dirty.done = append(n.done, s.dirty.done...)
+	s.dirty.recalls = append(n.recalls, s.dirty.recalls...)
+	s.dirty.forget = s.dirty.forget || n.forget
+	s.dirty.passed = s.dirty.passed || n.passed
 	s.dirty.stamp = s.dirty.stamp || n.stamp
 	s.dirty.list = s.dirty.list || n.list
 	s.dirty.full = s.dirty.full || n.full
@@ -169,7 +186,11 @@ func (s *Store) end(n *snapshot, err error) {
 		}
 	}
 	s.acked = append(n.acked, s.acked...)
-	s.gone = append(n.gone, s.gone...)
+	for _, o := range n.gone {
+		if s.held[o] == nil { // else it came back meanwhile
+			s.gone = append(s.gone, o)
+		}
+	}
 }
 
 func (d *dirty) camera(id fleet.CameraID) {
@@ -188,10 +209,10 @@ func (d *dirty) value(k string, v []byte) {
 
 // write is the transaction. The order of its parts does not matter but for one:
 // orders are inserted before those that ended meanwhile are deleted.
-func (s *Store) write(n *snapshot) (err error) {
+func (s *Store) write(n *snapshot) (row recentRow, err error) {
 	tx, err := s.db.Begin()
 	if err != nil {
-		return err
+		return row, err
 	}
 	defer func() {
 		if err != nil {
@@ -199,11 +220,11 @@ func (s *Store) write(n *snapshot) (err error) {
 		}
 	}()
 	if len(n.orders) > 0 {
-		err := each(tx, "INSERT OR REPLACE INTO orders (nominal, camera, schedule, deadline, retries, fence) VALUES (?,?,?,?,?,?)", n.orders, func(h *held) []any {
-			return []any{int64(h.Nominal), int64(h.Camera), int64(h.Schedule), int64(h.Deadline), int64(h.Retries), int64(h.Fence)}
+		err := each(tx, "INSERT OR REPLACE INTO orders (nominal, camera, schedule, deadline, retries, fence, not_before, priority, own) VALUES (?,?,?,?,?,?,?,?,?)", n.orders, func(h *held) []any {
+			return []any{int64(h.Nominal), int64(h.Camera), int64(h.Schedule), int64(h.Deadline), int64(h.Retries), int64(h.Fence), int64(h.NotBefore), int64(h.Priority), h.own}
 		})
 		if err != nil {
-			return err
+			return row, err
 		}
 	}
 	if len(n.gone) > 0 {
@@ -212,7 +233,7 @@ func (s *Store) write(n *snapshot) (err error) {
 			return []any{int64(o.Nominal), int64(o.Camera), int64(o.Schedule)}
 		})
 		if err != nil {
-			return err
+			return row, err
 		}
 	}
 	if len(n.fresh) > 0 {
@@ -224,31 +245,34 @@ func (s *Store) write(n *snapshot) (err error) {
 		var b []byte
 		err := each(tx, "INSERT OR REPLACE INTO outbox (id, record) VALUES (?,?)", ids, func(id int64) []any {
 			b = s.opts.Codec.Append(b[:0], n.fresh[id])
-			b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+			b = guarded(b)
 			return []any{id, b}
 		})
 		if err != nil {
-			return err
+			return row, err
 		}
 	}
 	if err := deleteRows(tx, n.acked); err != nil {
-		return err
+		return row, err
 	}
 	if err := writeCameras(tx, n); err != nil {
-		return err
+		return row, err
 	}
 	if n.stamp {
 		b := binary.BigEndian.AppendUint64(nil, n.nonce)
 		if err := putMeta(tx, keyStamp, binary.BigEndian.AppendUint64(b, n.fence)); err != nil {
-			return err
+			return row, err
 		}
 	}
 	for k, v := range n.values {
 		if err := putMeta(tx, k, v); err != nil {
-			return err
+			return row, err
 		}
 	}
-	return tx.Commit()
+	if row, err = writeStanding(tx, n); err != nil {
+		return row, err
+	}
+	return row, tx.Commit()
 }
 
 // deleteRows deletes outbox rows, by ranges where the numbers have no gaps:
@@ -302,11 +326,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // parse reads an outbox record; ok is false when it is damaged.
 func (s *Store) parse(b []byte) (c fleet.Capture, ok bool) {
-	n := len(b) - crc32.Size
-	if n < 0 || crc32.Checksum(b[:n], castagnoli) != binary.BigEndian.Uint32(b[n:]) {
+	b, ok = unguarded(b)
+	if !ok {
 		return c, false
 	}
-	cs, err := s.opts.Codec.Parse(b[:n])
+	cs, err := s.opts.Codec.Parse(b)
 	if err != nil || len(cs) != 1 {
 		return c, false
 	}

@@ -21,6 +21,10 @@ const (
 	keyList     = "list"     // JSON of cameraList
 	keyIdentity = "identity" // JSON of Identity
 	keyClock    = "clock"    // JSON of savedClock
+	keyFrontier = "frontier" // Unix ms, 8 bytes
+	keyStanding = "standing" // the version, 8 bytes
+
+	keyStandingRaw = "standing-raw" // as the centre sent them, and a checksum
 )
 
 // Identity is who this agent is. Key never leaves the box.
@@ -53,8 +57,13 @@ type login struct {
 	Version        uint64
 }
 
+// savedClock is an offset, and when it was saved: on the box's clock and since
+// which boot. They tell after a restart what the box's clock did meanwhile.
 type savedClock struct {
 	Offset, Bound time.Duration
+	Wall          time.Time     `json:",omitzero"`
+	Boot          string        `json:",omitempty"`
+	Up            time.Duration `json:",omitempty"`
 }
 
 // Identity returns who this agent is; ok is false before it has enrolled.
@@ -68,18 +77,41 @@ func (s *Store) SetIdentity(ctx context.Context, id Identity) error {
 	return s.setJSON(ctx, keyIdentity, id)
 }
 
+// upError is how exact the time since boot is: /proc/uptime counts hundredths
+// of a second, and is read twice.
+const upError = 20 * time.Millisecond
+
 // Clock returns the offset of the centre's clock to this box's that was saved
-// last, with its bound.
+// last, with its bound. When the box's clock was set meanwhile, the time since
+// boot shows by how much, and the offset follows. After another boot nobody
+// knows whether it was: the bound then covers both.
 func (s *Store) Clock() (offset, bound time.Duration, ok bool) {
 	var c savedClock
 	ok, err := s.getJSON(keyClock, &c)
-	return c.Offset, c.Bound, ok && err == nil
+	if !ok || err != nil {
+		return 0, 0, false
+	}
+	if c.Boot == "" || s.opts.Boot == nil {
+		return c.Offset, c.Bound, true
+	}
+	boot, up, known := s.opts.Boot()
+	if !known || boot != c.Boot {
+		return c.Offset, c.Bound + c.Offset.Abs(), true
+	}
+	stepped := s.opts.Now().Round(0).Sub(c.Wall) - (up - c.Up)
+	return c.Offset - stepped, c.Bound + upError + (up-c.Up)/1_000_000*50, true // 50 ppm of drift, as the uplink's clock takes
 }
 
 // SetClock keeps a measured offset for the time after a restart without the
 // centre. It is written along with the next commit.
 func (s *Store) SetClock(offset, bound time.Duration) error {
-	b, err := json.Marshal(savedClock{Offset: offset, Bound: bound})
+	c := savedClock{Offset: offset, Bound: bound}
+	if s.opts.Boot != nil {
+		if boot, up, known := s.opts.Boot(); known {
+			c.Wall, c.Boot, c.Up = s.opts.Now().Round(0), boot, up
+		}
+	}
+	b, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("save clock: %w", err)
 	}
@@ -191,7 +223,7 @@ func (s *Store) meta(key string) ([]byte, error) {
 
 // load fills memory from the file.
 func (s *Store) load() error {
-	if _, err := s.db.Exec(schema); err != nil {
+	if err := s.upgrade(); err != nil {
 		return err
 	}
 	b, err := s.meta(keyStamp)
@@ -223,14 +255,15 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
-	err = s.scan("SELECT nominal, camera, schedule, deadline, retries, fence FROM orders ORDER BY nominal", func(r *sql.Rows) error {
-		var nominal, camera, schedule, deadline, retries, fence int64
-		if err := r.Scan(&nominal, &camera, &schedule, &deadline, &retries, &fence); err != nil {
+	err = s.scan("SELECT nominal, camera, schedule, deadline, retries, fence, not_before, priority, own FROM orders ORDER BY nominal", func(r *sql.Rows) error {
+		var nominal, camera, schedule, deadline, retries, fence, notBefore, priority int64
+		var own bool
+		if err := r.Scan(&nominal, &camera, &schedule, &deadline, &retries, &fence, &notBefore, &priority, &own); err != nil {
 			return err
 		}
-		h := &held{durable: true, at: len(s.waiting), Order: fleet.Order{
+		h := &held{durable: true, own: own, Order: fleet.Order{
 			Occurrence: fleet.Occurrence{Camera: fleet.CameraID(camera), Schedule: fleet.ScheduleID(schedule), Nominal: fleet.Instant(nominal)},
-			Deadline:   fleet.Instant(deadline), Retries: uint8(retries), Fence: uint64(fence)}}
+			NotBefore:  fleet.Instant(notBefore), Deadline: fleet.Instant(deadline), Retries: uint8(retries), Priority: fleet.Priority(priority), Fence: uint64(fence)}}
 		s.held[h.Occurrence] = h
 		heap.Push(&s.waiting, h)
 		return nil
@@ -241,7 +274,12 @@ func (s *Store) load() error {
 	if err := s.db.QueryRow("SELECT COUNT(*), COALESCE(MAX(id), 0) FROM outbox").Scan(&s.onDisk, &s.nextID); err != nil {
 		return err
 	}
-	return s.scan(fmt.Sprintf("SELECT record FROM outbox ORDER BY id DESC LIMIT %d", recentSize), func(r *sql.Rows) error {
+	if err := s.loadStanding(); err != nil {
+		return err
+	}
+	// A file of an older build has no recent, and one that was cut off may lack
+	// its end.
+	return s.scan(fmt.Sprintf("SELECT record FROM outbox ORDER BY id DESC LIMIT %d", RecentSize), func(r *sql.Rows) error {
 		var b sql.RawBytes
 		if err := r.Scan(&b); err != nil {
 			return err
@@ -251,6 +289,31 @@ func (s *Store) load() error {
 		}
 		return nil
 	})
+}
+
+// upgrade takes the file to the newest schema, each step whole or not at all.
+func (s *Store) upgrade() error {
+	var have int
+	if err := s.db.QueryRow("PRAGMA user_version").Scan(&have); err != nil {
+		return err
+	}
+	if have > len(schemas) {
+		return fmt.Errorf("the file has form %d and this build knows %d: run the newer agent, or move the file away and start again with a site key", have, len(schemas))
+	}
+	for n := have; n < len(schemas); n++ {
+		tx, err := s.db.Begin()
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(schemas[n] + fmt.Sprintf("PRAGMA user_version=%d;", n+1))
+		if err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) scan(query string, row func(*sql.Rows) error) (err error) {

@@ -2,9 +2,16 @@
 // the orders it holds, the outcomes it has not delivered, its cameras and its
 // identity.
 //
-//	Begin ──► order(waiting) ──Due──► order(running) ──Finish──► outbox ──Ack──► gone
-//	              │
-//	              └──Recall──► gone
+//	Begin, BeginOwn ──► order(waiting) ──Due──► order(running) ──Finish──► outbox ──Ack──► gone
+//	                        │                                      │
+//	                        └──Recall──► recalled                  └──► recent
+//
+// Standing orders, kept here as the bytes they came in, let an agent begin
+// occurrences by itself (BeginOwn). Three things keep it from taking one twice:
+// the frontier, up to which all of its own occurrences were considered; recent,
+// the keys of the last RecentSize outcomes; and recalled, the keys of orders
+// that the centre took back. They survive restarts, written along with the
+// commits that other changes ask for.
 //
 // Memory leads and the disk follows: each change is made in memory first, and
 // what changed since the last commit is written in one transaction, shared by
@@ -64,10 +71,15 @@ type Codec struct {
 
 // Options configure a Store.
 type Options struct {
-	Codec       Codec         // required
-	Batch       int           // rows that make a commit start at once; default 64
-	Linger      time.Duration // how long a commit waits for more rows; default 50ms, negative = not at all
-	MemoryLimit int           // outcomes (and orders) kept in memory while the disk refuses; default 4096
+	Codec       Codec            // required
+	Batch       int              // rows that make a commit start at once; default 64
+	Linger      time.Duration    // how long a commit waits for more rows; default 50ms, negative = not at all
+	Now         func() time.Time // the box's clock; default time.Now
+	MemoryLimit int              // outcomes (and orders) kept in memory while the disk refuses; default 4096
+
+	// Boot tells which boot of the box this is and how long ago it was; known is
+	// false where nobody tells. Default: nobody does.
+	Boot func() (id string, up time.Duration, known bool)
 }
 
 // Row is an undelivered outcome under the number that Ack takes.
@@ -88,7 +100,10 @@ type Store struct {
 	held      map[fleet.Occurrence]*held
 	waiting   queue
 	running   int
-	recent    recent                  // finished not long ago: a repeated order is not taken again
+	recent    recent // finished not long ago: a repeated order is not taken again
+	recalled  map[fleet.Occurrence]bool
+	frontier  fleet.Instant           // all of the agent's own occurrences up to it were considered
+	standing  uint64                  // version of the standing orders; 0 when there are none
 	fresh     map[int64]fleet.Capture // finished and not on disk
 	writing   map[int64]bool          // those of fresh that a commit is writing now
 	taken     map[int64]bool          // given out by Take, neither acknowledged nor returned
@@ -110,12 +125,14 @@ type Store struct {
 	outboxChanged chan struct{}
 	settled       chan struct{}
 	camsChanged   chan struct{}
+	standChanged  chan struct{}
 }
 
 // held is an order in memory.
 type held struct {
 	fleet.Order
 	at      int  // index in waiting, -1 while running
+	own     bool // begun by the agent itself; no order came for it
 	durable bool // on disk
 }
 
@@ -123,6 +140,10 @@ type held struct {
 type dirty struct {
 	orders  []*held
 	stamp   bool
+	done    []fleet.Occurrence // finished: what recent on disk lacks
+	recalls []fleet.Occurrence // in or out of recalled
+	forget  bool               // recalled was emptied
+	passed  bool               // frontier moved over an occurrence
 	cameras map[fleet.CameraID]bool
 	full    bool // the camera list was replaced
 	list    bool // version or site credentials
@@ -138,14 +159,22 @@ type batch struct {
 	err   error
 }
 
-const schema = `
+// schemas are the steps from one form of the file to the next; the file's
+// user_version counts those it has taken. A step is never changed.
+var schemas = []string{`
 CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS orders (
   nominal INTEGER, camera INTEGER, schedule INTEGER, deadline INTEGER, retries INTEGER, fence INTEGER,
   PRIMARY KEY (nominal, camera, schedule)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS cameras (id INTEGER PRIMARY KEY, target BLOB NOT NULL);
-`
+`, `
+ALTER TABLE orders ADD COLUMN not_before INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE orders ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE orders ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE recent (id INTEGER PRIMARY KEY, keys BLOB NOT NULL);
+CREATE TABLE recalled (nominal INTEGER, camera INTEGER, schedule INTEGER, PRIMARY KEY (nominal, camera, schedule)) WITHOUT ROWID;
+`}
 
 // pragmas are measured choices: WAL with FULL loses nothing acknowledged in a
 // power cut while NORMAL does; 4000 pages between checkpoints write each
@@ -163,6 +192,9 @@ func Open(path string, o Options) (*Store, error) {
 	o.Batch = cmp.Or(o.Batch, 64)
 	o.Linger = cmp.Or(o.Linger, 50*time.Millisecond)
 	o.MemoryLimit = cmp.Or(o.MemoryLimit, 4096)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("open agent store: %w", err)
 	}
@@ -186,6 +218,8 @@ func Open(path string, o Options) (*Store, error) {
 		fresh:         make(map[int64]fleet.Capture),
 		taken:         make(map[int64]bool),
 		cameras:       make(map[fleet.CameraID]fleet.Target),
+		recalled:      make(map[fleet.Occurrence]bool),
+		standChanged:  make(chan struct{}, 1),
 		ordersChanged: make(chan struct{}, 1),
 		outboxChanged: make(chan struct{}, 1),
 		settled:       make(chan struct{}, 1),
@@ -200,7 +234,8 @@ func Open(path string, o Options) (*Store, error) {
 // damaged adds ErrDamaged to what SQLite says of a broken file.
 func damaged(err error) error {
 	e, ok := errors.AsType[*sqlite.Error](err)
-	if ok && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
+	// A file that was cut short reads as an I/O error of its own.
+	if ok && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB || e.Code() == sqlite3.SQLITE_IOERR_SHORT_READ) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
@@ -244,21 +279,50 @@ func (s *Store) Begin(ctx context.Context, orders []fleet.Order, nonce, fence ui
 	}
 	s.accept(nonce, fence)
 	for _, o := range orders {
-		if s.held[o.Occurrence] != nil || s.recent.has(o.Occurrence) {
-			continue
+		if s.recalled[o.Occurrence] {
+			delete(s.recalled, o.Occurrence)
+			s.dirty.recalls = append(s.dirty.recalls, o.Occurrence)
 		}
-		h := &held{Order: o}
-		s.held[o.Occurrence] = h
-		heap.Push(&s.waiting, h)
-		s.dirty.orders = append(s.dirty.orders, h)
+		if h := s.held[o.Occurrence]; h != nil && h.own {
+			s.adopt(h, o)
+		} else if h == nil && !s.recent.has(o.Occurrence) {
+			s.hold(&held{Order: o})
+		}
 	}
 	s.mu.Unlock()
 	signal(s.ordersChanged)
 	return s.sync(ctx, len(orders), false)
 }
 
+// hold takes an order in. Callers hold mu.
+func (s *Store) hold(h *held) {
+	s.held[h.Occurrence] = h
+	heap.Push(&s.waiting, h)
+	s.dirty.orders = append(s.dirty.orders, h)
+	if i := slices.Index(s.gone, h.Occurrence); i >= 0 { // it went, and came back before a commit
+		s.gone = slices.Delete(s.gone, i, i+1)
+	}
+}
+
+// adopt gives an occurrence that the agent began by itself the terms of the
+// order that came for it after all, unless it runs already. Callers hold mu.
+func (s *Store) adopt(h *held, o fleet.Order) {
+	if h.at < 0 {
+		return
+	}
+	heap.Remove(&s.waiting, h.at)
+	// A commit may be writing h now, so it is not changed but replaced.
+	stored := true
+	if i := slices.Index(s.dirty.orders, h); i >= 0 {
+		s.dirty.orders = slices.Delete(s.dirty.orders, i, i+1)
+		stored = h.durable
+	}
+	s.hold(&held{Order: o, durable: stored})
+}
+
 // Recall takes orders back that have not begun, and returns those, once that
-// is durable.
+// is durable. While these standing orders hold, BeginOwn does not begin them
+// again, nor those that were not held yet.
 func (s *Store) Recall(ctx context.Context, recalled []fleet.Occurrence, nonce, fence uint64) ([]fleet.Occurrence, error) {
 	s.mu.Lock()
 	if err := s.stamp(nonce, fence); err != nil {
@@ -269,7 +333,14 @@ func (s *Store) Recall(ctx context.Context, recalled []fleet.Occurrence, nonce, 
 	var back []fleet.Occurrence
 	for _, o := range recalled {
 		h := s.held[o]
-		if h == nil || h.at < 0 {
+		if h != nil && h.at < 0 {
+			continue
+		}
+		if s.standing != 0 && o.Nominal > s.frontier || h != nil && h.own {
+			s.recalled[o] = true
+			s.dirty.recalls = append(s.dirty.recalls, o)
+		}
+		if h == nil {
 			continue
 		}
 		heap.Remove(&s.waiting, h.at)
@@ -282,19 +353,19 @@ func (s *Store) Recall(ctx context.Context, recalled []fleet.Occurrence, nonce, 
 	return back, s.sync(ctx, len(back), false)
 }
 
-// Due returns up to limit orders whose nominal time has come, oldest first,
-// and marks them running. Next is the nominal time of the first order left, or
-// 0 when there is none.
+// Due returns up to limit orders whose start has come, oldest first, and marks
+// them running. Next is the start of the first order left, or 0 when there is
+// none.
 func (s *Store) Due(now fleet.Instant, limit int) (due []fleet.Order, next fleet.Instant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.waiting) > 0 && len(due) < limit && s.waiting[0].Nominal <= now {
+	for len(s.waiting) > 0 && len(due) < limit && s.waiting[0].Start() <= now {
 		h := heap.Pop(&s.waiting).(*held)
 		s.running++
 		due = append(due, h.Order)
 	}
 	if len(s.waiting) > 0 {
-		next = s.waiting[0].Nominal
+		next = s.waiting[0].Start()
 	}
 	return due, next
 }
@@ -316,11 +387,20 @@ func (s *Store) Release(o fleet.Occurrence) {
 // callers may retry freely. On an error the outcome is kept in memory, reported
 // like all others, and written by the next commit that succeeds.
 func (s *Store) Finish(ctx context.Context, c fleet.Capture) error {
+	if !s.Enter(c) {
+		return nil
+	}
+	return s.sync(ctx, 1, false)
+}
+
+// Enter is Finish without waiting for the disk: the outcome is in memory and
+// may be reported, and Flush writes it. It reports whether anything changed.
+func (s *Store) Enter(c fleet.Capture) bool {
 	s.mu.Lock()
 	h := s.held[c.Occurrence]
 	if h == nil {
 		s.mu.Unlock()
-		return nil
+		return false
 	}
 	if h.at >= 0 {
 		heap.Remove(&s.waiting, h.at)
@@ -329,6 +409,7 @@ func (s *Store) Finish(ctx context.Context, c fleet.Capture) error {
 	}
 	s.drop(h)
 	s.recent.add(c.Occurrence)
+	s.dirty.done = append(s.dirty.done, c.Occurrence)
 	c.Reading.Thumbnail = nil
 	if s.fault != nil && len(s.fresh) >= s.opts.MemoryLimit {
 		// A bare verdict instead of the picture: bounded by the orders held,
@@ -341,8 +422,12 @@ func (s *Store) Finish(ctx context.Context, c fleet.Capture) error {
 	s.mu.Unlock()
 	signal(s.outboxChanged)
 	signal(s.settled)
-	return s.sync(ctx, 1, false)
+	return true
 }
+
+// Flush writes what a power cut must not take, and returns once all of that is
+// durable. Deletions wait for the next Sync.
+func (s *Store) Flush(ctx context.Context) error { return s.sync(ctx, 1, false) }
 
 // Take gives out up to limit undelivered outcomes, newest first. They are not
 // given out again until Return; Ack ends them.
@@ -431,13 +516,13 @@ func (s *Store) Counts() (orders, running, pending int) {
 	return len(s.held), s.running, len(s.fresh) + s.onDisk
 }
 
-// HeldUntil returns how many orders are held whose nominal time is not after t.
+// HeldUntil returns how many orders are held whose start is not after t.
 func (s *Store) HeldUntil(t fleet.Instant) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
-	for o := range s.held {
-		if o.Nominal <= t {
+	for _, h := range s.held {
+		if h.Start() <= t {
 			n++
 		}
 	}
@@ -498,11 +583,16 @@ func signal(c chan struct{}) {
 	}
 }
 
-// queue is a heap of waiting orders by nominal time.
+// queue is a heap of waiting orders by start.
 type queue []*held
 
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].Occurrence.Compare(q[j].Occurrence) < 0 }
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	if a, b := q[i].Start(), q[j].Start(); a != b {
+		return a < b
+	}
+	return q[i].Occurrence.Compare(q[j].Occurrence) < 0
+}
 func (q queue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].at, q[j].at = i, j
@@ -519,33 +609,4 @@ func (q *queue) Pop() any {
 	*q = old[:len(old)-1]
 	h.at = -1
 	return h
-}
-
-// recent remembers the last few thousand finished occurrences, so that an order
-// repeated by a centre that has not read its report yet is not run again.
-type recent struct {
-	set  map[fleet.Occurrence]bool
-	ring []fleet.Occurrence
-	at   int
-}
-
-const recentSize = 4096
-
-func (r *recent) has(o fleet.Occurrence) bool { return r.set[o] }
-
-func (r *recent) add(o fleet.Occurrence) {
-	if r.set == nil {
-		r.set = make(map[fleet.Occurrence]bool, 64)
-	}
-	if r.set[o] {
-		return
-	}
-	if len(r.ring) < recentSize {
-		r.ring = append(r.ring, o)
-	} else {
-		delete(r.set, r.ring[r.at])
-		r.ring[r.at] = o
-		r.at = (r.at + 1) % recentSize
-	}
-	r.set[o] = true
 }

@@ -30,8 +30,11 @@ const (
 // box's own clock does not reach it. Small corrections are slewed; larger ones
 // step. All methods may be called at once.
 type Clock struct {
+	wall func() time.Time // the box's own clock, which may step
+
 	mu      sync.Mutex
-	start   time.Time     // when the clock was made: wall and monotonic
+	start   time.Time     // when the clock was made, on the monotonic clock
+	box     time.Time     // what the box's clock said then
 	applied time.Duration // offset in force at last
 	target  time.Duration // offset wanted
 	last    time.Time     // when applied was computed
@@ -48,8 +51,13 @@ type sample struct {
 // NewClock returns the box's clock, corrected by an offset that was measured
 // before, with its bound; known is false when there is none.
 func NewClock(offset, bound time.Duration, known bool) *Clock {
+	return NewClockOf(time.Now, offset, bound, known)
+}
+
+// NewClockOf is NewClock for a box whose own clock is wall.
+func NewClockOf(wall func() time.Time, offset, bound time.Duration, known bool) *Clock {
 	now := time.Now()
-	c := &Clock{start: now, last: now, bound: unmeasured}
+	c := &Clock{wall: wall, start: now, box: wall().Round(0), last: now, bound: unmeasured}
 	if known {
 		// The box's clock ran unwatched meanwhile, for nobody knows how long.
 		c.applied, c.target, c.bound = offset, offset, bound+time.Second
@@ -81,6 +89,14 @@ func (c *Clock) Bound() time.Duration {
 	return min(unmeasured, b+(c.target-c.applied).Abs())
 }
 
+// Known reports whether the clock was ever compared with the centre's, in this
+// run or in one before.
+func (c *Clock) Known() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.samples) > 0 || c.bound < unmeasured
+}
+
 // Offset returns the correction in force against the box's own clock as it
 // reads now, with its bound, for Save; ok is false before a measurement.
 func (c *Clock) Offset() (offset, bound time.Duration, ok bool) {
@@ -91,7 +107,7 @@ func (c *Clock) Offset() (offset, bound time.Duration, ok bool) {
 	}
 	now := time.Now()
 	s := c.best(now)
-	stepped := now.Round(0).Sub(c.raw(now)) // what the box's clock did besides
+	stepped := c.wall().Round(0).Sub(c.raw(now)) // what the box's clock did besides
 	return c.target - stepped, s.bound + drift(now.Sub(s.at)), true
 }
 
@@ -145,6 +161,6 @@ func (c *Clock) slew(now time.Time) {
 }
 
 // raw is the box's clock as it was at the start, carried on by the monotonic one.
-func (c *Clock) raw(now time.Time) time.Time { return c.start.Round(0).Add(now.Sub(c.start)) }
+func (c *Clock) raw(now time.Time) time.Time { return c.box.Add(now.Sub(c.start)) }
 
 func drift(age time.Duration) time.Duration { return age / 1_000_000 * driftPPM }

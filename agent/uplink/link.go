@@ -6,9 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -94,8 +91,9 @@ func (l *link) open(ctx context.Context, client wire.AgentsClient) (*wire.Welcom
 	nonce, _ := s.Last()
 	held, _, pending := s.Counts()
 	hello := &wire.Hello{WireVersion: wire.Version, Version: l.u.opts.Version, Hostname: l.u.opts.Hostname, CamerasVersion: s.CamerasVersion(),
-		Nonce: nonce, OrdersHeld: uint64(held), OutboxPending: uint64(pending)}
-	for _, c := range l.u.opts.Codecs {
+		Nonce: nonce, OrdersHeld: uint64(held), OutboxPending: uint64(pending), StandingVersion: s.StandingVersion(),
+		Cores: uint32(max(0, l.u.opts.Able.Cores)), Analyzers: l.u.opts.Able.Analyzers, Tags: l.u.opts.Able.Tags}
+	for _, c := range l.u.opts.Able.Codecs {
 		hello.Codecs = append(hello.Codecs, string(c))
 	}
 	// A Send that fails says only EOF; the reason comes with Recv.
@@ -262,6 +260,19 @@ func (l *link) take(ctx context.Context, in *wire.Instruction) error {
 		return err
 	case *wire.Instruction_Cameras:
 		return s.SetCameras(ctx, cameras(b.Cameras), nonce, fence)
+	case *wire.Instruction_Standing:
+		raw, err := proto.Marshal(b.Standing)
+		if err != nil {
+			return fmt.Errorf("standing orders: %w", err)
+		}
+		// Standing orders are of no use after a restart without a clock: it goes
+		// into the same commit.
+		if offset, bound, ok := l.u.clock.Offset(); ok {
+			if err := s.SetClock(offset, bound); err != nil {
+				return err
+			}
+		}
+		return s.SetStanding(ctx, b.Standing.GetVersion(), raw, fleet.At(l.u.clock.Now()), nonce, fence)
 	case *wire.Instruction_Command:
 		if err := s.Begin(ctx, nil, nonce, fence); err != nil { // a command is not done twice
 			return err
@@ -325,7 +336,7 @@ func (l *link) probe(ctx context.Context) error {
 
 // tell sends the inventory whenever it changes, and the load now and then.
 func (l *link) tell(ctx context.Context) error {
-	load := time.NewTicker(l.u.opts.Heartbeat)
+	load := time.NewTicker(l.u.opts.LoadEvery)
 	defer load.Stop()
 	l.u.inventory.again() // the centre may be another one than last time
 	for {
@@ -347,25 +358,13 @@ func (l *link) tell(ctx context.Context) error {
 			return ctx.Err()
 		case <-l.u.inventory.changed:
 		case <-load.C:
-			held, running, pending := l.u.store.Counts()
-			m := &wire.Load{OrdersHeld: uint64(held), OutboxPending: uint64(pending), Capturing: uint32(running), RssBytes: rss()}
+			held, _, pending := l.u.store.Counts()
+			b := l.u.opts.Load()
+			m := &wire.Load{OrdersHeld: uint64(held), OutboxPending: uint64(pending), Capturing: uint32(b.Capturing), RssBytes: b.RSS,
+				Cpu: b.CPU, Pressure: b.Pressure, AvailableBytes: b.Available, Queue: uint32(b.Queue), Decoding: uint32(b.Decoding), Capacity: b.Capacity}
 			if err := l.say(&wire.FromAgent{Body: &wire.FromAgent_Load{Load: m}}); err != nil {
 				return fmt.Errorf("load: %w", err)
 			}
 		}
 	}
-}
-
-// rss returns this process's resident memory, or 0 where nobody tells.
-func rss() uint64 {
-	b, err := os.ReadFile("/proc/self/statm")
-	f := strings.Fields(string(b))
-	if err != nil || len(f) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseUint(f[1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * uint64(os.Getpagesize())
 }

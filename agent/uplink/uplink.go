@@ -52,6 +52,11 @@ type Store interface {
 	Begin(ctx context.Context, orders []fleet.Order, nonce, fence uint64) error
 	Recall(ctx context.Context, o []fleet.Occurrence, nonce, fence uint64) ([]fleet.Occurrence, error)
 	SetCameras(ctx context.Context, c Cameras, nonce, fence uint64) error
+	// SetStanding keeps an encoded wire.Standing. Now is the corrected time.
+	SetStanding(ctx context.Context, version uint64, raw []byte, now fleet.Instant, nonce, fence uint64) error
+	StandingVersion() uint64
+	// SetClock keeps a measured offset, along with what is written next.
+	SetClock(offset, bound time.Duration) error
 	Sync(ctx context.Context) error
 	Take(ctx context.Context, limit int) ([]Row, error)
 	Return(ids []int64)
@@ -62,18 +67,20 @@ type Store interface {
 
 // Options configure an Uplink.
 type Options struct {
-	Server     string        // HOST:PORT; required
-	SiteKey    fleet.Secret  // needed until the agent has enrolled
-	Hostname   string        // for people
-	Version    string        // the build
-	Codecs     []fleet.Codec // what it can decode
-	Batch      int           // outcomes in a report; default 64
-	Window     int           // reports in flight; default 4
-	AckTimeout time.Duration // after it a report is sent again; default 5s, doubled while the centre stays silent
-	Heartbeat  time.Duration // between clock probes; default 10s; a link is given up when one goes unanswered that long
-	MaxBackoff time.Duration // ceiling between attempts to connect; default 15s
-	Clock      *Clock        // default: NewClock(0, 0, false)
-	Log        *slog.Logger  // default: none
+	Server     string            // HOST:PORT; required
+	SiteKey    fleet.Secret      // needed until the agent has enrolled
+	Hostname   string            // for people
+	Version    string            // the build
+	Able       fleet.Able        // what this agent can do
+	Load       func() fleet.Load // what its box bears; default: nothing is told
+	LoadEvery  time.Duration     // between Loads; default 5s
+	Batch      int               // outcomes in a report; default 64
+	Window     int               // reports in flight; default 4
+	AckTimeout time.Duration     // after it a report is sent again; default 5s, doubled while the centre stays silent
+	Heartbeat  time.Duration     // between clock probes; default 10s; a link is given up when one goes unanswered that long
+	MaxBackoff time.Duration     // ceiling between attempts to connect; default 15s
+	Clock      *Clock            // default: NewClock(0, 0, false)
+	Log        *slog.Logger      // default: none
 
 	// Dial replaces the network, for tests.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
@@ -116,6 +123,10 @@ func New(s Store, o Options) (*Uplink, error) {
 	if o.Clock == nil {
 		o.Clock = NewClock(0, 0, false)
 	}
+	if o.Load == nil {
+		o.Load = func() fleet.Load { return fleet.Load{} }
+	}
+	o.LoadEvery = cmp.Or(o.LoadEvery, 5*time.Second)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

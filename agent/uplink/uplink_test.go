@@ -160,14 +160,52 @@ func TestOneCaptureOverTheLine(t *testing.T) {
 	if s.Duplicates != 0 || s.Enrolled != 1 {
 		t.Errorf("%d duplicates, %d enrolments", s.Duplicates, s.Enrolled)
 	}
-	stop()
-	if _, _, pending := b.store.Counts(); pending != 0 {
-		t.Errorf("%d outcomes pending after the centre stored them", pending)
+	for pending := 1; pending > 0; _, _, pending = b.store.Counts() { // the answers arrive
+		select {
+		case <-b.store.Settled():
+		case <-b.ctx.Done():
+			t.Fatalf("%d outcomes pending after the centre stored them", pending)
+		}
 	}
+	stop()
 	b.connect(func(o *uplink.Options) { o.SiteKey = "" }) // the identity is kept
 	s = b.await("it is back", func(s uplinktest.State) bool { return len(s.Hellos) == 2 })
 	if h := s.Hellos[1]; h.GetNonce() != 3 || h.GetCamerasVersion() != 1 {
 		t.Errorf("the second hello is %v", h)
+	}
+}
+
+// TestStandingAbleAndLoad: what the agent can do and holds is in its hello, and
+// what it bears comes now and then.
+func TestStandingAbleAndLoad(t *testing.T) {
+	b := newBench(t)
+	b.serve()
+	load := fleet.Load{CPU: 0.5, Pressure: 0.25, RSS: 3 << 20, Available: 1 << 30, Capturing: 4, Queue: 5, Decoding: 6, Capacity: 7.5}
+	options := func(o *uplink.Options) {
+		o.Able = fleet.Able{Codecs: []fleet.Codec{fleet.JPEG, fleet.H264}, Cores: 2, Tags: []string{"roof", "gpu"}}
+		o.Load, o.LoadEvery = func() fleet.Load { return load }, 10*time.Millisecond
+	}
+	stop := b.connect(options)
+	s := b.await("it bears something", func(s uplinktest.State) bool { return len(s.Loads) > 0 })
+	if l := s.Loads[0]; l.GetCpu() != 0.5 || l.GetPressure() != 0.25 || l.GetRssBytes() != 3<<20 || l.GetAvailableBytes() != 1<<30 ||
+		l.GetCapturing() != 4 || l.GetQueue() != 5 || l.GetDecoding() != 6 || l.GetCapacity() != 7.5 {
+		t.Errorf("the load is %v", l)
+	}
+	if h := s.Hellos[0]; !slices.Equal(h.GetCodecs(), []string{"jpeg", "h264"}) || h.GetCores() != 2 || !slices.Equal(h.GetTags(), []string{"roof", "gpu"}) ||
+		len(h.GetAnalyzers()) != 0 || h.GetStandingVersion() != 0 {
+		t.Errorf("the hello is %v", h)
+	}
+	b.Push(&wire.Instruction{Body: &wire.Instruction_Standing{Standing: &wire.Standing{Version: 1, Tasks: []byte{9}}}})
+	b.Push(uplinktest.Standing(6, 0, nil))
+	s = b.await("the second is stored, and the first is not", func(s uplinktest.State) bool { return s.Unstored == 1 && s.Nonce == 2 })
+	if v := b.store.StandingVersion(); v != 6 {
+		t.Errorf("standing orders of version %d are held", v)
+	}
+	stop()
+	b.connect(options)
+	s = b.await("it is back", func(s uplinktest.State) bool { return len(s.Hellos) == 2 })
+	if v := s.Hellos[1].GetStandingVersion(); v != 6 {
+		t.Errorf("the second hello tells of version %d", v)
 	}
 }
 

@@ -156,18 +156,20 @@ func PeekCapture(b []byte) (o fleet.Occurrence, outcome fleet.Outcome, n int, er
 	}
 	n = used + int(size)
 	r := reader{b: b[used:n]}
-	r.layout(captureLayout)
+	layout := r.captureLayout()
 	outcome = fleet.Outcome(r.byte())
-	r.bytes(2)
+	r.bytes(int(layout)) // attempts and, from layout 2 on, retakes
 	o = r.occurrence()
 	return o, outcome, n, r.err
 }
 
 func (r *reader) capture() (c fleet.Capture) {
-	r.layout(captureLayout)
+	layout := r.captureLayout()
 	c.Outcome = fleet.Outcome(r.byte())
 	c.Attempts = r.byte()
-	c.Retakes = r.byte()
+	if layout == captureLayout { // layout 1 had no retakes; stores of older builds hold it
+		c.Retakes = r.byte()
+	}
 	c.Occurrence = r.occurrence()
 	c.At = c.Nominal + fleet.Instant(r.varint())
 	c.Bound = r.micros()
@@ -276,6 +278,16 @@ func (r *reader) layout(want byte) {
 	if got := r.byte(); got != want {
 		r.fail("layout %d, this build reads %d", got, want)
 	}
+}
+
+// captureLayout reads a capture's layout: this one or the one before.
+func (r *reader) captureLayout() byte {
+	got := r.byte()
+	if got != captureLayout && got != captureLayout-1 {
+		r.fail("layout %d, this build reads %d and %d", got, captureLayout-1, captureLayout)
+		return captureLayout
+	}
+	return got
 }
 
 func (r *reader) bytes(n int) []byte {

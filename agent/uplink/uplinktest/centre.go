@@ -29,6 +29,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/calendar"
 	"github.com/shutterfleet/shutterfleet/fleet/wire"
 )
 
@@ -60,6 +61,7 @@ type Centre struct {
 	devices    [][]byte
 	probes     int
 	hellos     []*wire.Hello
+	loads      []*wire.Load
 	changed    chan struct{} // closed and replaced with each change
 }
 
@@ -241,6 +243,8 @@ func (c *Centre) hear(s *sender, m *wire.FromAgent) error {
 		if c.DropAck == nil || !c.DropAck(b.Report.GetBatch()) {
 			answer = &wire.FromCentre{Body: &wire.FromCentre_ReportStored{ReportStored: &wire.ReportStored{Batch: b.Report.GetBatch()}}}
 		}
+	case *wire.FromAgent_Load:
+		c.loads = append(c.loads, b.Load)
 	case *wire.FromAgent_Thumbnail:
 		c.thumbs++
 		answer = &wire.FromCentre{Body: &wire.FromCentre_ThumbnailStored{ThumbnailStored: &wire.ThumbnailStored{Batch: b.Thumbnail.GetBatch()}}}
@@ -322,6 +326,20 @@ func Cameras(n int) *wire.Instruction {
 	return &wire.Instruction{Body: &wire.Instruction_Cameras{Cameras: c}}
 }
 
+// Standing returns an instruction with standing orders: each of the specs, under
+// revision 1, for the cameras whose tasks name it. The tasks' place is UTC.
+func Standing(version uint64, until fleet.Instant, specs []calendar.Spec, tasks ...wire.Task) *wire.Instruction {
+	m := &wire.Standing{Version: version, UntilMs: int64(until), Places: []string{"{}"}}
+	for _, s := range specs {
+		m.Schedules = append(m.Schedules, &wire.StandingSchedule{Id: uint64(fleet.ScheduleIDOf(s.Name)), Revision: 1, Spec: []byte(s.JSON())})
+	}
+	for _, t := range tasks {
+		t.Revision = 1
+		m.Tasks = wire.AppendTask(m.Tasks, t)
+	}
+	return &wire.Instruction{Body: &wire.Instruction_Standing{Standing: m}}
+}
+
 func pack(orders []fleet.Order) (b []byte) {
 	for _, o := range orders {
 		b = wire.AppendOrder(b, o)
@@ -344,6 +362,7 @@ type State struct {
 	Devices    [][]byte
 	Probes     int
 	Hellos     []*wire.Hello
+	Loads      []*wire.Load
 }
 
 // State returns a copy.
@@ -359,7 +378,7 @@ func (c *Centre) state() State {
 		out[k] = v
 	}
 	return State{Connected: c.stream != nil, Agent: c.agent, Enrolled: c.enrolled, Nonce: c.nonce, Unstored: len(c.unstored), Outcomes: out,
-		Arrival: slices.Clone(c.arrival), Duplicates: c.duplicates, Reports: c.reports, Thumbs: c.thumbs, Devices: c.devices, Probes: c.probes, Hellos: slices.Clone(c.hellos)}
+		Arrival: slices.Clone(c.arrival), Duplicates: c.duplicates, Reports: c.reports, Thumbs: c.thumbs, Devices: c.devices, Probes: c.probes, Hellos: slices.Clone(c.hellos), Loads: slices.Clone(c.loads)}
 }
 
 // Await waits until ok holds, and returns the state then.

@@ -16,12 +16,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shutterfleet/shutterfleet/agent"
 	"github.com/shutterfleet/shutterfleet/agent/inventory"
+	"github.com/shutterfleet/shutterfleet/agent/meter"
 	"github.com/shutterfleet/shutterfleet/agent/runner"
 	"github.com/shutterfleet/shutterfleet/agent/store"
 	"github.com/shutterfleet/shutterfleet/agent/uplink"
@@ -47,6 +49,7 @@ type Options struct {
 	MachineListen string                          // address for /livez, /readyz and /metrics; "" = none
 	FFmpeg        string                          // the program for H.264; default: ffmpeg on PATH, when it is there
 	Width         int                             // grabs at a time; default 32
+	Tags          []string                        // the operator's, told to the centre
 	Version       string                          // the build
 	Log           *slog.Logger                    // default: none
 }
@@ -100,7 +103,7 @@ func New(o Options) (*Edge, error) {
 // the agent enrols anew. What it held ends as missed(agent-lost).
 func openStore(o Options) (*store.Store, error) {
 	path := filepath.Join(o.DataDir, "agent.db")
-	so := store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}}
+	so := store.Options{Codec: store.Codec{Append: wire.AppendCapture, Parse: wire.ParseCaptures}, Boot: new(meter.Meter).Boot}
 	s, err := store.Open(path, so)
 	if !errors.Is(err, store.ErrDamaged) || o.SiteKey == "" {
 		return s, err
@@ -130,12 +133,11 @@ func (e *Edge) build() (err error) {
 	g := guard.New(guard.Options{Log: o.Log.With("part", "guard"), Now: clock.Now})
 	e.guard = g
 	mux := protocols.New(protocols.Options{Guard: g, Codecs: codecs, Now: clock.Now, Log: o.Log.With("part", "protocols")})
-	run, err := runner.New(mux, reader, runner.Options{Width: o.Width, Clock: clock, Log: o.Log.With("part", "runner")})
-	if err != nil {
-		return err
-	}
+	box := &meter.Meter{}
 	e.uplink, err = uplink.New(agent.Memory{Store: e.store}, uplink.Options{
-		Server: o.Server, SiteKey: o.SiteKey, Hostname: o.Hostname, Version: o.Version, Codecs: codecs, Clock: clock, Log: o.Log.With("part", "uplink"),
+		Server: o.Server, SiteKey: o.SiteKey, Hostname: o.Hostname, Version: o.Version, Clock: clock, Log: o.Log.With("part", "uplink"),
+		Able: fleet.Able{Codecs: codecs, Cores: runtime.NumCPU(), Tags: o.Tags},
+		Load: func() fleet.Load { return e.agent.Load(box.Read()) },
 	})
 	if err != nil {
 		return err
@@ -149,7 +151,10 @@ func (e *Edge) build() (err error) {
 		}
 	}
 	e.inventory = inventory.New(inventory.Options{Finders: finders, Describer: mux, Log: o.Log.With("part", "inventory")})
-	e.agent = agent.New(e.store, run, e.uplink, e.inventory, agent.Options{Log: o.Log})
+	e.agent, err = agent.New(e.store, mux, reader, runner.Options{Width: o.Width, Log: o.Log.With("part", "runner")}, e.uplink, e.inventory, agent.Options{Log: o.Log})
+	if err != nil {
+		return err
+	}
 	if o.MachineListen != "" {
 		if e.machine, err = net.Listen("tcp", o.MachineListen); err != nil {
 			return fmt.Errorf("listen for machines on %s: %w (another agent? choose one with --machine-listen, or \"\" for none)", o.MachineListen, err)
@@ -191,8 +196,8 @@ func (e *Edge) Close() error {
 
 // Stats returns how the agent is now.
 func (e *Edge) Stats() Stats {
-	held, running, pending := e.store.Counts()
-	return Stats{OutboxPending: pending, OrdersHeld: held, Capturing: running, Devices: e.inventory.Devices(), Line: e.uplink.Status(),
+	held, _, pending := e.store.Counts()
+	return Stats{OutboxPending: pending, OrdersHeld: held, Capturing: e.agent.Load(fleet.Load{}).Capturing, Devices: e.inventory.Devices(), Line: e.uplink.Status(),
 		ClockBound: e.uplink.Clock().Bound(), StoreFault: e.store.Fault()}
 }
 

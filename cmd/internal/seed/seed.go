@@ -85,7 +85,11 @@ func Write(ctx context.Context, dir string, p Plan) (out Seeded, err error) {
 		return out, err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	if len(state.Cameras)+len(state.Agents) > 0 {
+	cameras, err := st.CountCameras(ctx)
+	if err != nil {
+		return out, err
+	}
+	if cameras+len(state.Agents) > 0 {
 		return out, fmt.Errorf("seed: %s holds a fleet already: name an empty directory", dir)
 	}
 	now := fleet.At(time.Now())
