@@ -11,7 +11,6 @@ import (
 type delays struct {
 	max     atomic.Int64
 	early   atomic.Int64
-	count   atomic.Int64
 	buckets [octaves * perOctave]atomic.Int64
 }
 
@@ -28,7 +27,6 @@ func (d *delays) add(x time.Duration) {
 	for old := d.max.Load(); int64(x) > old && !d.max.CompareAndSwap(old, int64(x)); {
 		old = d.max.Load()
 	}
-	d.count.Add(1)
 	d.buckets[bucket(x.Microseconds())].Add(1)
 }
 
@@ -52,7 +50,7 @@ func upper(i int) int64 {
 
 // quantile returns milliseconds; 0 when nothing was added.
 func (d *delays) quantile(q float64) float64 {
-	rank := max(1, int64(q*float64(d.count.Load())))
+	rank := max(1, int64(q*float64(d.count())))
 	seen := int64(0)
 	for i := range d.buckets {
 		if seen += d.buckets[i].Load(); seen >= rank {
@@ -60,6 +58,13 @@ func (d *delays) quantile(q float64) float64 {
 		}
 	}
 	return d.maximum()
+}
+
+func (d *delays) count() (n int64) {
+	for i := range d.buckets {
+		n += d.buckets[i].Load()
+	}
+	return n
 }
 
 func (d *delays) maximum() float64 { return float64(d.max.Load()) / 1e6 }

@@ -148,7 +148,7 @@ func (m *measurement) live(ctx context.Context) error {
 	}
 	took, share := time.Since(began), cpu()-used
 	counting.Store(false)
-	n := d.count.Load()
+	n := d.count()
 	m.f.FiresPerS = new(float64(n) / took.Seconds())
 	m.f.CPUShare = new(100 * share.Seconds() / took.Seconds())
 	m.early(d.early.Load())
