@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,10 +42,16 @@ func TestWrongClocks(t *testing.T) {
 				w := newTown(t)
 				w.cams.cost = 10 * time.Millisecond
 				began := time.Now()
-				err, boot := c.first, "first"
-				w.wall = func() time.Time { return time.Now().Add(err) }
+				var err atomic.Int64 // what the box's clock is wrong by, ns
+				var boot atomic.Pointer[string]
+				set := func(wrong time.Duration, name string) {
+					err.Store(int64(wrong))
+					boot.Store(&name)
+				}
+				set(c.first, "first")
+				w.wall = func() time.Time { return time.Now().Add(time.Duration(err.Load())) }
 				w.since = func() (string, time.Duration, bool) {
-					return boot, time.Since(began).Truncate(10 * time.Millisecond), true
+					return *boot.Load(), time.Since(began).Truncate(10 * time.Millisecond), true
 				}
 				cut := w.serve()
 				_, _, halt := w.boot()
@@ -65,21 +72,22 @@ func TestWrongClocks(t *testing.T) {
 				w.Push(uplinktest.Orders(orders...))
 				w.await("it has them", stored)
 				time.Sleep(20 * time.Second)
-				err = c.running
+				set(c.running, "first")
 				time.Sleep(20 * time.Second)
 				cut()
 				time.Sleep(30 * time.Second)
 				halt()
 				offFrom := fleet.At(time.Now())
-				err = c.off
+				name := "first"
 				if c.boots {
-					boot = "second"
+					name = "second"
 				}
+				set(c.off, name)
 				time.Sleep(10 * time.Second)
 				offUntil := fleet.At(time.Now())
 				_, _, halt = w.boot()
 				time.Sleep(20 * time.Second)
-				err = c.other
+				set(c.other, name)
 				time.Sleep(20 * time.Second)
 				cut = w.serve()
 				back := fleet.At(time.Now()).Add(30 * time.Second) // the line is there by then

@@ -64,8 +64,8 @@ func gravity(v calendar.Verdict) int {
 	return 0
 }
 
-// The bounds of the verdicts, chosen between the scores of eleven photographs
-// and of the same ones darkened and blurred (verdict_test.go has the figures).
+// The bounds of the verdicts, chosen between the scores of twelve photographs
+// and of the same ones blurred, and of black frames (verdict_test.go has some).
 const (
 	// darkShare is how much of a black frame is at the sensor's floor: a lamp in
 	// the night is more than the rest, a clock drawn over the picture is less.

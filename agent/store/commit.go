@@ -57,7 +57,7 @@ func (s *Store) sync(ctx context.Context, rows int, force bool) error {
 	now := b.force || s.pressing()
 	s.mu.Unlock()
 	if now {
-		b.err = s.commit()
+		b.err = s.commit(b.force)
 	}
 	s.io.Unlock()
 	close(b.done)
@@ -72,6 +72,11 @@ func (s *Store) pressing() bool {
 	d := &s.dirty
 	return len(s.fresh)+len(d.orders)+len(d.cameras)+len(d.values) > 0 || d.stamp || d.list || d.full || len(s.acked)+len(s.gone) >= s.opts.Batch
 }
+
+// keysBatches is how many batches of outcomes share one row of recent, unless a
+// Sync comes first: with one batch in a row, an outcome costs the disk 180 bytes
+// more online (BenchmarkDiskPerRecordOnline).
+const keysBatches = 8
 
 // snapshot is what one commit writes.
 type snapshot struct {
@@ -92,9 +97,11 @@ func (n *snapshot) empty() bool {
 	return len(n.orders)+len(n.fresh)+len(n.acked)+len(n.gone)+len(n.dirty.cameras)+len(n.values)+len(n.done)+len(n.recalls) == 0 && !n.stamp && !n.list && !n.full && !n.passed && !n.forget
 }
 
-// commit writes all that changed in one transaction. Callers hold io.
-func (s *Store) commit() error {
-	n := s.begin()
+// commit writes what changed in one transaction: all of it, or all but the keys
+// of a few outcomes, which would cost a page of their own each time. Callers
+// hold io.
+func (s *Store) commit(all bool) error {
+	n := s.begin(all)
 	if n.empty() {
 		return nil
 	}
@@ -114,7 +121,7 @@ func (s *Store) commit() error {
 }
 
 // begin takes the changes out of memory's books.
-func (s *Store) begin() *snapshot {
+func (s *Store) begin(all bool) *snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fault != nil {
@@ -125,6 +132,9 @@ func (s *Store) begin() *snapshot {
 		fresh: make(map[int64]fleet.Capture, len(s.fresh)), acked: s.acked, gone: s.gone,
 	}
 	s.dirty, s.acked, s.gone = dirty{}, nil, nil
+	if !all && len(n.done) < keysBatches*s.opts.Batch {
+		s.dirty.done, n.done = n.done, nil
+	}
 	if len(n.recalls) > 0 {
 		n.recalledNow = make(map[fleet.Occurrence]bool, len(n.recalls))
 		for _, o := range n.recalls {

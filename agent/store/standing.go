@@ -175,7 +175,7 @@ type recentRow struct {
 // RecentSize is how many outcomes an agent remembers after they are
 // acknowledged: an hour of 50 cameras at one picture in 10 s, more than a day
 // at one in 5 minutes. The memory survives restarts; a power cut takes at most
-// what was acknowledged in the last seconds, whose orders are then still held.
+// the keys of what was acknowledged since the last Sync.
 const RecentSize = 16384
 
 func (r *recent) has(o fleet.Occurrence) bool { return r.set[o] }
@@ -214,7 +214,7 @@ func writeStanding(tx *sql.Tx, n *snapshot) (row recentRow, err error) {
 			return row, err
 		}
 	}
-	if n.passed || len(n.done) > 0 {
+	if n.passed {
 		if err := putMeta(tx, keyFrontier, binary.BigEndian.AppendUint64(nil, uint64(n.frontier))); err != nil {
 			return row, err
 		}

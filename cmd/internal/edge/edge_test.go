@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,7 +73,7 @@ func TestAWholeAgent(t *testing.T) {
 		defer mu.Unlock()
 		return logs.Write(b)
 	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	e, err := edge.New(edge.Options{DataDir: t.TempDir(), Server: ln.Addr().String(), SiteKey: c.Key.Text(), Interfaces: loopback, MachineListen: "127.0.0.1:0", Version: "test", Log: log})
+	e, err := edge.New(edge.Options{DataDir: t.TempDir(), Server: ln.Addr().String(), SiteKey: c.Key.Text(), Interfaces: loopback, MachineListen: "127.0.0.1:0", Version: "test", Tags: []string{"roof"}, Log: log})
 	must(t, err)
 	stop := start(t, e.Run)
 	await := func(what string, ok func(uplinktest.State) bool) uplinktest.State {
@@ -87,7 +88,10 @@ func TestAWholeAgent(t *testing.T) {
 		}
 		return s
 	}
-	await("it is connected", func(s uplinktest.State) bool { return s.Connected })
+	hello := await("it is connected", func(s uplinktest.State) bool { return s.Connected }).Hellos[0]
+	if c := hello.GetCodecs(); !slices.Contains(c, "jpeg") || !slices.Contains(c, "png") || hello.GetCores() == 0 || !slices.Equal(hello.GetTags(), []string{"roof"}) {
+		t.Errorf("the hello is %v", hello)
+	}
 
 	login := town.Credentials()
 	list := &wire.Cameras{Version: 1, Full: true}
