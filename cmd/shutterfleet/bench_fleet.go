@@ -298,7 +298,7 @@ func runFleet(ctx context.Context, o fleetOptions, progress io.Writer) (res *fle
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop, err := b.start(roster, cancel)
+	stop, err := b.start(roster, cancel) //nolint:contextcheck // processes end in order, also when ctx has ended
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}

@@ -232,7 +232,7 @@ func weighIdle(ctx context.Context, o transportOptions, dir string, progress io.
 		base, err = b.scheduler.Usage()
 		return err
 	}
-	stop, err := b.start(roster, cancel)
+	stop, err := b.start(roster, cancel) //nolint:contextcheck // processes end in order, also when ctx has ended
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -289,7 +290,7 @@ func TestCut(t *testing.T) {
 		t.Errorf("the agent says it has taken %d, want %d", next.nonce, l.nonce)
 	}
 	batch, again := next.report()
-	if len(again) != 1 || again[0] != first[0] {
+	if !reflect.DeepEqual(again, first) {
 		t.Errorf("%+v, want %+v", again, first)
 	}
 	next.stored(next.instruct(orders(o)))
