@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // says what the test wants.
 type centre struct {
 	wire.UnimplementedAgentsServer
-	t      *testing.T
+	t      testing.TB
 	addr   string
 	roster swarm.Roster
 	key    ed25519.PrivateKey
@@ -142,7 +142,7 @@ func (l *link) ack(batch uint64) {
 }
 
 // open runs a swarm of one agent against a centre. end hangs up and waits.
-func open(t *testing.T, o swarm.Options) (c *centre, s *swarm.Swarm, end func()) {
+func open(t testing.TB, o swarm.Options) (c *centre, s *swarm.Swarm, end func()) {
 	t.Helper()
 	pki, err := gateway.LoadPKI(t.TempDir())
 	if err != nil {
