@@ -58,5 +58,4 @@ func BenchmarkOutcome(b *testing.B) {
 	for b.Loop() {
 		buf = wire.AppendCapture(buf[:0], swarm.Outcome(&o, t))
 	}
-
 }
