@@ -160,8 +160,8 @@ func dial(server string, c *tls.Config, extra ...grpc.DialOption) (*grpc.ClientC
 	return grpc.NewClient("passthrough:///"+server, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(credentials.NewTLS(c)),
 		grpc.WithNoProxy(),
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(32<<10), grpc.WithSharedWriteBuffer(true),
-		grpc.WithStaticStreamWindowSize(256<<10), grpc.WithStaticConnWindowSize(256<<10),
+		grpc.WithReadBufferSize(4 << 10), grpc.WithWriteBufferSize(32 << 10),
+		grpc.WithStaticStreamWindowSize(256 << 10), grpc.WithStaticConnWindowSize(256 << 10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
 		// The clock's probes are the heartbeat; this is the one below them, for
 		// a network that swallows packets without a word.

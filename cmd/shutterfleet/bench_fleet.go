@@ -124,10 +124,11 @@ default) times the rate are in flight.`,
 			}
 			var res *fleetResult
 			var err error
+			progress := &sharedWriter{w: cmd.ErrOrStderr()}
 			if o.peak {
-				res, err = fleetPeak(cmd.Context(), o, cmd.ErrOrStderr())
+				res, err = fleetPeak(cmd.Context(), o, progress)
 			} else {
-				res, err = runFleet(cmd.Context(), o, cmd.ErrOrStderr())
+				res, err = runFleet(cmd.Context(), o, progress)
 			}
 			if err != nil {
 				return err
@@ -298,7 +299,7 @@ func runFleet(ctx context.Context, o fleetOptions, progress io.Writer) (res *fle
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop, err := b.start(roster, cancel)
+	stop, err := b.start(roster, cancel) //nolint:contextcheck // processes end in order, also when ctx has ended
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}
@@ -718,6 +719,18 @@ func round(x float64, digits int) float64 {
 		p *= 10
 	}
 	return float64(int64(x*p+0.5)) / p
+}
+
+// sharedWriter lets us and the processes we run write to one place.
+type sharedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *sharedWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
 }
 
 // lineReader hands on whole lines of what is written to it. Each goes to line

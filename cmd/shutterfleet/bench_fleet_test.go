@@ -118,3 +118,17 @@ func TestLineReader(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestBenchTransport runs both lines for a moment and weighs a few idle agents.
+func TestBenchTransport(t *testing.T) {
+	t.Setenv(envProgram, "yes")
+	var out, progress bytes.Buffer
+	code := run(t.Context(), []string{"bench", "transport", "-o", "json", "--rounds", "2", "--slice", "50ms", "--idle", "20", "--settle", "100ms"}, &out, &progress)
+	var res transportResult
+	if err := json.Unmarshal(out.Bytes(), &res); err != nil || code != 0 {
+		t.Fatalf("exit code %d, %v\n%s\n%s", code, err, out.Bytes(), progress.Bytes())
+	}
+	if res.Ratio <= 0 || res.Ours.CapturesPerCore <= 0 || res.Raw.CapturesPerCore <= 0 || res.BatchRecords != 64 || res.Idle == nil || res.Idle.Agents != 20 || res.Idle.RSSMB <= 0 {
+		t.Errorf("%+v, %+v", res, res.Idle)
+	}
+}

@@ -80,7 +80,7 @@ Then connect idle agents to a real scheduler process, and tell how much memory e
 			case o.idle > 0 && runtime.GOOS != "linux":
 				return usage("memory is read from /proc: on this system give --idle 0")
 			}
-			res, err := runTransport(cmd.Context(), o, cmd.ErrOrStderr())
+			res, err := runTransport(cmd.Context(), o, &sharedWriter{w: cmd.ErrOrStderr()})
 			if err != nil {
 				return err
 			}
@@ -232,7 +232,7 @@ func weighIdle(ctx context.Context, o transportOptions, dir string, progress io.
 		base, err = b.scheduler.Usage()
 		return err
 	}
-	stop, err := b.start(roster, cancel)
+	stop, err := b.start(roster, cancel) //nolint:contextcheck // processes end in order, also when ctx has ended
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}

@@ -65,7 +65,7 @@ func Dial(server string, c *tls.Config, extra ...grpc.DialOption) (*grpc.ClientC
 	return grpc.NewClient("passthrough:///"+server, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(credentials.NewTLS(c)),
 		grpc.WithNoProxy(),
-		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(32 << 10), grpc.WithSharedWriteBuffer(true),
+		grpc.WithReadBufferSize(4 << 10), grpc.WithWriteBufferSize(32 << 10),
 		grpc.WithStaticStreamWindowSize(256 << 10), grpc.WithStaticConnWindowSize(256 << 10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 	}, extra...)...)
@@ -105,7 +105,7 @@ func (a *agent) link(ctx, life context.Context, dialing chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing is left to lose
 	life, cancel := context.WithCancel(life)
 	defer cancel()
 	impatient := context.AfterFunc(ctx, cancel) // until there is a stream to close in order
