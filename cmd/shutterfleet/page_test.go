@@ -97,16 +97,18 @@ func get(t *testing.T, c *http.Client, url string) string {
 func TestDevBalances(t *testing.T) {
 	var out bytes.Buffer
 	dir := t.TempDir()
-	first := rootCommand() // a run before, in the same directory, must not show in the summary
-	first.SetArgs([]string{"dev", "--headless", "--listen", "127.0.0.1:0", "--for", "3s", "--data", dir})
-	first.SetOut(io.Discard)
-	if err := first.ExecuteContext(t.Context()); err != nil {
+	// Processes of their own: --for counts from the start of the process.
+	dev := func(args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"dev", "--headless", "--listen", "127.0.0.1:0", "--data", dir}, args...)...)
+		cmd.Env = append(os.Environ(), envProgram+"=yes")
+		cmd.Stdout, cmd.Stderr = &out, os.Stderr
+		return cmd
+	}
+	if err := dev("--for", "3s").Run(); err != nil { // a run before, in the same directory, must not show in the summary
 		t.Fatal(err)
 	}
-	cmd := rootCommand()
-	cmd.SetArgs([]string{"dev", "--headless", "--data", dir, "--listen", "127.0.0.1:0", "--for", "8s", "-o", "json", "--faults", "dock-2=silent,gate-yard=black"})
-	cmd.SetOut(&out)
-	if err := cmd.ExecuteContext(t.Context()); err != nil {
+	out.Reset()
+	if err := dev("--for", "8s", "-o", "json", "--faults", "dock-2=silent,gate-yard=black").Run(); err != nil {
 		t.Logf("dev: %v", err) // an unknown camera name would be a usage error
 	}
 	var sum summary

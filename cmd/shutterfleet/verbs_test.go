@@ -253,7 +253,7 @@ func TestMistakes(t *testing.T) {
 		code int
 		says string
 	}{
-		{"", 2, "There are: agents, books, cameras"},
+		{"", 2, "There are: agents, bench, books, cameras"},
 		{"camera ls", 2, `Did you mean cameras?`},
 		{"cameras", 2, "add, approve"},
 		{"cameras lst", 2, "Did you mean ls"},
