@@ -162,19 +162,37 @@ func hand[T any](ctx context.Context, c chan<- T, v T) error {
 // obey takes instructions in their order. Those that the disk refused are
 // acknowledged once it has taken them after all.
 func (l *link) obey(ctx context.Context) error {
-	select {
-	case <-l.measured: // expiry is judged by the centre's clock
-	case <-ctx.Done():
-		return ctx.Err()
+	// Expiry is judged by the centre's clock, whose first answer may come behind
+	// instructions: those wait here, for the answer is read after them.
+	var early []*wire.Signed
+	for measured := false; !measured; {
+		select {
+		case <-l.measured:
+			measured = true
+		case s := <-l.instructions:
+			if early = append(early, s); len(early) > maxEarly {
+				return fmt.Errorf("the centre sent %d instructions and no answer to the clock's probe", len(early))
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	var late []uint64
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-retry.C:
+		var s *wire.Signed
+		if len(early) > 0 {
+			s, early = early[0], early[1:]
+		} else {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case s = <-l.instructions:
+			case <-retry.C:
+			}
+		}
+		if s == nil {
 			if len(late) == 0 || l.u.store.Sync(ctx) != nil {
 				continue
 			}
@@ -184,29 +202,33 @@ func (l *link) obey(ctx context.Context) error {
 				}
 			}
 			late = nil
-		case s := <-l.instructions:
-			in, err := l.verify(s)
-			if err != nil {
-				l.u.count(func(s *Status) { s.Refused++ })
-				l.u.log.WarnContext(ctx, "instruction refused", "nonce", in.GetNonce(), "err", err)
-				continue
+			continue
+		}
+		in, err := l.verify(s)
+		if err != nil {
+			l.u.count(func(s *Status) { s.Refused++ })
+			l.u.log.WarnContext(ctx, "instruction refused", "nonce", in.GetNonce(), "err", err)
+			continue
+		}
+		switch err := l.take(ctx, in); {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			if err := l.acknowledge(in.GetNonce()); err != nil {
+				return err
 			}
-			switch err := l.take(ctx, in); {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case err == nil:
-				if err := l.acknowledge(in.GetNonce()); err != nil {
-					return err
-				}
-			default:
-				l.u.log.WarnContext(ctx, "instruction is not taken, or not durable: it is not acknowledged", "nonce", in.GetNonce(), "err", err)
-				if n, _ := l.u.store.Last(); n >= in.GetNonce() {
-					late = append(late, in.GetNonce())
-				}
+		default:
+			l.u.log.WarnContext(ctx, "instruction is not taken, or not durable: it is not acknowledged", "nonce", in.GetNonce(), "err", err)
+			if n, _ := l.u.store.Last(); n >= in.GetNonce() {
+				late = append(late, in.GetNonce())
 			}
 		}
 	}
 }
+
+// maxEarly bounds the instructions that come before the clock is measured: a
+// thousand of them hold a million orders.
+const maxEarly = 1024
 
 func (l *link) acknowledge(nonce uint64) error {
 	return l.say(&wire.FromAgent{Body: &wire.FromAgent_OrdersStored{OrdersStored: &wire.OrdersStored{Nonce: nonce}}})

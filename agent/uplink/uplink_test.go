@@ -372,3 +372,23 @@ func TestEnrolmentIsPinned(t *testing.T) {
 		t.Error("a server without a port was accepted")
 	}
 }
+
+// TestInstructionsBeforeTheClock: an agent that was away finds hundreds of
+// instructions before the answer to its first probe, and takes them all.
+func TestInstructionsBeforeTheClock(t *testing.T) {
+	b := newBench(t)
+	cut := b.serve()
+	stop := b.connect(nil)
+	b.await("it is connected", connected)
+	stop()
+	cut()
+	for _, o := range orders(300) {
+		b.Push(uplinktest.Orders(o))
+	}
+	b.serve()
+	b.connect(nil)
+	b.await("all instructions are stored", stored)
+	if held, _, _ := b.store.Counts(); held != 300 {
+		t.Errorf("%d orders held, want 300", held)
+	}
+}
