@@ -118,8 +118,12 @@ type Change struct {
 	Cameras int    // selected by it
 }
 
-// Plan is what an apply did, or would do.
-type Plan struct{ Changes []Change }
+// Plan is what an apply did, or would do. Warnings tell what was applied and
+// will not do what was wanted.
+type Plan struct {
+	Changes  []Change
+	Warnings []string
+}
 
 // Pause is a time during which occurrences are skipped: those of one schedule,
 // one camera, one site, what several of them name together, or, with none of

@@ -37,7 +37,9 @@ func (s *Scheduler) ApplySchedules(ctx context.Context, specs []calendar.Spec, o
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	counts := s.selectedAll(compiled, o.Prune)
+	warnings := s.unplaced(compiled)
 	plan, changed, err := s.revise(ctx, compiled, listed, counts, o)
+	plan.Warnings = warnings
 	if err != nil || !changed {
 		return plan, err
 	}
@@ -145,6 +147,31 @@ func (s *Scheduler) selectedAll(cals []*calendar.Schedule, inForce bool) map[fle
 		}
 	}
 	return counts
+}
+
+// unplaced warns of schedules that ask for the sun at sites of which nobody said
+// where they are.
+func (s *Scheduler) unplaced(cals []*calendar.Schedule) (warnings []string) {
+	for _, c := range cals {
+		if !c.NeedsCoordinates() {
+			continue
+		}
+		places := map[fleet.SiteID]calendar.Place{}
+		s.eachCamera(func(n uint32) {
+			slot := s.cams.slots.at(n)
+			at := s.sites[slot.site-1]
+			if _, known := places[at.ID]; known || !slot.approved {
+				return
+			}
+			if cam := s.cams.get(n); c.Selector().Match(cam.LabelSet()) {
+				places[at.ID] = s.places[at.place].Place
+			}
+		})
+		if w := c.UnplacedWarning(places); w != "" {
+			warnings = append(warnings, w)
+		}
+	}
+	return warnings
 }
 
 // diff tells which keys of a spec changed.

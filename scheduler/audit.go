@@ -18,6 +18,10 @@ const auditPart = 1_000_000
 // calendar.Next over the spans says what should exist, the rows say what does.
 func (s *Scheduler) Audit(ctx context.Context, from, until fleet.Instant) (AuditReport, error) {
 	s.mu.Lock()
+	if _, err := s.tick(ctx); err != nil { // through stands still while nothing is due
+		s.mu.Unlock()
+		return AuditReport{}, err
+	}
 	until = min(until, s.through)
 	revs := map[revisionKey]*schedule{}
 	for k, n := range s.revOf {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
-	"github.com/shutterfleet/shutterfleet/scheduler/store"
 )
 
 // ErrSuperseded ends a Link whose agent has connected again.
@@ -339,13 +338,8 @@ func (l *Link) Stored(nonce uint64) {
 	delete(l.sent, nonce)
 	if nonce == l.told && !l.box.Standing {
 		// From now on its orders stay its own when it is cut off.
-		b := l.box.Agent
-		b.Standing = true
-		ch := change{Batch: store.Batch{Agents: []fleet.Agent{b}}}
-		ch.then(func() { l.box.Standing = true })
-		if err := s.apply(context.Background(), &ch); err != nil {
-			s.log.Error("that an agent holds standing orders could not be stored", "agent_id", l.box.ID, "err", err)
-		}
+		l.box.Standing = true
+		s.held.Agents = append(s.held.Agents, l.box.Agent) // with the next commit of the wheel
 	}
 }
 

@@ -50,6 +50,9 @@ func (s *Scheduler) order(f *flight) fleet.Order {
 	o := fleet.Order{
 		Occurrence: s.occurrence(f), Deadline: f.nominal + fleet.Instant(f.deadline), Retries: r.retries, Priority: r.priority, Fence: s.epoch,
 	}
+	if o.Retries > 0 && !f.moved && r.cal.Retry().Elsewhere {
+		o.Retries-- // the last try is another agent's
+	}
 	if f.start > 0 {
 		o.NotBefore = f.nominal + fleet.Instant(f.start)
 	}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ type report struct {
 	agent    fleet.AgentID
 	captures []fleet.Capture
 	done     chan error // cap 1: the committer never waits for the reporter
+	refused  error      // of this report alone
 }
 
 // Complete makes outcomes durable that an agent reports. When it returns nil,
@@ -63,7 +65,7 @@ func (s *Scheduler) takeIn(ctx context.Context) error {
 		err := s.complete(ctx, group)
 		s.mu.Unlock()
 		for _, r := range group {
-			r.done <- err
+			r.done <- cmp.Or(err, r.refused)
 		}
 		if errors.Is(err, store.ErrTorn) {
 			return err
@@ -77,11 +79,18 @@ func (s *Scheduler) takeIn(ctx context.Context) error {
 func (s *Scheduler) complete(ctx context.Context, group []*report) error {
 	ch := &s.taking
 	*ch = change{Batch: store.Batch{Captures: ch.Captures[:0]}, flights: ch.flights[:0]}
-	now := fleet.At(time.Now())
+	// Agents on standing orders may be ahead of the wheel by a tick.
+	now, err := s.tick(ctx)
+	if err != nil {
+		return err
+	}
 	clear(s.taken)
 	for _, r := range group {
 		a := s.agents[r.agent]
 		if a == nil {
+			continue
+		}
+		if r.refused = s.ahead(r.captures); r.refused != nil {
 			continue
 		}
 		for i := range r.captures {
@@ -119,6 +128,22 @@ func (s *Scheduler) complete(ctx context.Context, group []*report) error {
 		return nil
 	}
 	return s.apply(ctx, ch)
+}
+
+// ahead refuses outcomes of occurrences that are not issued yet: acknowledged,
+// they would be lost. Only an agent whose clock is wrong by more than the lead
+// has any; it keeps them and reports again.
+func (s *Scheduler) ahead(cs []fleet.Capture) error {
+	for i := range cs {
+		o := &cs[i].Occurrence
+		if o.Nominal <= s.through {
+			continue
+		}
+		if r := s.scheduleInForce(o.Schedule); r != nil && o.Nominal > s.through.Add(r.lead) {
+			return fmt.Errorf("outcome of %s: it is %v ahead: the agent's clock is wrong", o, o.Nominal.Sub(s.through))
+		}
+	}
+	return nil
 }
 
 // elsewhereTime is what another agent needs at the least to try.

@@ -56,6 +56,9 @@ func (v *site) changed(*Scheduler) {
 
 // standing lists the tasks of the cameras that the agent takes.
 func (s *Scheduler) standing(a *agent, version uint64) *Standing {
+	// What was due before now is in the books, and with whoever had the camera
+	// then.
+	now := fleet.At(time.Now())
 	out := &Standing{Version: version, Until: fleet.At(time.Now().Add(s.opts.GiveUp))}
 	revs, places := map[uint32]bool{}, map[uint32]uint32{}
 	for n := a.site.first; n != 0; n = s.cams.slots.at(n).next {
@@ -76,7 +79,7 @@ func (s *Scheduler) standing(a *agent, version uint64) *Standing {
 				places[t.place] = at
 				out.Places = append(out.Places, s.places[t.place].text)
 			}
-			out.Tasks = append(out.Tasks, StandingTask{slot.id, r.ID, r.Revision, t.from, t.enabled, at})
+			out.Tasks = append(out.Tasks, StandingTask{slot.id, r.ID, r.Revision, max(t.from, now), t.enabled, at})
 		}
 	}
 	for i := range s.pauses {

@@ -81,7 +81,7 @@ func (s *Scheduler) advance(ctx context.Context, now fleet.Instant) error {
 	if full != nil {
 		return full
 	}
-	if len(s.held.issue) > 0 || len(s.held.Captures) > 0 || len(s.held.release) > 0 {
+	if len(s.held.issue) > 0 || len(s.held.Captures) > 0 || len(s.held.release) > 0 || len(s.held.Agents) > 0 {
 		if err := s.storeHeld(ctx, now); err != nil {
 			return err
 		}

@@ -50,6 +50,7 @@ func schedulerCommand() *cobra.Command {
 	f.StringVar(&o.AgentsListen, "agents-listen", ":7443", "address of the agents' door (gRPC, mutual TLS)")
 	f.StringVar(&o.AdminListen, "admin-listen", "127.0.0.1:7080", "address of the API and the pages")
 	f.StringVar(&o.MachineListen, "machine-listen", "127.0.0.1:7091", "address of /livez, /readyz and /metrics; empty for none")
+	f.Float64Var(&o.Burst, "burst", 0, "most captures that start in a second, over all sites; 0 for no bound")
 	f.BoolVar(&verbose, "verbose", false, "log more")
 	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile of the whole run to this file")
 	f.Lookup("cpu-profile").Hidden = true // for `bench fleet`

@@ -67,6 +67,9 @@ func schedulesApply(d *door) *cobra.Command {
 						fmt.Fprintln(w, "  "+plain(strings.TrimRight(line, "\n")))
 					}
 				}
+				for _, warning := range p.Warnings {
+					fmt.Fprintln(w, "warning: "+plain(warning))
+				}
 				if p.DryRun {
 					fmt.Fprintln(w, "nothing was changed: this was a dry run")
 				}

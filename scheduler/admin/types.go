@@ -112,8 +112,9 @@ type Change struct {
 
 // Plan is what an apply did, or with dry_run would do.
 type Plan struct {
-	Changes []Change `json:"changes"`
-	DryRun  bool     `json:"dry_run"`
+	Changes  []Change `json:"changes"`
+	Warnings []string `json:"warnings" doc:"what will not do what was wanted"`
+	DryRun   bool     `json:"dry_run"`
 }
 
 // Pause is a time during which occurrences are skipped: those that schedule,
@@ -365,7 +366,7 @@ func loadOf(v scheduler.LoadView) Load {
 }
 
 func planOf(p scheduler.Plan, dryRun bool) Plan {
-	out := Plan{Changes: []Change{}, DryRun: dryRun}
+	out := Plan{Changes: []Change{}, Warnings: append([]string{}, p.Warnings...), DryRun: dryRun}
 	for _, c := range p.Changes {
 		out.Changes = append(out.Changes, Change(c))
 	}
