@@ -41,6 +41,7 @@ type Link struct {
 
 	// Under Scheduler.mu:
 	queue    []item
+	send     time.Time                     // when the queue is to be sent
 	cameras  bool                          // the list must be sent
 	standing time.Time                     // when the standing orders must be sent again; zero = they need not
 	sent     map[uint64][]fleet.Occurrence // orders by nonce, until stored
@@ -233,8 +234,8 @@ func (s *Scheduler) dispatch(f *flight) {
 		return
 	}
 	if l := s.boxes[f.agent-1].link; l != nil {
-		l.queue = append(l.queue, item{order: s.order(f)})
-		l.wake()
+		o := s.order(f)
+		l.enqueue(item{order: o}, time.Until(o.Start().Time())/gatherPart)
 	}
 }
 
@@ -243,7 +244,25 @@ func (s *Scheduler) recall(f *flight) {
 		return
 	}
 	if l := s.boxes[f.agent-1].link; l != nil {
-		l.queue = append(l.queue, item{order: s.order(f), recall: true})
+		l.enqueue(item{order: s.order(f), recall: true}, 0)
+	}
+}
+
+// Orders wait for others to share a signature and a message with, for a part of
+// the time that is left to their start and at most gatherMost.
+const (
+	gatherPart = 20
+	gatherMost = 500 * time.Millisecond
+)
+
+// enqueue puts v behind what waits, which is sent within the given time.
+func (l *Link) enqueue(v item, within time.Duration) {
+	at := time.Now().Add(max(0, min(within, gatherMost)))
+	first := len(l.queue) == 0
+	if l.queue = append(l.queue, v); first || at.Before(l.send) {
+		l.send = at
+		l.wake()
+	} else if len(l.queue) == maxInstruction {
 		l.wake()
 	}
 }
@@ -273,8 +292,13 @@ func (l *Link) Site() fleet.SiteID { return l.box.Site }
 // agent has another link.
 func (l *Link) Next(ctx context.Context) (Instruction, error) {
 	for {
-		if in, ok := l.take(); ok {
+		in, ok, wait := l.take()
+		if ok {
 			return in, nil
+		}
+		var due <-chan time.Time
+		if wait > 0 {
+			due = time.After(wait)
 		}
 		select {
 		case <-ctx.Done():
@@ -282,30 +306,38 @@ func (l *Link) Next(ctx context.Context) (Instruction, error) {
 		case <-l.gone:
 			return Instruction{}, ErrSuperseded
 		case <-l.ready:
+		case <-due:
 		}
 	}
 }
 
-func (l *Link) take() (in Instruction, ok bool) {
+// take returns what is to be said now, or how long to wait for what gathers; 0
+// when nothing does.
+func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 	s := l.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	standing := !l.standing.IsZero() && !time.Now().Before(l.standing)
-	if l.box.link != l || !l.cameras && !standing && len(l.queue) == 0 {
-		return in, false
+	now := time.Now()
+	standing := !l.standing.IsZero() && !now.Before(l.standing)
+	orders := len(l.queue) >= maxInstruction || len(l.queue) > 0 && !now.Before(l.send)
+	if l.box.link != l || !l.cameras && !standing && !orders {
+		if l.box.link == l && len(l.queue) > 0 {
+			wait = l.send.Sub(now)
+		}
+		return in, false, wait
 	}
 	s.nonce++
-	in.Nonce, in.Fence, in.Expires = s.nonce, s.epoch, fleet.At(time.Now().Add(instructionLife))
+	in.Nonce, in.Fence, in.Expires = s.nonce, s.epoch, fleet.At(now.Add(instructionLife))
 	switch {
 	case l.cameras:
 		l.cameras = false
 		in.Cameras = s.cameraList(l.box.site, s.nonce)
-		return in, true
-	case len(l.queue) == 0: // orders first: they have a deadline
+		return in, true, 0
+	case !orders: // orders first: they have a deadline
 		l.standing = time.Time{}
 		l.told = s.nonce
 		in.Standing = s.standing(l.box, s.nonce)
-		return in, true
+		return in, true, 0
 	}
 	recall := l.queue[0].recall
 	n := 0
@@ -322,7 +354,7 @@ func (l *Link) take() (in Instruction, ok bool) {
 	if l.queue = l.queue[n:]; len(l.queue) == 0 {
 		l.queue = nil
 	}
-	return in, true
+	return in, true, 0
 }
 
 // Stored says that the agent has made the instruction durable.

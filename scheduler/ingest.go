@@ -42,6 +42,13 @@ func (s *Scheduler) Complete(ctx context.Context, agent fleet.AgentID, cs []flee
 // that wait, small enough that the first of them does not wait long.
 const maxGroup = 8192
 
+// gather is how long the first report waits for others.
+const gather = 10 * time.Millisecond
+
+// fullGroup is large enough not to wait for more; what has come by then goes
+// along.
+const fullGroup = 1024
+
 // takeIn commits all reports that wait as one group.
 func (s *Scheduler) takeIn(ctx context.Context) error {
 	for {
@@ -52,7 +59,20 @@ func (s *Scheduler) takeIn(ctx context.Context) error {
 		case r := <-s.inbox:
 			group = append(group, r)
 		}
-		for n, more := len(group[0].captures), true; more && n < maxGroup; {
+		// Reports that come within a moment share one commit: at a hundred
+		// commits a second a disk and a processor are still mostly idle.
+		for n, deadline := len(group[0].captures), time.After(gather); n < fullGroup && deadline != nil; {
+			select {
+			case r := <-s.inbox:
+				group = append(group, r)
+				n += len(r.captures)
+			case <-deadline:
+				deadline = nil
+			case <-ctx.Done():
+				deadline = nil
+			}
+		}
+		for more, n := true, 0; more && n < maxGroup; {
 			select {
 			case r := <-s.inbox:
 				group = append(group, r)

@@ -601,15 +601,30 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	return nil
 }
 
-// driveTick is the least time between two looks at the wheel: orders leave a
-// second or more ahead, so a few milliseconds cost nothing and share a commit.
-const driveTick = 10 * time.Millisecond
+// driveTick is the least time between two looks at the wheel: orders leave their
+// lead ahead, so a twentieth of a second costs nothing and shares a commit. A
+// lead below a second shares less.
+const (
+	driveTick      = 50 * time.Millisecond
+	shortDriveTick = 10 * time.Millisecond
+)
+
+// tickOf returns driveTick for the schedules in force.
+func (s *Scheduler) tickOf() time.Duration {
+	for _, n := range s.inForce {
+		if s.revs[n].lead < 20*driveTick {
+			return shortDriveTick
+		}
+	}
+	return driveTick
+}
 
 func (s *Scheduler) drive(ctx context.Context) error {
 	for {
 		s.mu.Lock()
 		err := s.advance(ctx, fleet.At(time.Now()))
 		next, busy := s.wheel.Next()
+		least := s.tickOf()
 		s.mu.Unlock()
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end was wanted
@@ -622,7 +637,7 @@ func (s *Scheduler) drive(ctx context.Context) error {
 			s.log.ErrorContext(ctx, "orders could not be stored", "err", err)
 			wait = time.Second
 		case busy:
-			wait = max(time.Until(next.Time()), driveTick)
+			wait = max(time.Until(next.Time()), least)
 		}
 		timer := time.NewTimer(min(wait, time.Hour))
 		select {

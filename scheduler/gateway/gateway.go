@@ -186,7 +186,7 @@ func (g *Gateway) Link(stream wire.Agents_LinkServer) error {
 	if err != nil {
 		return toStatus(err)
 	}
-	s := &session{g: g, link: link, stream: stream}
+	s := &session{g: g, link: link, stream: stream, room: make(chan struct{}, maxReports)}
 	g.log.InfoContext(stream.Context(), "agent connected", "agent_id", id, "site", link.Site(), "version", hello.GetVersion())
 	err = s.run(hello)
 	g.sched.Disconnect(context.WithoutCancel(stream.Context()), link, err == nil)
@@ -239,7 +239,17 @@ type session struct {
 	stream wire.Agents_LinkServer
 
 	mu sync.Mutex // Send is not safe for concurrent use
+
+	end     context.CancelCauseFunc
+	room    chan struct{} // a place for each report that is being stored
+	reports sync.WaitGroup
+	state   sync.Mutex // guards ended, and that no report begins after it
+	ended   bool
 }
+
+// maxReports is how many reports of one agent are stored at a time: with one, an
+// agent could tell no more than a report for each commit.
+const maxReports = 4
 
 func (s *session) send(m *wire.FromCentre) error {
 	s.mu.Lock()
@@ -262,8 +272,13 @@ func (s *session) run(hello *wire.Hello) error {
 	}
 	// The reader can only be ended by the stream's end, so it has a goroutine of
 	// its own; what is to be sent is waited for here.
+	s.end = cancel
 	go func() { cancel(s.read(ctx)) }()
 	cancel(s.instruct(ctx))
+	s.state.Lock()
+	s.ended = true
+	s.state.Unlock()
+	s.reports.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, io.EOF) {
 		return err // the reader's, or ours: superseded or revoked
 	}
@@ -406,13 +421,7 @@ func (s *session) take(ctx context.Context, m *wire.FromAgent, received time.Tim
 		if err != nil {
 			return status.Errorf(codes.InvalidArgument, "report: %v", err)
 		}
-		if err := sched.Complete(ctx, agent, cs); err != nil {
-			return err
-		}
-		if s.g.opts.DropAck != nil && s.g.opts.DropAck() {
-			return nil
-		}
-		return s.send(&wire.FromCentre{Body: &wire.FromCentre_ReportStored{ReportStored: &wire.ReportStored{Batch: b.Report.GetBatch()}}})
+		return s.store(ctx, b.Report.GetBatch(), cs)
 	case *wire.FromAgent_Thumbnail:
 		t := b.Thumbnail
 		if err := sched.PutThumbnail(ctx, agent, fleet.CameraID(t.GetCamera()), fleet.Instant(t.GetAtMs()), t.GetJpeg()); err != nil {
@@ -435,6 +444,32 @@ func (s *session) take(ctx context.Context, m *wire.FromAgent, received time.Tim
 	case *wire.FromAgent_Load:
 		sched.Heard(s.link, b.Load.GetOrdersHeld(), b.Load.GetOutboxPending(), load(b.Load))
 	}
+	return nil
+}
+
+// store makes a report durable beside the reading of what follows, and answers
+// it then.
+func (s *session) store(ctx context.Context, batch uint64, cs []fleet.Capture) error {
+	select {
+	case s.room <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	s.state.Lock()
+	defer s.state.Unlock()
+	if s.ended {
+		return context.Cause(ctx)
+	}
+	s.reports.Go(func() {
+		err := s.g.sched.Complete(ctx, s.link.Agent(), cs)
+		if err == nil && (s.g.opts.DropAck == nil || !s.g.opts.DropAck()) {
+			err = s.send(&wire.FromCentre{Body: &wire.FromCentre_ReportStored{ReportStored: &wire.ReportStored{Batch: batch}}})
+		}
+		if err != nil {
+			s.end(err)
+		}
+		<-s.room
+	})
 	return nil
 }
 
