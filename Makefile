@@ -35,6 +35,7 @@ test-unit: ## vet, then every package's tests under the race detector
 	$(GO) vet ./...
 	@$(GO) test -race -run '^$$' ./... >/dev/null # builds with all processors
 	$(GO) test -race -p 1 -timeout 12m ./... # one package at a time: discovery shares the loopback interface
+	cd bench && $(GO) test ./...
 
 .PHONY: test-peers
 test-peers: test-deps build $(TOOLS)/mediamtx $(TOOLS)/go2rtc ## capture from servers that this project did not write
