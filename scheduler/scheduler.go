@@ -620,7 +620,11 @@ func (s *Scheduler) tickOf() time.Duration {
 }
 
 func (s *Scheduler) drive(ctx context.Context) error {
+	last := time.Now()
 	for {
+		now := time.Now()
+		s.noteStep(ctx, last, now)
+		last = now
 		s.mu.Lock()
 		err := s.advance(ctx, fleet.At(time.Now()))
 		next, busy := s.wheel.Next()
@@ -648,6 +652,21 @@ func (s *Scheduler) drive(ctx context.Context) error {
 		case <-s.wake:
 			timer.Stop()
 		}
+	}
+}
+
+// clockStep is a step of the wall clock that operators are told of.
+const clockStep = 2 * time.Second
+
+// noteStep tells when the wall clock has been set: what follows is right, and
+// looks odd.
+func (s *Scheduler) noteStep(ctx context.Context, last, now time.Time) {
+	step := now.Round(0).Sub(last.Round(0)) - now.Sub(last) // wall minus monotonic
+	switch {
+	case step > clockStep:
+		s.log.WarnContext(ctx, "the clock was set forward: what was due in between follows its schedule's misfire", "step", step.Round(time.Millisecond))
+	case step < -clockStep:
+		s.log.WarnContext(ctx, "the clock was set back: nothing is asked for a second time, so orders go on when the clock has caught up", "step", step.Round(time.Millisecond))
 	}
 }
 
