@@ -404,6 +404,7 @@ type change struct {
 	close   []uint32 // tasks
 	open    []opening
 	claims  []claimed
+	put     map[fleet.CameraID]bool // those in Batch.Cameras
 	after   []func()
 	events  []Event
 }
