@@ -372,6 +372,7 @@ func (l *Link) Stored(nonce uint64) {
 		// From now on its orders stay its own when it is cut off.
 		l.box.Standing = true
 		s.held.Agents = append(s.held.Agents, l.box.Agent) // with the next commit of the wheel
+		s.kick()                                           // which may be long in coming
 	}
 }
 

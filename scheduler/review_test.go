@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"database/sql"
+	"errors"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -79,4 +80,59 @@ func TestNamedTwice(t *testing.T) {
 	})
 }
 
-var _ = calendar.Spec{}
+// TestRevokedStays revokes an agent right after it has stored standing orders:
+// it stays revoked, also over a restart, nothing that it reports is taken, and
+// what was not due yet is not missed yet.
+func TestRevokedStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		spec := every("herd", time.Minute)
+		spec.Lead = calendar.Duration(50 * time.Second)
+		apply(t, s, spec)
+		a := enrol(t, s, "lab")
+		ids := addCameras(t, s, "lab", 1)
+		l := must[*scheduler.Link](t)(s.Connect(t.Context(), a.ID, "", ""))
+		var orders []fleet.Order
+		stood := false
+		for !stood || len(orders) == 0 {
+			in := must[scheduler.Instruction](t)(l.Next(t.Context()))
+			if orders = append(orders, in.Orders...); in.Standing != nil {
+				l.Stored(in.Nonce)
+				stood = true
+			}
+		}
+		if err := s.RevokeAgent(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+		done := fleet.Capture{Occurrence: orders[0].Occurrence, Outcome: fleet.Captured}
+		if err := s.Complete(t.Context(), a.ID, []fleet.Capture{done}); !errors.Is(err, scheduler.ErrUnauthorized) {
+			t.Errorf("a revoked agent reports: %v", err)
+		}
+		if b := books(t, s); b.InFlight != 1 || b.Issued != 1 {
+			t.Errorf("%+v of an order that is not due", b)
+		}
+		for _, to := range []fleet.Enrollment{fleet.Ignored, fleet.Approved} { // it is taken back, and issued again
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, to))
+		}
+		b := enrol(t, s, "lab")
+		l = must[*scheduler.Link](t)(s.Connect(t.Context(), b.ID, "", ""))
+		for in := (scheduler.Instruction{}); in.Standing == nil; {
+			in = must[scheduler.Instruction](t)(l.Next(t.Context()))
+			l.Stored(in.Nonce)
+		}
+		if err := s.RevokeAgent(t.Context(), b.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		stop()
+		s, stop = open(t, dir)
+		defer stop()
+		for _, a := range must[[]fleet.Agent](t)(s.Agents(t.Context())) {
+			if a.State != fleet.Retired {
+				t.Errorf("a revoked agent is %s after a restart", a.State)
+			}
+		}
+		ended(t, s)
+	})
+}

@@ -332,14 +332,11 @@ func (s *Scheduler) restoreFlights(ctx context.Context) error {
 		}
 		return 0
 	}
-	drop := func(o fleet.Occurrence) bool {
-		n := s.flightOf(o)
-		if n == 0 {
-			return false
+	drop := func(o fleet.Occurrence) {
+		if n := s.flightOf(o); n != 0 {
+			s.siteAt(s.slots.at(n).camera).books.InFlight--
+			s.removeFlight(n)
 		}
-		s.siteAt(s.slots.at(n).camera).books.InFlight--
-		s.removeFlight(n)
-		return true
 	}
 	err := s.store.Replay(ctx, store.Fold{
 		Books: func(id fleet.SiteID, b fleet.Books) {
@@ -367,12 +364,13 @@ func (s *Scheduler) restoreFlights(ctx context.Context) error {
 				s.give(n, index(id))
 			}
 		},
-		Drop: func(o fleet.Occurrence) { drop(o) },
+		Drop: drop,
 		Repeat: func(id fleet.SiteID, n uint64) {
 			s.siteNamed(id).books.Duplicates += n
 		},
 		Outcome: func(c *fleet.Capture) {
-			if !drop(c.Occurrence) && c.Nominal > s.through {
+			drop(c.Occurrence)
+			if c.Nominal > s.through {
 				s.settled[c.Occurrence] = true
 			}
 			if camera := s.cams.byID[c.Camera]; camera != 0 {

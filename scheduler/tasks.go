@@ -109,6 +109,9 @@ func (s *Scheduler) storeHeld(ctx context.Context, through fleet.Instant) error 
 		keep++
 	}
 	ch.Captures, ch.flights = ch.Captures[:keep], ch.flights[:keep]
+	for i := range ch.Agents {
+		ch.Agents[i] = s.agents[ch.Agents[i].ID].Agent // it may have been revoked since
+	}
 	if err := s.apply(ctx, ch); err != nil {
 		return err
 	}
