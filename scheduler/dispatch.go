@@ -207,6 +207,11 @@ func (s *Scheduler) handOn(ctx context.Context, t time.Time) error {
 				delete(s.withdrawn, o)
 			}
 		}
+		for o := range s.early {
+			if o.Nominal <= s.through {
+				delete(s.early, o)
+			}
+		}
 		s.unpause(&ch, now)
 	}
 	for _, v := range s.sites {

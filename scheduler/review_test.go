@@ -136,3 +136,41 @@ func TestRevokedStays(t *testing.T) {
 		ended(t, s)
 	})
 }
+
+// TestMissedAhead changes cameras while orders of the coming minute have their
+// outcome already, as there was no room for them: none is issued again, also
+// over a restart.
+func TestMissedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		burst := 0.1
+		must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{Burst: &burst}))
+		spec := every("herd", time.Minute)
+		phase := calendar.Offset(0)
+		spec.AtPhase, spec.Lead = &phase, calendar.Duration(50*time.Second)
+		apply(t, s, spec)
+		ids := addCameras(t, s, "lab", 10)
+		time.Sleep(30 * time.Second)
+		if b := books(t, s); b.Missed != 8 {
+			t.Errorf("%+v, twice with room for six orders of ten", b)
+		}
+		change := func() {
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, fleet.Ignored))
+			if rep := audit(t, s); rep.MissingOutcome != 0 || rep.Unexpected != 0 {
+				t.Errorf("%+v", rep)
+			}
+			stop()
+			s, stop = open(t, dir)
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, fleet.Approved))
+		}
+		change()
+		change()
+		if b := books(t, s); b.Missed != 8 || b.Issued != 20 {
+			t.Errorf("%+v after changes", b)
+		}
+		time.Sleep(3 * time.Minute)
+		defer func() { stop() }()
+		ended(t, s)
+	})
+}

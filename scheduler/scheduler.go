@@ -77,6 +77,7 @@ type Scheduler struct {
 	flights map[orderKey]uint32
 	wanted  []uint32 // scratch of retask
 
+	early     map[fleet.Occurrence]bool          // that had their outcome before their time, and their task was closed
 	withdrawn map[fleet.Occurrence]fleet.Instant // taken back; a report of one is not a duplicate
 
 	sites        []*site
@@ -153,7 +154,7 @@ func New(ctx context.Context, dir string, o Options) (*Scheduler, error) {
 	s := &Scheduler{
 		opts: o, log: o.Log, store: st, seal: seal, epoch: state.Epoch, nonce: state.Epoch << 32, roster: state.Epoch << 32,
 		wake: make(chan struct{}, 1), inbox: make(chan *report), burst: shaper{rate: o.Burst},
-		cams: newCameras(), flights: map[orderKey]uint32{}, withdrawn: map[fleet.Occurrence]fleet.Instant{},
+		cams: newCameras(), flights: map[orderKey]uint32{}, withdrawn: map[fleet.Occurrence]fleet.Instant{}, early: map[fleet.Occurrence]bool{},
 		siteIDs: map[fleet.SiteID]*site{}, placeNumbers: map[string]uint32{}, tagNumbers: map[string]uint16{}, agents: map[fleet.AgentID]*agent{},
 		revOf: map[revisionKey]uint32{}, idents: map[fleet.ScheduleID]uint32{}, jobs: map[string]*job{}, taken: map[uint32]bool{},
 		keys: map[string]store.Key{}, tokens: map[[32]byte]store.Token{}, creds: map[string]store.Credentials{},
@@ -232,7 +233,16 @@ func (s *Scheduler) restore(ctx context.Context, st *store.State) error {
 	}
 	now := fleet.At(time.Now())
 	s.through = cmp.Or(st.Through, now)
+	s.cut = st.Through // spans may have been closed then, and the clock set back since
 	s.wheel = wheel.New(min(s.through, now))
+	err = s.store.Closed(ctx, s.through, func(p store.Span) {
+		if p.From == p.Until {
+			s.early[fleet.Occurrence{Camera: p.Camera, Schedule: p.Schedule, Nominal: p.From}] = true
+		}
+	})
+	if err != nil {
+		return err
+	}
 	if err := s.restoreTasks(ctx); err != nil {
 		return err
 	}
@@ -398,6 +408,7 @@ type change struct {
 	issue   []issue
 	release []uint32 // orders whose pause is over
 	drop    []uint32 // orders to take back
+	early   []fleet.Occurrence
 	move    []move
 	close   []uint32 // tasks
 	open    []opening
@@ -481,17 +492,6 @@ func (s *Scheduler) apply(ctx context.Context, ch *change) error {
 
 // perform makes visible what is durable now.
 func (s *Scheduler) perform(ch *change) {
-	for i := range ch.Captures {
-		c := &ch.Captures[i]
-		if camera := s.cams.byID[c.Camera]; camera != 0 {
-			enter(&s.siteAt(camera).books, c.Outcome)
-		}
-		s.countJob(c, ch.flights[i] != 0)
-		if n := ch.flights[i]; n != 0 {
-			s.siteAt(s.slots.at(n).camera).books.InFlight--
-			s.removeFlight(n)
-		}
-	}
 	for id, n := range ch.Repeats {
 		s.siteNamed(id).books.Duplicates += n
 	}
@@ -503,6 +503,9 @@ func (s *Scheduler) perform(ch *change) {
 		s.siteAt(f.camera).books.InFlight--
 		s.removeFlight(n)
 	}
+	for _, o := range ch.early {
+		s.early[o] = true
+	}
 	for _, n := range ch.close {
 		s.removeTask(n)
 	}
@@ -511,6 +514,17 @@ func (s *Scheduler) perform(ch *change) {
 	}
 	for i := range ch.Cameras {
 		s.remember(&ch.Cameras[i])
+	}
+	for i := range ch.Captures { // behind the cameras: there was no room for one that is new, say
+		c := &ch.Captures[i]
+		if camera := s.cams.byID[c.Camera]; camera != 0 {
+			enter(&s.siteAt(camera).books, c.Outcome)
+		}
+		s.countJob(c, ch.flights[i] != 0)
+		if n := ch.flights[i]; n != 0 {
+			s.siteAt(s.slots.at(n).camera).books.InFlight--
+			s.removeFlight(n)
+		}
 	}
 	for _, c := range ch.claims {
 		s.claim(c.site, c.device, c.claim)

@@ -183,9 +183,9 @@ func (s *Scheduler) misfire(t *task, rev *schedule, nominal, now fleet.Instant, 
 }
 
 // known reports whether an occurrence beyond through is in the books already:
-// it was stored, and then the power went.
+// it was stored, and then the power went or its task was closed.
 func (s *Scheduler) known(o fleet.Occurrence) bool {
-	return s.settled != nil && (s.settled[o] || s.flightOf(o) != 0)
+	return s.early[o] || s.settled != nil && (s.settled[o] || s.flightOf(o) != 0)
 }
 
 // end notes an outcome that the next commit stores. flight is the order's
@@ -305,7 +305,13 @@ func (s *Scheduler) closeTask(ch *change, key uint32, cut fleet.Instant) {
 	for n, ok := rev.cal.Next(ct, cut); ok && n <= s.through.Add(rev.lead); n, ok = rev.cal.Next(ct, n) {
 		if f := s.flights[orderKey{t.camera, rev.ident, n}]; f != 0 {
 			ch.drop = append(ch.drop, f)
+			continue
 		}
+		// It has its outcome already: there was no room for it, say. That stays,
+		// and so does a span of its own.
+		p.From, p.Until = n, n
+		ch.OpenSpans = append(ch.OpenSpans, p)
+		ch.early = append(ch.early, fleet.Occurrence{Camera: p.Camera, Schedule: p.Schedule, Nominal: n})
 	}
 }
 
