@@ -174,3 +174,44 @@ func TestMissedAhead(t *testing.T) {
 		ended(t, s)
 	})
 }
+
+// TestRoomComesBack fails to add a camera many times, and changes what is
+// ordered many times: nothing of it takes room under a burst bound.
+func TestRoomComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		defer stop()
+		burst := 0.1
+		must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{Burst: &burst}))
+		spec := every("herd", time.Minute)
+		phase := calendar.Offset(calendar.Duration(40 * time.Second))
+		spec.AtPhase, spec.Lead = &phase, calendar.Duration(50*time.Second)
+		apply(t, s, spec)
+		mend := failing(t, dir, "spans")
+		for range 50 {
+			if _, err := s.AddCamera(t.Context(), scheduler.NewCamera{Site: "lab", URL: "http://192.0.2.1/snapshot.jpg"}); err == nil {
+				t.Fatal("the store took it")
+			}
+		}
+		mend()
+		ids := addCameras(t, s, "lab", 1)
+		for range 50 {
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, fleet.Ignored))
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, fleet.Approved))
+		}
+		faster := 10.0 // and back: what it holds is of another width meanwhile
+		must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{Burst: &faster}))
+		must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{Burst: &burst}))
+		addCameras(t, s, "lab", 7)
+		if b := books(t, s); b.InFlight != 6 || b.Missed != 1 {
+			t.Errorf("%+v with room for six orders of seven", b)
+		}
+		for _, zone := range []string{"Asia/Tokyo", "Europe/Rome"} { // all tasks close and open
+			must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{TZ: &zone}))
+		}
+		if b := books(t, s); b.InFlight != 6 || b.Missed != 1 {
+			t.Errorf("%+v after changes of the zone", b)
+		}
+	})
+}

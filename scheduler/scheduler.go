@@ -408,7 +408,6 @@ type change struct {
 	issue   []issue
 	release []uint32 // orders whose pause is over
 	drop    []uint32 // orders to take back
-	early   []fleet.Occurrence
 	move    []move
 	close   []uint32 // tasks
 	open    []opening
@@ -448,6 +447,27 @@ func (c *change) reset() {
 // apply makes ch durable and then visible. s.mu is held. The store is not
 // bound to a request's context: a commit is finished or never begun.
 func (s *Scheduler) apply(ctx context.Context, ch *change) error {
+	if err := s.commit(ctx, ch); err != nil {
+		if ch != &s.held { // nobody tries it again: others may have its room
+			for i := range ch.issue {
+				v := &ch.issue[i]
+				v.site.bucket.give(v.start)
+				s.burst.give(v.start)
+			}
+			for _, n := range ch.drop {
+				f := s.slots.at(n)
+				s.siteAt(f.camera).bucket.take(f.nominal + fleet.Instant(f.start))
+				s.burst.take(f.nominal + fleet.Instant(f.start))
+			}
+		}
+		return err
+	}
+	s.perform(ch)
+	return nil
+}
+
+// commit makes ch durable.
+func (s *Scheduler) commit(ctx context.Context, ch *change) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -463,9 +483,12 @@ func (s *Scheduler) apply(ctx context.Context, ch *change) error {
 	ch.Issue, ch.Drop, ch.Assign = ch.Issue[:0], ch.Drop[:0], ch.Assign[:0]
 	for i := range ch.issue {
 		v := &ch.issue[i]
+		if v.picked || v.agent != 0 && s.boxes[v.agent-1].State != fleet.Approved {
+			v.agent = 0 // picked by a commit that failed: it may be gone
+		}
 		if v.agent == 0 && !v.paused {
 			if a := s.pick(v.target, nil); a != nil {
-				v.agent = a.index
+				v.agent, v.picked = a.index, true
 			}
 		}
 		r := s.revs[v.rev]
@@ -486,7 +509,6 @@ func (s *Scheduler) apply(ctx context.Context, ch *change) error {
 		ch.move = ch.move[:0] // of release, if it is tried again
 		return err
 	}
-	s.perform(ch)
 	return nil
 }
 
@@ -502,9 +524,6 @@ func (s *Scheduler) perform(ch *change) {
 		s.recall(f)
 		s.siteAt(f.camera).books.InFlight--
 		s.removeFlight(n)
-	}
-	for _, o := range ch.early {
-		s.early[o] = true
 	}
 	for _, n := range ch.close {
 		s.removeTask(n)

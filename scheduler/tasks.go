@@ -224,6 +224,7 @@ type issue struct {
 	nominal, start, deadline fleet.Instant
 	agent                    uint32 // 0 = whoever is picked
 	paused                   bool
+	picked                   bool // agent was picked by apply
 }
 
 // issue notes a new order, its start moved to where the site has room.
@@ -305,13 +306,16 @@ func (s *Scheduler) closeTask(ch *change, key uint32, cut fleet.Instant) {
 	for n, ok := rev.cal.Next(ct, cut); ok && n <= s.through.Add(rev.lead); n, ok = rev.cal.Next(ct, n) {
 		if f := s.flights[orderKey{t.camera, rev.ident, n}]; f != 0 {
 			ch.drop = append(ch.drop, f)
+			start := n + fleet.Instant(s.slots.at(f).start)
+			s.siteAt(t.camera).bucket.give(start) // what opens with the same commit may have its room
+			s.burst.give(start)
 			continue
 		}
 		// It has its outcome already: there was no room for it, say. That stays,
 		// and so does a span of its own.
 		p.From, p.Until = n, n
 		ch.OpenSpans = append(ch.OpenSpans, p)
-		ch.early = append(ch.early, fleet.Occurrence{Camera: p.Camera, Schedule: p.Schedule, Nominal: n})
+		s.early[fleet.Occurrence{Camera: p.Camera, Schedule: p.Schedule, Nominal: n}] = true // also if this fails
 	}
 }
 
