@@ -167,8 +167,14 @@ func (s *Scheduler) setAgent(ctx context.Context, id fleet.AgentID, to fleet.Enr
 		now := fleet.At(time.Now())
 		for _, n := range s.listed(&a.held, nil) {
 			f := s.slots.at(n)
+			m := move{flight: n}
 			if other := s.pick(s.targetOf(f.camera), a); other != nil && f.nominal+fleet.Instant(f.deadline) > now {
-				ch.move = append(ch.move, move{flight: n, to: other.index})
+				m.to = other.index
+			}
+			// What is not due yet has no outcome yet: it may be taken back, or
+			// find an agent in time.
+			if m.to != 0 || f.nominal > max(now, s.through) {
+				ch.move = append(ch.move, m)
 				continue
 			}
 			ch.Captures = append(ch.Captures, missed(s.occurrence(f), now, fleet.CauseAgentLost, "the agent that held the order was revoked"))

@@ -207,6 +207,11 @@ func (s *Scheduler) handOn(ctx context.Context, t time.Time) error {
 				delete(s.withdrawn, o)
 			}
 		}
+		for o := range s.early {
+			if o.Nominal <= s.through {
+				delete(s.early, o)
+			}
+		}
 		s.unpause(&ch, now)
 	}
 	for _, v := range s.sites {
@@ -372,6 +377,7 @@ func (l *Link) Stored(nonce uint64) {
 		// From now on its orders stay its own when it is cut off.
 		l.box.Standing = true
 		s.held.Agents = append(s.held.Agents, l.box.Agent) // with the next commit of the wheel
+		s.kick()                                           // which may be long in coming
 	}
 }
 

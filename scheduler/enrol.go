@@ -42,8 +42,17 @@ func (s *Scheduler) mention(ch *change, id fleet.SiteID) {
 	ch.then(func() { s.setSite(v) })
 }
 
-// put makes a camera's new version durable and visible, with its tasks.
+// put makes a camera's new version durable and visible, with its tasks. A
+// commit changes a camera once: its tasks are compared with what is in memory,
+// and would be closed and opened twice.
 func (s *Scheduler) put(ch *change, c fleet.Camera, now fleet.Instant) {
+	if ch.put[c.ID] {
+		return
+	}
+	if ch.put == nil {
+		ch.put = map[fleet.CameraID]bool{}
+	}
+	ch.put[c.ID] = true
 	c.Version++
 	ch.Cameras = append(ch.Cameras, c)
 	n := s.cams.byID[c.ID]
@@ -214,13 +223,14 @@ func (s *Scheduler) EnrolCameras(ctx context.Context, ids []fleet.CameraID, to f
 	if err != nil {
 		return nil, err
 	}
-	var ch change
 	for _, id := range ids {
-		c := s.camera(id)
-		if c == nil {
+		if s.cams.byID[id] == 0 {
 			return nil, fmt.Errorf("camera %s: %w", id, ErrNotFound)
 		}
-		if c.State != to {
+	}
+	var ch change
+	for _, id := range ids {
+		if c := s.camera(id); c.State != to {
 			s.put(&ch, enrolled(*c, to, now), now)
 		}
 	}
@@ -315,7 +325,12 @@ func (s *Scheduler) Inventory(ctx context.Context, agent fleet.AgentID, devices 
 	}
 	count := a.site.cameras
 	var ch change
+	told := map[string]bool{}
 	for i := range devices {
+		if told[devices[i].Key] {
+			continue // it said so already
+		}
+		told[devices[i].Key] = true
 		s.takeDevice(&ch, a.Site, &devices[i], now, &count)
 	}
 	return s.apply(ctx, &ch)
@@ -345,6 +360,9 @@ func (s *Scheduler) takeDevice(ch *change, site fleet.SiteID, d *fleet.Device, n
 		sources = []fleet.Source{{}}
 	}
 	for i, src := range sources[:min(len(sources), 256)] {
+		if slices.ContainsFunc(sources[:i], func(v fleet.Source) bool { return v.Token == src.Token }) {
+			continue
+		}
 		id, ok := known[src.Token]
 		if !ok && i == 0 && len(known) == 1 {
 			// It was enrolled before it could be described: the nameless

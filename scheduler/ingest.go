@@ -110,6 +110,10 @@ func (s *Scheduler) complete(ctx context.Context, group []*report) error {
 		if a == nil {
 			continue
 		}
+		if a.State != fleet.Approved { // its orders are missed, or another's
+			r.refused = fmt.Errorf("agent %s is %s: %w", r.agent, a.State, ErrUnauthorized)
+			continue
+		}
 		if r.refused = s.ahead(r.captures); r.refused != nil {
 			continue
 		}

@@ -77,6 +77,7 @@ type Scheduler struct {
 	flights map[orderKey]uint32
 	wanted  []uint32 // scratch of retask
 
+	early     map[fleet.Occurrence]bool          // that had their outcome before their time, and their task was closed
 	withdrawn map[fleet.Occurrence]fleet.Instant // taken back; a report of one is not a duplicate
 
 	sites        []*site
@@ -153,7 +154,7 @@ func New(ctx context.Context, dir string, o Options) (*Scheduler, error) {
 	s := &Scheduler{
 		opts: o, log: o.Log, store: st, seal: seal, epoch: state.Epoch, nonce: state.Epoch << 32, roster: state.Epoch << 32,
 		wake: make(chan struct{}, 1), inbox: make(chan *report), burst: shaper{rate: o.Burst},
-		cams: newCameras(), flights: map[orderKey]uint32{}, withdrawn: map[fleet.Occurrence]fleet.Instant{},
+		cams: newCameras(), flights: map[orderKey]uint32{}, withdrawn: map[fleet.Occurrence]fleet.Instant{}, early: map[fleet.Occurrence]bool{},
 		siteIDs: map[fleet.SiteID]*site{}, placeNumbers: map[string]uint32{}, tagNumbers: map[string]uint16{}, agents: map[fleet.AgentID]*agent{},
 		revOf: map[revisionKey]uint32{}, idents: map[fleet.ScheduleID]uint32{}, jobs: map[string]*job{}, taken: map[uint32]bool{},
 		keys: map[string]store.Key{}, tokens: map[[32]byte]store.Token{}, creds: map[string]store.Credentials{},
@@ -232,7 +233,16 @@ func (s *Scheduler) restore(ctx context.Context, st *store.State) error {
 	}
 	now := fleet.At(time.Now())
 	s.through = cmp.Or(st.Through, now)
+	s.cut = st.Through // spans may have been closed then, and the clock set back since
 	s.wheel = wheel.New(min(s.through, now))
+	err = s.store.Closed(ctx, s.through, func(p store.Span) {
+		if p.From == p.Until {
+			s.early[fleet.Occurrence{Camera: p.Camera, Schedule: p.Schedule, Nominal: p.From}] = true
+		}
+	})
+	if err != nil {
+		return err
+	}
 	if err := s.restoreTasks(ctx); err != nil {
 		return err
 	}
@@ -332,14 +342,11 @@ func (s *Scheduler) restoreFlights(ctx context.Context) error {
 		}
 		return 0
 	}
-	drop := func(o fleet.Occurrence) bool {
-		n := s.flightOf(o)
-		if n == 0 {
-			return false
+	drop := func(o fleet.Occurrence) {
+		if n := s.flightOf(o); n != 0 {
+			s.siteAt(s.slots.at(n).camera).books.InFlight--
+			s.removeFlight(n)
 		}
-		s.siteAt(s.slots.at(n).camera).books.InFlight--
-		s.removeFlight(n)
-		return true
 	}
 	err := s.store.Replay(ctx, store.Fold{
 		Books: func(id fleet.SiteID, b fleet.Books) {
@@ -367,12 +374,13 @@ func (s *Scheduler) restoreFlights(ctx context.Context) error {
 				s.give(n, index(id))
 			}
 		},
-		Drop: func(o fleet.Occurrence) { drop(o) },
+		Drop: drop,
 		Repeat: func(id fleet.SiteID, n uint64) {
 			s.siteNamed(id).books.Duplicates += n
 		},
 		Outcome: func(c *fleet.Capture) {
-			if !drop(c.Occurrence) && c.Nominal > s.through {
+			drop(c.Occurrence)
+			if c.Nominal > s.through {
 				s.settled[c.Occurrence] = true
 			}
 			if camera := s.cams.byID[c.Camera]; camera != 0 {
@@ -404,6 +412,7 @@ type change struct {
 	close   []uint32 // tasks
 	open    []opening
 	claims  []claimed
+	put     map[fleet.CameraID]bool // those in Batch.Cameras
 	after   []func()
 	events  []Event
 }
@@ -438,6 +447,27 @@ func (c *change) reset() {
 // apply makes ch durable and then visible. s.mu is held. The store is not
 // bound to a request's context: a commit is finished or never begun.
 func (s *Scheduler) apply(ctx context.Context, ch *change) error {
+	if err := s.commit(ctx, ch); err != nil {
+		if ch != &s.held { // nobody tries it again: others may have its room
+			for i := range ch.issue {
+				v := &ch.issue[i]
+				v.site.bucket.give(v.start)
+				s.burst.give(v.start)
+			}
+			for _, n := range ch.drop {
+				f := s.slots.at(n)
+				s.siteAt(f.camera).bucket.take(f.nominal + fleet.Instant(f.start))
+				s.burst.take(f.nominal + fleet.Instant(f.start))
+			}
+		}
+		return err
+	}
+	s.perform(ch)
+	return nil
+}
+
+// commit makes ch durable.
+func (s *Scheduler) commit(ctx context.Context, ch *change) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -453,9 +483,12 @@ func (s *Scheduler) apply(ctx context.Context, ch *change) error {
 	ch.Issue, ch.Drop, ch.Assign = ch.Issue[:0], ch.Drop[:0], ch.Assign[:0]
 	for i := range ch.issue {
 		v := &ch.issue[i]
+		if v.picked || v.agent != 0 && s.boxes[v.agent-1].State != fleet.Approved {
+			v.agent = 0 // picked by a commit that failed: it may be gone
+		}
 		if v.agent == 0 && !v.paused {
 			if a := s.pick(v.target, nil); a != nil {
-				v.agent = a.index
+				v.agent, v.picked = a.index, true
 			}
 		}
 		r := s.revs[v.rev]
@@ -476,23 +509,11 @@ func (s *Scheduler) apply(ctx context.Context, ch *change) error {
 		ch.move = ch.move[:0] // of release, if it is tried again
 		return err
 	}
-	s.perform(ch)
 	return nil
 }
 
 // perform makes visible what is durable now.
 func (s *Scheduler) perform(ch *change) {
-	for i := range ch.Captures {
-		c := &ch.Captures[i]
-		if camera := s.cams.byID[c.Camera]; camera != 0 {
-			enter(&s.siteAt(camera).books, c.Outcome)
-		}
-		s.countJob(c, ch.flights[i] != 0)
-		if n := ch.flights[i]; n != 0 {
-			s.siteAt(s.slots.at(n).camera).books.InFlight--
-			s.removeFlight(n)
-		}
-	}
 	for id, n := range ch.Repeats {
 		s.siteNamed(id).books.Duplicates += n
 	}
@@ -512,6 +533,17 @@ func (s *Scheduler) perform(ch *change) {
 	}
 	for i := range ch.Cameras {
 		s.remember(&ch.Cameras[i])
+	}
+	for i := range ch.Captures { // behind the cameras: there was no room for one that is new, say
+		c := &ch.Captures[i]
+		if camera := s.cams.byID[c.Camera]; camera != 0 {
+			enter(&s.siteAt(camera).books, c.Outcome)
+		}
+		s.countJob(c, ch.flights[i] != 0)
+		if n := ch.flights[i]; n != 0 {
+			s.siteAt(s.slots.at(n).camera).books.InFlight--
+			s.removeFlight(n)
+		}
 	}
 	for _, c := range ch.claims {
 		s.claim(c.site, c.device, c.claim)

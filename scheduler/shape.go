@@ -64,6 +64,22 @@ func (p *shaper) take(start fleet.Instant) {
 	p.forget(slot, width)
 }
 
+// give takes back what take noted.
+func (p *shaper) give(start fleet.Instant) {
+	if p.rate <= 0 {
+		return
+	}
+	width, _ := p.slot()
+	slot := int64(start / width)
+	switch n := p.used[slot]; n {
+	case 0: // it is from before the rate was another
+	case 1:
+		delete(p.used, slot)
+	default:
+		p.used[slot] = n - 1
+	}
+}
+
 // shaped is how long ago a slot must be, before the latest one taken, to be
 // forgotten: no schedule looks further ahead, and none is moved further.
 const shaped = 24*time.Hour + 2*shapeLimit

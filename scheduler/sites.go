@@ -58,8 +58,20 @@ func (s *Scheduler) setSite(v fleet.Site) *site {
 	at := s.siteNamed(v.ID)
 	at.Site, at.known = v, true
 	at.place = s.placeNumber(placeText(placeOf(v)))
-	at.bucket.rate = v.Burst
+	if at.bucket.rate != v.Burst {
+		s.rebucket(at, v.Burst)
+	}
 	return at
+}
+
+// rebucket gives the site another bound: its slots are of another width then.
+func (s *Scheduler) rebucket(at *site, rate float64) {
+	at.bucket = shaper{rate: rate}
+	for n := uint32(1); n <= s.slots.used && rate > 0; n++ {
+		if f := s.slots.at(n); f.camera != 0 && s.siteAt(f.camera) == at {
+			at.bucket.take(f.nominal + fleet.Instant(f.start))
+		}
+	}
 }
 
 func (s *Scheduler) siteAt(camera uint32) *site { return s.sites[s.cams.slots.at(camera).site-1] }

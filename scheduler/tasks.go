@@ -109,6 +109,9 @@ func (s *Scheduler) storeHeld(ctx context.Context, through fleet.Instant) error 
 		keep++
 	}
 	ch.Captures, ch.flights = ch.Captures[:keep], ch.flights[:keep]
+	for i := range ch.Agents {
+		ch.Agents[i] = s.agents[ch.Agents[i].ID].Agent // it may have been revoked since
+	}
 	if err := s.apply(ctx, ch); err != nil {
 		return err
 	}
@@ -180,9 +183,9 @@ func (s *Scheduler) misfire(t *task, rev *schedule, nominal, now fleet.Instant, 
 }
 
 // known reports whether an occurrence beyond through is in the books already:
-// it was stored, and then the power went.
+// it was stored, and then the power went or its task was closed.
 func (s *Scheduler) known(o fleet.Occurrence) bool {
-	return s.settled != nil && (s.settled[o] || s.flightOf(o) != 0)
+	return s.early[o] || s.settled != nil && (s.settled[o] || s.flightOf(o) != 0)
 }
 
 // end notes an outcome that the next commit stores. flight is the order's
@@ -221,6 +224,7 @@ type issue struct {
 	nominal, start, deadline fleet.Instant
 	agent                    uint32 // 0 = whoever is picked
 	paused                   bool
+	picked                   bool // agent was picked by apply
 }
 
 // issue notes a new order, its start moved to where the site has room.
@@ -302,7 +306,16 @@ func (s *Scheduler) closeTask(ch *change, key uint32, cut fleet.Instant) {
 	for n, ok := rev.cal.Next(ct, cut); ok && n <= s.through.Add(rev.lead); n, ok = rev.cal.Next(ct, n) {
 		if f := s.flights[orderKey{t.camera, rev.ident, n}]; f != 0 {
 			ch.drop = append(ch.drop, f)
+			start := n + fleet.Instant(s.slots.at(f).start)
+			s.siteAt(t.camera).bucket.give(start) // what opens with the same commit may have its room
+			s.burst.give(start)
+			continue
 		}
+		// It has its outcome already: there was no room for it, say. That stays,
+		// and so does a span of its own.
+		p.From, p.Until = n, n
+		ch.OpenSpans = append(ch.OpenSpans, p)
+		s.early[fleet.Occurrence{Camera: p.Camera, Schedule: p.Schedule, Nominal: n}] = true // also if this fails
 	}
 }
 

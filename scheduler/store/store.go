@@ -720,6 +720,11 @@ func (s *Store) replayLog(ctx context.Context, f Fold) error {
 	return nil
 }
 
+// Closed calls f for each span that ends after t.
+func (s *Store) Closed(ctx context.Context, t fleet.Instant, f func(Span)) error {
+	return eachSpan(ctx, s.read, "WHERE until != 0 AND until > ?", f, t)
+}
+
 // Spans calls f for each span that touches [from, until].
 func (s *Store) Spans(ctx context.Context, from, until fleet.Instant, f func(Span)) error {
 	return eachSpan(ctx, s.read, "WHERE start <= ? AND (until = 0 OR until >= ?)", f, until, from)

@@ -1,0 +1,217 @@
+package scheduler_test
+
+import (
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/calendar"
+	"github.com/shutterfleet/shutterfleet/scheduler"
+)
+
+// failing makes the table of the scheduler's store refuse rows until the
+// returned function is called.
+func failing(t *testing.T, dir, table string) func() {
+	t.Helper()
+	do := func(text string) {
+		t.Helper()
+		db := must[*sql.DB](t)(sql.Open("sqlite", filepath.Join(dir, "centre.db")+"?_pragma=busy_timeout(10000)"))
+		defer db.Close() //nolint:errcheck // it was only looked at
+		if _, err := db.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("CREATE TRIGGER full BEFORE INSERT ON " + table + " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+	return func() { do("DROP TRIGGER full") }
+}
+
+// ended lives on until all that is in flight has ended, and returns the books.
+func ended(t *testing.T, s *scheduler.Scheduler) fleet.Books {
+	t.Helper()
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rep, b := audit(t, s), books(t, s)
+	if rep.Unaccounted() != 0 || uint64(rep.Expected) != b.Issued || b.InFlight != 0 {
+		t.Errorf("audit %+v\nbooks %+v", rep, b)
+	}
+	return b
+}
+
+// TestNamedTwice names the same cameras twice, in a request and in what an agent
+// tells: they are changed once.
+func TestNamedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := open(t, t.TempDir())
+		defer stop()
+		spec := every("quick", 10*time.Second)
+		spec.Select = "vendor!=W"
+		apply(t, s, spec)
+		a := enrol(t, s, "lab")
+		ids := addCameras(t, s, "lab", 2)
+		twice := []fleet.CameraID{ids[0], ids[1], ids[0]}
+		must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), twice, fleet.Ignored))
+		must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), twice, fleet.Approved))
+		tell := func(vendor string, also ...fleet.Device) {
+			t.Helper()
+			d := fleet.Device{Key: "epr:one", Vendor: vendor, Claims: []fleet.Claim{{Kind: fleet.ClaimEPR, Value: "one"}}, Sources: []fleet.Source{{Token: "a"}, {Token: "a"}}}
+			if err := s.Inventory(t.Context(), a.ID, append(also, d, d)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.SetRules(t.Context(), map[string]string{"all": "*"}); err != nil {
+			t.Fatal(err)
+		}
+		tell("W")
+		n := len(must[[]scheduler.CameraView](t)(s.Cameras(t.Context(), scheduler.CameraQuery{})))
+		// The same device by its claim, under another key.
+		tell("V", fleet.Device{Key: "mac:one", Vendor: "V", Claims: []fleet.Claim{{Kind: fleet.ClaimEPR, Value: "one"}}, Sources: []fleet.Source{{Token: "a"}}})
+		if again := len(must[[]scheduler.CameraView](t)(s.Cameras(t.Context(), scheduler.CameraQuery{}))); again != n {
+			t.Errorf("%d cameras, then %d", n, again)
+		}
+		time.Sleep(5 * time.Minute)
+		if b := ended(t, s); b.Issued < 3*29 || b.Issued > 3*33 {
+			t.Errorf("%+v of three cameras each ten seconds of five minutes", b)
+		}
+	})
+}
+
+// TestRevokedStays revokes an agent right after it has stored standing orders:
+// it stays revoked, also over a restart, nothing that it reports is taken, and
+// what was not due yet is not missed yet.
+func TestRevokedStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		spec := every("herd", time.Minute)
+		spec.Lead = calendar.Duration(50 * time.Second)
+		apply(t, s, spec)
+		a := enrol(t, s, "lab")
+		ids := addCameras(t, s, "lab", 1)
+		l := must[*scheduler.Link](t)(s.Connect(t.Context(), a.ID, "", ""))
+		var orders []fleet.Order
+		stood := false
+		for !stood || len(orders) == 0 {
+			in := must[scheduler.Instruction](t)(l.Next(t.Context()))
+			if orders = append(orders, in.Orders...); in.Standing != nil {
+				l.Stored(in.Nonce)
+				stood = true
+			}
+		}
+		if err := s.RevokeAgent(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+		done := fleet.Capture{Occurrence: orders[0].Occurrence, Outcome: fleet.Captured}
+		if err := s.Complete(t.Context(), a.ID, []fleet.Capture{done}); !errors.Is(err, scheduler.ErrUnauthorized) {
+			t.Errorf("a revoked agent reports: %v", err)
+		}
+		if b := books(t, s); b.InFlight != 1 || b.Issued != 1 {
+			t.Errorf("%+v of an order that is not due", b)
+		}
+		for _, to := range []fleet.Enrollment{fleet.Ignored, fleet.Approved} { // it is taken back, and issued again
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, to))
+		}
+		b := enrol(t, s, "lab")
+		l = must[*scheduler.Link](t)(s.Connect(t.Context(), b.ID, "", ""))
+		for in := (scheduler.Instruction{}); in.Standing == nil; {
+			in = must[scheduler.Instruction](t)(l.Next(t.Context()))
+			l.Stored(in.Nonce)
+		}
+		if err := s.RevokeAgent(t.Context(), b.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		stop()
+		s, stop = open(t, dir)
+		defer stop()
+		for _, a := range must[[]fleet.Agent](t)(s.Agents(t.Context())) {
+			if a.State != fleet.Retired {
+				t.Errorf("a revoked agent is %s after a restart", a.State)
+			}
+		}
+		ended(t, s)
+	})
+}
+
+// TestMissedAhead changes cameras while orders of the coming minute have their
+// outcome already, as there was no room for them: none is issued again, also
+// over a restart.
+func TestMissedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		burst := 0.1
+		must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{Burst: &burst}))
+		spec := every("herd", time.Minute)
+		phase := calendar.Offset(0)
+		spec.AtPhase, spec.Lead = &phase, calendar.Duration(50*time.Second)
+		apply(t, s, spec)
+		ids := addCameras(t, s, "lab", 10)
+		time.Sleep(30 * time.Second)
+		if b := books(t, s); b.Missed != 8 {
+			t.Errorf("%+v, twice with room for six orders of ten", b)
+		}
+		change := func() {
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, fleet.Ignored))
+			if rep := audit(t, s); rep.MissingOutcome != 0 || rep.Unexpected != 0 {
+				t.Errorf("%+v", rep)
+			}
+			stop()
+			s, stop = open(t, dir)
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, fleet.Approved))
+		}
+		change()
+		change()
+		if b := books(t, s); b.Missed != 8 || b.Issued != 20 {
+			t.Errorf("%+v after changes", b)
+		}
+		time.Sleep(3 * time.Minute)
+		defer func() { stop() }()
+		ended(t, s)
+	})
+}
+
+// TestRoomComesBack fails to add a camera many times, and changes what is
+// ordered many times: nothing of it takes room under a burst bound.
+func TestRoomComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		defer stop()
+		burst := 0.1
+		must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{Burst: &burst}))
+		spec := every("herd", time.Minute)
+		phase := calendar.Offset(calendar.Duration(40 * time.Second))
+		spec.AtPhase, spec.Lead = &phase, calendar.Duration(50*time.Second)
+		apply(t, s, spec)
+		mend := failing(t, dir, "spans")
+		for range 50 {
+			if _, err := s.AddCamera(t.Context(), scheduler.NewCamera{Site: "lab", URL: "http://192.0.2.1/snapshot.jpg"}); err == nil {
+				t.Fatal("the store took it")
+			}
+		}
+		mend()
+		ids := addCameras(t, s, "lab", 1)
+		for range 50 {
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, fleet.Ignored))
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, fleet.Approved))
+		}
+		faster := 10.0 // and back: what it holds is of another width meanwhile
+		must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{Burst: &faster}))
+		must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{Burst: &burst}))
+		addCameras(t, s, "lab", 7)
+		if b := books(t, s); b.InFlight != 6 || b.Missed != 1 {
+			t.Errorf("%+v with room for six orders of seven", b)
+		}
+		for _, zone := range []string{"Asia/Tokyo", "Europe/Rome"} { // all tasks close and open
+			must[scheduler.SiteView](t)(s.SetSite(t.Context(), "lab", scheduler.SiteChange{TZ: &zone}))
+		}
+		if b := books(t, s); b.InFlight != 6 || b.Missed != 1 {
+			t.Errorf("%+v after changes of the zone", b)
+		}
+	})
+}
