@@ -154,6 +154,16 @@ func (s *Scheduler) Disconnect(ctx context.Context, l *Link, clean bool) {
 	}
 	a.Connected, a.Seen = false, fleet.At(now)
 	s.hub.publish([]Event{{Kind: "agent", Agent: a.ID, Site: a.Site}})
+	if !clean {
+		return
+	}
+	var ch change
+	if s.handOver(&ch, a, fleet.At(now)); len(ch.move) == 0 {
+		return
+	}
+	if err := s.apply(ctx, &ch); err != nil {
+		a.dead = false // the sweep tries again, and tells of the store's fault
+	}
 }
 
 // drop takes the agent's link away.
@@ -193,12 +203,7 @@ func (s *Scheduler) handOn(ctx context.Context, t time.Time) error {
 		if a.link != nil || a.dead || t.UnixNano()-a.lost < s.opts.AgentDead.Nanoseconds() {
 			continue
 		}
-		a.dead = true
-		for _, n := range s.listed(&a.held, func(f *flight) bool { return f.nominal+fleet.Instant(f.start) > now }) {
-			if to := s.best(s.targetOf(s.slots.at(n).camera), a, true); to != nil {
-				ch.move = append(ch.move, move{flight: n, to: to.index})
-			}
-		}
+		s.handOver(&ch, a, now)
 		ch.tell(Event{Kind: "agent", Agent: a.ID, Site: a.Site})
 	}
 	if s.swept++; s.swept%60 == 0 {
@@ -231,6 +236,16 @@ func (s *Scheduler) handOn(ctx context.Context, t time.Time) error {
 		}
 	}
 	return err
+}
+
+// handOver takes the agent for dead: its undue orders go to others of its site.
+func (s *Scheduler) handOver(ch *change, a *agent, now fleet.Instant) {
+	a.dead = true
+	for _, n := range s.listed(&a.held, func(f *flight) bool { return f.nominal+fleet.Instant(f.start) > now }) {
+		if to := s.best(s.targetOf(s.slots.at(n).camera), a, true); to != nil {
+			ch.move = append(ch.move, move{flight: n, to: to.index})
+		}
+	}
 }
 
 // dispatch queues f for its agent, if that is connected.

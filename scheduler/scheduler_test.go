@@ -20,7 +20,13 @@ import (
 // open runs a scheduler in dir until the returned function is called.
 func open(t *testing.T, dir string) (*scheduler.Scheduler, func()) {
 	t.Helper()
-	s, err := scheduler.New(t.Context(), dir, scheduler.Options{SealKey: [32]byte{1}})
+	return openWith(t, dir, scheduler.Options{})
+}
+
+func openWith(t *testing.T, dir string, o scheduler.Options) (*scheduler.Scheduler, func()) {
+	t.Helper()
+	o.SealKey = [32]byte{1}
+	s, err := scheduler.New(t.Context(), dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +80,7 @@ type robot struct {
 	s      *scheduler.Scheduler
 	id     fleet.AgentID
 	stands bool // it keeps its orders while it is cut off
+	abrupt bool // its stream breaks instead of ending
 
 	mu   sync.Mutex
 	held map[fleet.Occurrence]fleet.Order
@@ -88,7 +95,7 @@ func (r *robot) run(ctx context.Context, t *testing.T) {
 		}
 		return
 	}
-	defer r.s.Disconnect(context.Background(), l, true)
+	defer func() { r.s.Disconnect(context.Background(), l, !r.abrupt) }()
 	go func() {
 		for {
 			in, err := l.Next(ctx)

@@ -102,12 +102,16 @@ func TestSchedulingGuide(t *testing.T) {
 // arguments splits a command line at spaces outside double quotes.
 func arguments(line string) []string {
 	quoted := false
-	return slices.DeleteFunc(strings.FieldsFunc(line, func(r rune) bool {
+	args := strings.FieldsFunc(line, func(r rune) bool {
 		if r == '"' {
 			quoted = !quoted
 		}
 		return r == ' ' && !quoted
-	}), func(s string) bool { return s == "" })
+	})
+	for i, a := range args {
+		args[i] = strings.ReplaceAll(a, `"`, "")
+	}
+	return args
 }
 
 // trimLines takes away what editors take away: spaces at the ends of lines.

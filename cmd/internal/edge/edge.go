@@ -51,6 +51,7 @@ type Options struct {
 	Width         int                             // grabs at a time; default 32
 	Tags          []string                        // the operator's, told to the centre
 	Version       string                          // the build
+	Clock         func() time.Time                // the box's own clock, which may be wrong; default time.Now
 	Log           *slog.Logger                    // default: none
 }
 
@@ -84,6 +85,9 @@ func New(o Options) (*Edge, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Version = cmp.Or(o.Version, "unknown")
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
 	if o.Hostname == "" {
 		o.Hostname, _ = os.Hostname() // a name for people: none will do
 	}
@@ -120,7 +124,8 @@ func openStore(o Options) (*store.Store, error) {
 
 func (e *Edge) build() (err error) {
 	o := e.opts
-	clock := uplink.NewClock(e.store.Clock())
+	offset, bound, known := e.store.Clock()
+	clock := uplink.NewClockOf(o.Clock, offset, bound, known)
 	decoder, err := worker.New(worker.Options{Program: o.FFmpeg})
 	if err != nil {
 		return err
