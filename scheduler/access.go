@@ -192,7 +192,7 @@ func (s *Scheduler) setAgent(ctx context.Context, id fleet.AgentID, to fleet.Enr
 			s.drop(a)
 			a.Connected = false
 		}
-		a.site.changed(s)
+		a.site.changed()
 	})
 	return s.apply(ctx, &ch)
 }

@@ -36,6 +36,8 @@ type CameraList struct {
 type Link struct {
 	s     *Scheduler
 	box   *agent
+	agent fleet.AgentID
+	site  fleet.SiteID
 	ready chan struct{} // cap 1: there may be something to say
 	gone  chan struct{} // closed when another Link took its place
 
@@ -78,7 +80,7 @@ func (s *Scheduler) Connect(ctx context.Context, id fleet.AgentID, hostname, ver
 	}
 	b := a.Agent
 	b.Hostname, b.Version, b.Seen, b.Connected = cmp.Or(hostname, a.Hostname), cmp.Or(version, a.Version), fleet.At(time.Now()), true
-	l := &Link{s: s, box: a, ready: make(chan struct{}, 1), gone: make(chan struct{}), cameras: true, standing: time.Now(), sent: map[uint64][]fleet.Occurrence{}}
+	l := &Link{s: s, box: a, agent: id, site: a.Site, ready: make(chan struct{}, 1), gone: make(chan struct{}), cameras: true, standing: time.Now(), sent: map[uint64][]fleet.Occurrence{}}
 	var ch change
 	if b.Hostname != a.Hostname || b.Version != a.Version { // the rest changes all the time and need not last
 		ch.Agents = []fleet.Agent{b}
@@ -96,7 +98,7 @@ func (s *Scheduler) Connect(ctx context.Context, id fleet.AgentID, hostname, ver
 			f.stored = false
 			s.dispatch(f)
 		}
-		a.site.changed(s) // who takes which camera
+		a.site.changed() // who takes which camera
 	})
 	// Orders that found no agent, and are still worth a try.
 	now := fleet.At(time.Now())
@@ -131,7 +133,7 @@ func (s *Scheduler) Can(ctx context.Context, l *Link, able fleet.Able) error {
 			ch.move = append(ch.move, move{flight: n, to: to.index})
 		}
 	}
-	a.site.changed(s)
+	a.site.changed()
 	if len(ch.move) == 0 {
 		return nil
 	}
@@ -170,7 +172,7 @@ func (s *Scheduler) Disconnect(ctx context.Context, l *Link, clean bool) {
 func (s *Scheduler) drop(a *agent) {
 	a.site.links = slices.DeleteFunc(a.site.links, func(l *Link) bool { return l == a.link })
 	a.link = nil
-	a.site.changed(s)
+	a.site.changed()
 }
 
 // Heard keeps what an agent says of itself.
@@ -181,7 +183,7 @@ func (s *Scheduler) Heard(l *Link, held, pending uint64, load fleet.Load) {
 	a.Seen, a.Held, a.Pending, a.Load = fleet.At(time.Now()), held, pending, load
 	if w := weigh(a.weight, load.Capacity); w != a.weight {
 		a.weight = w
-		a.site.changed(s)
+		a.site.changed()
 	}
 }
 
@@ -218,13 +220,6 @@ func (s *Scheduler) handOn(ctx context.Context, t time.Time) error {
 			}
 		}
 		s.unpause(&ch, now)
-	}
-	for _, v := range s.sites {
-		for _, l := range v.links {
-			if !l.standing.IsZero() && !t.Before(l.standing) {
-				l.wake()
-			}
-		}
 	}
 	if len(ch.move) == 0 && len(ch.Resume) == 0 {
 		return nil
@@ -303,10 +298,10 @@ func (l *Link) wake() {
 }
 
 // Agent returns whose link it is.
-func (l *Link) Agent() fleet.AgentID { return l.box.ID }
+func (l *Link) Agent() fleet.AgentID { return l.agent }
 
 // Site returns where the agent is.
-func (l *Link) Site() fleet.SiteID { return l.box.Site }
+func (l *Link) Site() fleet.SiteID { return l.site }
 
 // Next waits for the next instruction. It fails with ErrSuperseded once the
 // agent has another link.
@@ -341,8 +336,14 @@ func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 	standing := !l.standing.IsZero() && !now.Before(l.standing)
 	orders := len(l.queue) >= maxInstruction || len(l.queue) > 0 && !now.Before(l.send)
 	if l.box.link != l || !l.cameras && !standing && !orders {
-		if l.box.link == l && len(l.queue) > 0 {
+		if l.box.link != l {
+			return in, false, 0
+		}
+		if len(l.queue) > 0 {
 			wait = l.send.Sub(now)
+		}
+		if d := l.standing.Sub(now); !l.standing.IsZero() && (wait == 0 || d < wait) {
+			wait = d
 		}
 		return in, false, wait
 	}

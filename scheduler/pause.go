@@ -105,7 +105,7 @@ func (s *Scheduler) repause(ch *change, now fleet.Instant) {
 
 func (s *Scheduler) pausesChanged() {
 	for _, v := range s.sites {
-		v.changed(s)
+		v.ended()
 	}
 }
 

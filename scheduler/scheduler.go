@@ -526,6 +526,7 @@ func (s *Scheduler) perform(ch *change) {
 		s.removeFlight(n)
 	}
 	for _, n := range ch.close {
+		s.siteAt(s.tasks.at(n).camera).ended()
 		s.removeTask(n)
 	}
 	for _, f := range ch.after {
@@ -554,7 +555,7 @@ func (s *Scheduler) perform(ch *change) {
 			o.camera = s.cams.byID[o.id]
 		}
 		s.addTask(o.task, o.after)
-		s.siteAt(o.camera).changed(s)
+		s.siteAt(o.camera).changed()
 	}
 	for i := range ch.issue {
 		v := &ch.issue[i]

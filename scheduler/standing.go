@@ -42,14 +42,25 @@ type StandingPause struct {
 }
 
 // standingDelay is how long changes are gathered before agents are told: what
-// they hold matters only once they are cut off.
-const standingDelay = 2 * time.Second
+// they hold matters only once they are cut off. What ends is told sooner, for an
+// agent goes on by itself until it knows.
+const (
+	standingDelay = 2 * time.Second
+	endingDelay   = 50 * time.Millisecond
+)
 
 // changed says that the tasks of the site's agents may be others now.
-func (v *site) changed(*Scheduler) {
+func (v *site) changed() { v.tellWithin(standingDelay) }
+
+// ended says that they are fewer.
+func (v *site) ended() { v.tellWithin(endingDelay) }
+
+func (v *site) tellWithin(d time.Duration) {
+	at := time.Now().Add(d)
 	for _, l := range v.links {
-		if l.standing.IsZero() {
-			l.standing = time.Now().Add(standingDelay)
+		if l.standing.IsZero() || at.Before(l.standing) {
+			l.standing = at
+			l.wake()
 		}
 	}
 }
