@@ -17,16 +17,20 @@ import (
 // returned function is called.
 func failing(t *testing.T, dir, table string) func() {
 	t.Helper()
-	do := func(text string) {
-		t.Helper()
-		db := must[*sql.DB](t)(sql.Open("sqlite", filepath.Join(dir, "centre.db")+"?_pragma=busy_timeout(10000)"))
-		defer db.Close() //nolint:errcheck // it was only looked at
-		if _, err := db.ExecContext(t.Context(), text); err != nil {
-			t.Fatal(err)
-		}
+	file(t, dir, "CREATE TRIGGER full BEFORE INSERT ON "+table+" BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+	return func() { file(t, dir, "DROP TRIGGER full") }
+}
+
+// file runs a statement on the scheduler's store behind its back and returns a
+// number that it yields.
+func file(t *testing.T, dir, statement string) (n sql.NullInt64) {
+	t.Helper()
+	db := must[*sql.DB](t)(sql.Open("sqlite", filepath.Join(dir, "centre.db")+"?_pragma=busy_timeout(10000)"))
+	defer db.Close() //nolint:errcheck // nothing is open
+	if err := db.QueryRowContext(t.Context(), statement).Scan(&n); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		t.Fatal(err)
 	}
-	do("CREATE TRIGGER full BEFORE INSERT ON " + table + " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
-	return func() { do("DROP TRIGGER full") }
+	return n
 }
 
 // ended lives on until all that is in flight has ended, and returns the books.
@@ -212,6 +216,43 @@ func TestRoomComesBack(t *testing.T) {
 		}
 		if b := books(t, s); b.InFlight != 6 || b.Missed != 1 {
 			t.Errorf("%+v after changes of the zone", b)
+		}
+	})
+}
+
+// TestFailsOnce lets the store fail when schedules are applied, and when the
+// scheduler is to stop: both are made good once, and nothing is forgotten.
+func TestFailsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		ids := addCameras(t, s, "lab", 3)
+		mend := failing(t, dir, "spans")
+		if _, err := s.ApplySchedules(t.Context(), []calendar.Spec{every("quick", 10*time.Second)}, scheduler.ApplyOptions{}); err == nil {
+			t.Fatal("the store took it")
+		}
+		mend()
+		file(t, dir, "CREATE TABLE marks (n INTEGER)")
+		file(t, dir, "CREATE TRIGGER mark AFTER INSERT ON meta WHEN NEW.k = 'reconcile' BEGIN INSERT INTO marks VALUES (1); END")
+		time.Sleep(time.Minute)
+		if n := file(t, dir, "SELECT count(*) FROM marks").Int64; n != 1 {
+			t.Errorf("all cameras were gone through %d times after one failure", n)
+		}
+		mend = failing(t, dir, "meta")
+		if err := s.Stop(t.Context()); err == nil {
+			t.Fatal("the store took it")
+		}
+		mend()
+		for _, to := range []fleet.Enrollment{fleet.Ignored, fleet.Approved} {
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, to))
+		}
+		time.Sleep(time.Minute)
+		stop()
+		s, stop = open(t, dir)
+		defer stop()
+		time.Sleep(time.Minute)
+		if b := ended(t, s); b.Issued < 3*17 {
+			t.Errorf("%+v of three cameras each ten seconds of three minutes", b)
 		}
 	})
 }
