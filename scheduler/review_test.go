@@ -256,3 +256,30 @@ func TestFailsOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestGivenUp leaves a site alone whose only agent stood by itself: once its
+// standing orders are over, nobody has new orders, and they are missed when they
+// are due.
+func TestGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := open(t, t.TempDir())
+		defer stop()
+		apply(t, s, every("slow", time.Hour))
+		a := enrol(t, s, "lab")
+		addCameras(t, s, "lab", 1)
+		l := must[*scheduler.Link](t)(s.Connect(t.Context(), a.ID, "", ""))
+		for in := (scheduler.Instruction{}); in.Standing == nil; {
+			in = must[scheduler.Instruction](t)(l.Next(t.Context()))
+			l.Stored(in.Nonce)
+		}
+		s.Disconnect(t.Context(), l, true)
+		time.Sleep(7*24*time.Hour - time.Hour)
+		if b := books(t, s); b.Missed != 0 || b.InFlight < 160 {
+			t.Errorf("%+v while the agent may work on", b)
+		}
+		time.Sleep(7*24*time.Hour + 4*time.Hour)
+		if b := books(t, s); b.InFlight != 0 || b.Missed < 330 {
+			t.Errorf("%+v a week after its standing orders ended", b)
+		}
+	})
+}
