@@ -1,9 +1,12 @@
 package scheduler_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -280,6 +283,46 @@ func TestGivenUp(t *testing.T) {
 		time.Sleep(7*24*time.Hour + 4*time.Hour)
 		if b := books(t, s); b.InFlight != 0 || b.Missed < 330 {
 			t.Errorf("%+v a week after its standing orders ended", b)
+		}
+	})
+}
+
+// TestAuditAges audits from the beginning when the first captures have aged out:
+// they are not missed.
+func TestAuditAges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := must[*scheduler.Scheduler](t)(scheduler.New(t.Context(), dir, scheduler.Options{SealKey: [32]byte{1}, Keep: 2 * time.Hour}))
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := s.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		apply(t, s, every("slow", 5*time.Minute))
+		ids := addCameras(t, s, "lab", 2)
+		time.Sleep(time.Hour)
+		must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids[:1], fleet.Ignored)) // its span is forgotten
+		time.Sleep(5 * time.Hour)
+		if rep := audit(t, s); rep.MissingOutcome != 0 || rep.Unexpected != 0 || rep.InFlight > 2 || rep.Stored < 20 {
+			t.Errorf("%+v", rep)
+		}
+		// As after a kill: nothing is summed up at the end.
+		before := books(t, s)
+		killed := filepath.Join(t.TempDir(), "killed")
+		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		wg.Wait()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		s, stop := open(t, killed)
+		defer stop()
+		if after := books(t, s); after.InFlight > before.InFlight || after.Missed < before.Missed {
+			t.Errorf("the books were %+v, and are %+v after a kill", before, after)
 		}
 	})
 }

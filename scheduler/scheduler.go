@@ -720,7 +720,11 @@ func (s *Scheduler) sweep(ctx context.Context) error {
 		}
 		if n%600 == 0 {
 			old := time.Now().Add(-s.opts.Keep)
-			dropped, err := s.store.DropBefore(old)
+			// The log still tells of orders whose outcomes age out: it begins
+			// anew before they do.
+			err := s.sumUp(ctx, true)
+			dropped, gone := s.store.DropBefore(old)
+			err = errors.Join(err, gone)
 			err = errors.Join(err, s.store.Forget(ctx, fleet.At(old)))
 			if err != nil || dropped > 0 {
 				s.log.InfoContext(ctx, "captures aged out", "files", dropped, "err", err)
