@@ -47,7 +47,7 @@ func (s *Scheduler) ApplySchedules(ctx context.Context, specs []calendar.Spec, o
 	// now or, when that fails or the power goes, later.
 	if err := s.reconcile(ctx); err != nil {
 		s.mu.Lock()
-		s.unsettled = true
+		s.unsettled = true // sweep tries again
 		s.mu.Unlock()
 		return plan, fmt.Errorf("the schedules are applied, and not all cameras follow them yet: %w", err)
 	}

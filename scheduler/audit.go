@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/fleet/calendar"
@@ -14,7 +15,11 @@ import (
 // larger books are audited camera by camera in several passes over the rows.
 const auditPart = 1_000_000
 
-// Audit checks the books from outside for nominal times in [from, until]:
+// auditMargin is how much later than what ages out an audit begins.
+const auditMargin = 10 * time.Minute
+
+// Audit checks the books from outside for nominal times in [from, until],
+// no older than captures are kept:
 // calendar.Next over the spans says what should exist, the rows say what does.
 func (s *Scheduler) Audit(ctx context.Context, from, until fleet.Instant) (AuditReport, error) {
 	s.mu.Lock()
@@ -23,6 +28,8 @@ func (s *Scheduler) Audit(ctx context.Context, from, until fleet.Instant) (Audit
 		return AuditReport{}, err
 	}
 	until = min(until, s.through)
+	// What is older ages out, some of it while the audit runs.
+	from = max(from, fleet.At(time.Now().Add(auditMargin-s.opts.Keep)))
 	revs := map[revisionKey]*schedule{}
 	for k, n := range s.revOf {
 		revs[k] = s.revs[n]

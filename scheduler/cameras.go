@@ -3,6 +3,7 @@ package scheduler
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler/store"
@@ -255,21 +256,24 @@ func (s *Scheduler) claim(site fleet.SiteID, device string, claim fleet.Claim) {
 }
 
 // cameraChunk is how many cameras are looked at before others may take the
-// lock.
-const cameraChunk = 4096
+// lock, unless they have taken cameraTime.
+const (
+	cameraChunk = 4096
+	cameraTime  = 10 * time.Millisecond
+)
 
 // eachCamera calls f for each camera with s.mu held, which it lets go of now
 // and then: cameras that come meanwhile may be met or not.
 func (s *Scheduler) eachCamera(f func(n uint32)) {
-	for from := uint32(1); ; from += cameraChunk {
+	for n, last := uint32(1), uint32(1); n <= last; {
 		s.mu.Lock()
-		last := s.cams.slots.used
-		for n := from; n <= last && n < from+cameraChunk; n++ {
-			f(n)
+		last = s.cams.slots.used
+		began := time.Now()
+		for end := n + cameraChunk; n <= last && n < end; n++ {
+			if f(n); n%8 == 0 && time.Since(began) > cameraTime {
+				end = n + 1
+			}
 		}
 		s.mu.Unlock()
-		if from+cameraChunk > last {
-			return
-		}
 	}
 }

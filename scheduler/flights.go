@@ -3,6 +3,7 @@ package scheduler
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler/store"
@@ -215,8 +216,12 @@ func (s *Scheduler) pick(at target, but *agent) *agent {
 // themselves.
 func (s *Scheduler) best(at target, but *agent, connected bool) (best *agent) {
 	var most float64
+	var since int64 // standing orders last for GiveUp from when they were told
+	if !connected {
+		since = time.Now().Add(-s.opts.GiveUp).UnixNano()
+	}
 	for _, a := range at.site.agents {
-		if a == but || connected && a.link == nil || !connected && !a.Standing ||
+		if a == but || connected && a.link == nil || !connected && (!a.Standing || a.link == nil && a.lost < since) ||
 			at.video && !a.video || at.tag != 0 && !a.tags[s.tags[at.tag-1]] {
 			continue
 		}

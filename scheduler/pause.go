@@ -136,14 +136,14 @@ func (s *Scheduler) Resume(ctx context.Context, id string) error {
 
 // unpause forgets pauses that are over.
 func (s *Scheduler) unpause(ch *change, now fleet.Instant) {
-	s.pauses = slices.DeleteFunc(s.pauses, func(p pause) bool {
-		// A schedule may issue a day late after a stop; its pause still counts.
-		over := p.Until != 0 && p.Until.Add(s.opts.GiveUp) < now
-		if over {
+	// A schedule may issue a day late after a stop; its pause still counts.
+	over := func(p pause) bool { return p.Until != 0 && p.Until.Add(s.opts.GiveUp) < now }
+	for _, p := range s.pauses {
+		if over(p) {
 			ch.Resume = append(ch.Resume, p.ID)
 		}
-		return over
-	})
+	}
+	ch.then(func() { s.pauses = slices.DeleteFunc(s.pauses, over) })
 }
 
 // Pauses lists those in force, oldest first.

@@ -1,9 +1,12 @@
 package scheduler_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,16 +20,20 @@ import (
 // returned function is called.
 func failing(t *testing.T, dir, table string) func() {
 	t.Helper()
-	do := func(text string) {
-		t.Helper()
-		db := must[*sql.DB](t)(sql.Open("sqlite", filepath.Join(dir, "centre.db")+"?_pragma=busy_timeout(10000)"))
-		defer db.Close() //nolint:errcheck // it was only looked at
-		if _, err := db.ExecContext(t.Context(), text); err != nil {
-			t.Fatal(err)
-		}
+	file(t, dir, "CREATE TRIGGER full BEFORE INSERT ON "+table+" BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+	return func() { file(t, dir, "DROP TRIGGER full") }
+}
+
+// file runs a statement on the scheduler's store behind its back and returns a
+// number that it yields.
+func file(t *testing.T, dir, statement string) (n sql.NullInt64) {
+	t.Helper()
+	db := must[*sql.DB](t)(sql.Open("sqlite", filepath.Join(dir, "centre.db")+"?_pragma=busy_timeout(10000)"))
+	defer db.Close() //nolint:errcheck // nothing is open
+	if err := db.QueryRowContext(t.Context(), statement).Scan(&n); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		t.Fatal(err)
 	}
-	do("CREATE TRIGGER full BEFORE INSERT ON " + table + " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
-	return func() { do("DROP TRIGGER full") }
+	return n
 }
 
 // ended lives on until all that is in flight has ended, and returns the books.
@@ -212,6 +219,110 @@ func TestRoomComesBack(t *testing.T) {
 		}
 		if b := books(t, s); b.InFlight != 6 || b.Missed != 1 {
 			t.Errorf("%+v after changes of the zone", b)
+		}
+	})
+}
+
+// TestFailsOnce lets the store fail when schedules are applied, and when the
+// scheduler is to stop: both are made good once, and nothing is forgotten.
+func TestFailsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		ids := addCameras(t, s, "lab", 3)
+		mend := failing(t, dir, "spans")
+		if _, err := s.ApplySchedules(t.Context(), []calendar.Spec{every("quick", 10*time.Second)}, scheduler.ApplyOptions{}); err == nil {
+			t.Fatal("the store took it")
+		}
+		mend()
+		file(t, dir, "CREATE TABLE marks (n INTEGER)")
+		file(t, dir, "CREATE TRIGGER mark AFTER INSERT ON meta WHEN NEW.k = 'reconcile' BEGIN INSERT INTO marks VALUES (1); END")
+		time.Sleep(time.Minute)
+		if n := file(t, dir, "SELECT count(*) FROM marks").Int64; n != 1 {
+			t.Errorf("all cameras were gone through %d times after one failure", n)
+		}
+		mend = failing(t, dir, "meta")
+		if err := s.Stop(t.Context()); err == nil {
+			t.Fatal("the store took it")
+		}
+		mend()
+		for _, to := range []fleet.Enrollment{fleet.Ignored, fleet.Approved} {
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids, to))
+		}
+		time.Sleep(time.Minute)
+		stop()
+		s, stop = open(t, dir)
+		defer stop()
+		time.Sleep(time.Minute)
+		if b := ended(t, s); b.Issued < 3*17 {
+			t.Errorf("%+v of three cameras each ten seconds of three minutes", b)
+		}
+	})
+}
+
+// TestGivenUp leaves a site alone whose only agent stood by itself: once its
+// standing orders are over, nobody has new orders, and they are missed when they
+// are due.
+func TestGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := open(t, t.TempDir())
+		defer stop()
+		apply(t, s, every("slow", time.Hour))
+		a := enrol(t, s, "lab")
+		addCameras(t, s, "lab", 1)
+		l := must[*scheduler.Link](t)(s.Connect(t.Context(), a.ID, "", ""))
+		for in := (scheduler.Instruction{}); in.Standing == nil; {
+			in = must[scheduler.Instruction](t)(l.Next(t.Context()))
+			l.Stored(in.Nonce)
+		}
+		s.Disconnect(t.Context(), l, true)
+		time.Sleep(7*24*time.Hour - time.Hour)
+		if b := books(t, s); b.Missed != 0 || b.InFlight < 160 {
+			t.Errorf("%+v while the agent may work on", b)
+		}
+		time.Sleep(7*24*time.Hour + 4*time.Hour)
+		if b := books(t, s); b.InFlight != 0 || b.Missed < 330 {
+			t.Errorf("%+v a week after its standing orders ended", b)
+		}
+	})
+}
+
+// TestAuditAges audits from the beginning when the first captures have aged out:
+// they are not missed.
+func TestAuditAges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := must[*scheduler.Scheduler](t)(scheduler.New(t.Context(), dir, scheduler.Options{SealKey: [32]byte{1}, Keep: 2 * time.Hour}))
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := s.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		apply(t, s, every("slow", 5*time.Minute))
+		ids := addCameras(t, s, "lab", 2)
+		time.Sleep(time.Hour)
+		must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids[:1], fleet.Ignored)) // its span is forgotten
+		time.Sleep(5 * time.Hour)
+		if rep := audit(t, s); rep.MissingOutcome != 0 || rep.Unexpected != 0 || rep.InFlight > 2 || rep.Stored < 20 {
+			t.Errorf("%+v", rep)
+		}
+		// As after a kill: nothing is summed up at the end.
+		before := books(t, s)
+		killed := filepath.Join(t.TempDir(), "killed")
+		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		wg.Wait()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		s, stop := open(t, killed)
+		defer stop()
+		if after := books(t, s); after.InFlight > before.InFlight || after.Missed < before.Missed {
+			t.Errorf("the books were %+v, and are %+v after a kill", before, after)
 		}
 	})
 }

@@ -727,7 +727,7 @@ func (s *Scheduler) sweep(ctx context.Context) error {
 		again := s.unsettled
 		s.mu.Unlock()
 		if err == nil && again {
-			err = s.reconcile(ctx)
+			err = s.settle(ctx)
 		}
 		if err == nil {
 			err = s.sumUp(ctx, false)
@@ -740,7 +740,11 @@ func (s *Scheduler) sweep(ctx context.Context) error {
 		}
 		if n%600 == 0 {
 			old := time.Now().Add(-s.opts.Keep)
-			dropped, err := s.store.DropBefore(old)
+			// The log still tells of orders whose outcomes age out: it begins
+			// anew before they do.
+			err := s.sumUp(ctx, true)
+			dropped, gone := s.store.DropBefore(old)
+			err = errors.Join(err, gone)
 			err = errors.Join(err, s.store.Forget(ctx, fleet.At(old)))
 			if err != nil || dropped > 0 {
 				s.log.InfoContext(ctx, "captures aged out", "files", dropped, "err", err)
@@ -749,10 +753,25 @@ func (s *Scheduler) sweep(ctx context.Context) error {
 	}
 }
 
+// settle does again what ApplySchedules could not finish.
+func (s *Scheduler) settle(ctx context.Context) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	if err := s.reconcile(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsettled = false
+	return nil
+}
+
 // sumUp writes a checkpoint when the log of orders has grown long, or anyway.
 func (s *Scheduler) sumUp(ctx context.Context, anyway bool) error {
 	s.mu.Lock()
-	if !anyway && !s.store.Due(s.slots.len()) {
+	// While the wheel's changes wait for a store that failed, part of them may be
+	// stored beyond through: a replay finds those among what came since.
+	if len(s.held.issue)+len(s.held.Captures) > 0 || !anyway && !s.store.Due(s.slots.len()) {
 		s.mu.Unlock()
 		return nil
 	}
@@ -777,9 +796,12 @@ func (s *Scheduler) Stop(ctx context.Context) error {
 	if err == nil {
 		err = s.apply(ctx, &change{Batch: store.Batch{Reconcile: store.Wanted}})
 	}
-	if err == nil {
-		err = s.reconcileSome(ctx, 1, s.cams.slots.used)
+	if err != nil { // the next New would not open what closes from now on
+		s.stopping = false
+		s.mu.Unlock()
+		return fmt.Errorf("stop: %w", err)
 	}
+	err = s.reconcileSome(ctx, 1, s.cams.slots.used)
 	idle := make(chan struct{})
 	if s.slots.len() == 0 {
 		close(idle)

@@ -366,6 +366,9 @@ func (s *Scheduler) reconcile(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopping {
+		return nil // Stop has marked that the next New is to do it
+	}
 	return s.apply(ctx, &change{Batch: store.Batch{Reconcile: store.Done}})
 }
 

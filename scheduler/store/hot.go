@@ -427,13 +427,17 @@ func (p *part) backwards(ctx context.Context, limit pointer, yield func(Entry, e
 }
 
 // DropBefore removes the files whose captures all arrived before t, and says
-// how many. Pointers into them lead nowhere from then on.
+// how many. Pointers into them lead nowhere from then on. What no checkpoint
+// holds yet stays: Replay needs it.
 func (s *Store) DropBefore(t time.Time) (dropped int, err error) {
+	s.commit.Lock()
+	checked := s.checked.bucket()
+	s.commit.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
 	for b, p := range s.parts {
-		if b >= bucketOf(t) {
+		if b >= bucketOf(t) || b > checked {
 			continue
 		}
 		delete(s.parts, b)

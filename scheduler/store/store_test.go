@@ -391,6 +391,12 @@ func TestDropBefore(t *testing.T) {
 	s, _ := open(t, t.TempDir())
 	defer s.Close()
 	commit(t, s, Batch{Captures: []fleet.Capture{captured(1)}})
+	if dropped, err := s.DropBefore(time.Now().Add(time.Hour)); dropped != 0 || err != nil {
+		t.Errorf("%d dropped before a checkpoint, %v", dropped, err)
+	}
+	if err := s.Begin().Write(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if n, err := s.DropBefore(time.Now().Add(-time.Hour)); n != 0 || err != nil {
 		t.Errorf("%d dropped, %v", n, err)
 	}
