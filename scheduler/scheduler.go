@@ -505,6 +505,7 @@ func (s *Scheduler) perform(ch *change) {
 		s.removeFlight(n)
 	}
 	for _, n := range ch.close {
+		s.siteAt(s.tasks.at(n).camera).changed(s) // or its agents would go on by themselves
 		s.removeTask(n)
 	}
 	for _, f := range ch.after {
