@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,6 +94,58 @@ func TestAgentDead(t *testing.T) {
 				b := sound(t, s)
 				if b.Missed+b.Failed != 0 || b.Duplicates < uint64(len(moved)) || b.Captured < 40*6*4 || b.InFlight > 40*8 {
 					t.Errorf("%+v", b)
+				}
+			})
+		})
+	}
+}
+
+// TestStandingShrinks takes tasks away in each way there is: the agent's
+// standing orders are sent again without them, or it would go on by itself.
+func TestStandingShrinks(t *testing.T) {
+	for name, take := range map[string]func(*testing.T, *scheduler.Scheduler, []fleet.CameraID){
+		"the camera is ignored": func(t *testing.T, s *scheduler.Scheduler, ids []fleet.CameraID) {
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), ids[:1], fleet.Ignored))
+		},
+		"its labels do not match": func(t *testing.T, s *scheduler.Scheduler, ids []fleet.CameraID) {
+			label := "yes"
+			must[scheduler.CameraView](t)(s.SetCamera(t.Context(), ids[0], scheduler.CameraChange{Labels: map[string]*string{"off": &label}}))
+		},
+		"the schedule is gone": func(t *testing.T, s *scheduler.Scheduler, _ []fleet.CameraID) { apply(t, s) },
+		"the scheduler ends": func(t *testing.T, s *scheduler.Scheduler, _ []fleet.CameraID) {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			_ = s.Stop(ctx) // orders without an outcome are none of this test
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, stop := open(t, t.TempDir())
+				defer stop()
+				spec := every("quick", 10*time.Second)
+				spec.Select = "!off"
+				apply(t, s, spec)
+				ids := addCameras(t, s, "lab", 2)
+				l := must[*scheduler.Link](t)(s.Connect(t.Context(), enrol(t, s, "lab").ID, "", ""))
+				next := func() []scheduler.StandingTask {
+					t.Helper()
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					defer cancel()
+					for {
+						if in := must[scheduler.Instruction](t)(l.Next(ctx)); in.Standing != nil {
+							return in.Standing.Tasks
+						}
+					}
+				}
+				if tasks := next(); len(tasks) != 2 {
+					t.Fatalf("%d tasks at first", len(tasks))
+				}
+				time.Sleep(time.Minute)
+				take(t, s, ids)
+				for _, task := range next() {
+					if task.Camera == ids[0] {
+						t.Errorf("a task that is no more: %+v", task)
+					}
 				}
 			})
 		})
