@@ -21,23 +21,24 @@ import (
 // its standing orders, and when the line is back each occurrence of the cut is
 // captured, and accounted once.
 func TestCutOff(t *testing.T) {
+	t.Parallel()
 	const cameras, lead = 3, 2
 	for name, cut := range map[string]func(h *house, pending func(int)){
 		"the line": func(h *house, pending func(int)) {
 			h.line.setCut(true)
-			pending(cameras * (lead + 3))
+			pending(cameras * (lead + 4))
 			h.line.setCut(false)
 		},
 		"the scheduler": func(h *house, pending func(int)) {
 			h.stop()
-			pending(cameras * (lead + 3))
+			pending(cameras * (lead + 4))
 			h.startCentre()
 		},
 		"the line, and the scheduler restarts": func(h *house, pending func(int)) {
 			h.line.setCut(true)
-			pending(cameras * (lead + 1))
-			h.stop()
 			pending(cameras * (lead + 2))
+			h.stop()
+			pending(cameras * (lead + 3))
 			h.startCentre()
 			pending(cameras * (lead + 4))
 			h.line.setCut(false)
@@ -65,7 +66,8 @@ func TestCutOff(t *testing.T) {
 					t.Errorf("%s: %s(%s) %s", c.Occurrence, c.Outcome, c.Cause, c.Detail)
 				}
 			}
-			if want := cameras * (lead + 3); within < want {
+			// Some of what waited was older than the cut.
+			if want := cameras * (lead + 2); within < want {
 				t.Errorf("%d outcomes in the cut, want at least %d", within, want)
 			}
 		})
@@ -279,7 +281,14 @@ func TestRetake(t *testing.T) {
 	check(t, h.town.SetFault("a", camtest.Black, true))
 	h.apply(`{name: look, select: "*", every: 2s, lead: 5s, retake: {on: [black], max: 2}}`)
 	h.startAgent(edge.Options{})
-	wait(t, "dark pictures", func() bool { return len(h.captures()) >= 2 })
+	// Policies come with the standing orders: an order that is begun before them
+	// is taken plainly.
+	ready := fleet.At(time.Now()) + 1000
+	wait(t, "dark pictures", func() bool {
+		cs := h.captures()
+		return len(cs) > 0 && cs[len(cs)-1].Nominal > ready
+	})
+	until := fleet.At(time.Now())
 	check(t, h.town.SetFault("a", camtest.Black, false))
 	lit := fleet.At(time.Now())
 	wait(t, "a bright picture", func() bool {
@@ -294,12 +303,13 @@ func TestRetake(t *testing.T) {
 		}
 		frames += 1 + c.Retakes
 		switch {
-		case c.At < lit && c.Retakes == 2:
+		case c.Nominal < ready:
+		case c.At < until && c.Retakes == 2: // its frames were dark
 			dark++
 		case c.Nominal > lit && c.Retakes == 0:
 			bright++
-		case c.At < lit || c.Nominal > lit:
-			t.Errorf("%s: %d retakes, the light is on: %v", c.Nominal, c.Retakes, c.Nominal > lit)
+		case c.At < until || c.Nominal > lit:
+			t.Errorf("%s at %s: %d retakes, %d attempts, %+v; the light went on between %s and %s", c.Nominal, c.At, c.Retakes, c.Attempts, *c.Quality, until, lit)
 		}
 	}
 	if n := h.town.Stats("a").Pictures; dark == 0 || bright == 0 || n != frames {
@@ -310,6 +320,7 @@ func TestRetake(t *testing.T) {
 // TestWrongClock runs agents whose boxes are 90 minutes ahead and behind: the
 // cameras are asked at the right moment.
 func TestWrongClock(t *testing.T) {
+	t.Parallel()
 	for name, off := range map[string]time.Duration{"ahead": 90 * time.Minute, "behind": -90 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -330,31 +341,29 @@ func TestWrongClock(t *testing.T) {
 			h.apply(`{name: look, select: "is=door", every: 1s, at_phase: 400ms, lead: 5s}`)
 			h.startAgent(edge.Options{Clock: func() time.Time { return time.Now().Add(off) }})
 			wait(t, "pictures", func() bool { return len(h.captures()) >= 8 })
+			cs := h.finish()
+			mu.Lock()
+			defer mu.Unlock()
+			if len(asked) != len(cs) {
+				t.Fatalf("the camera was asked %d times for %d occurrences", len(asked), len(cs))
+			}
 			var errs []time.Duration
 			var bound time.Duration
-			for _, c := range h.finish() {
+			for i, c := range cs {
 				if c.Outcome != fleet.Captured {
 					t.Errorf("%s: %s(%s) %s", c.Nominal, c.Outcome, c.Cause, c.Detail)
-					continue
-				}
-				mu.Lock()
-				i := slices.IndexFunc(asked, func(at fleet.Instant) bool { return at.Sub(c.Nominal).Abs() < 500*time.Millisecond })
-				mu.Unlock()
-				if i < 0 {
-					t.Errorf("nobody asked the camera near %s", c.Nominal)
-					continue
 				}
 				bound = time.Duration(c.BoundMS+1) * time.Millisecond
-				if d := asked[i].Sub(c.Nominal); d < -bound {
+				d := asked[i].Sub(c.Nominal)
+				if d < -bound {
 					t.Errorf("asked %v early, the bound is %v", -d, bound)
-				} else {
-					errs = append(errs, d)
 				}
+				errs = append(errs, d)
 			}
-			// A busy machine wakes some of them late, but not most.
+			// A busy machine wakes some of them late; a wrong clock would move all.
 			slices.Sort(errs)
 			t.Logf("asked %v after the nominal times, bound %v", errs, bound)
-			if len(errs) < 6 || errs[len(errs)/2] > 50*time.Millisecond+bound || bound > time.Second {
+			if len(errs) < 6 || errs[len(errs)/4] > 50*time.Millisecond+bound || bound > time.Second {
 				t.Errorf("asked %v after the nominal times, bound %v", errs, bound)
 			}
 		})
