@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -47,6 +48,7 @@ type Link struct {
 	cameras  bool                          // the list must be sent
 	standing time.Time                     // when the standing orders must be sent again; zero = they need not
 	sent     map[uint64][]fleet.Occurrence // orders by nonce, until stored
+	heard    atomic.Int64                  // when the agent last said something, Unix ns; 0 = nobody tells
 	told     uint64                        // nonce of the standing orders sent last
 }
 
@@ -151,7 +153,11 @@ func (s *Scheduler) Disconnect(ctx context.Context, l *Link, clean bool) {
 	}
 	s.drop(a)
 	now := time.Now()
-	if a.lost = now.UnixNano(); clean {
+	a.lost = now.UnixNano()
+	if heard := l.heard.Load(); heard != 0 && heard < a.lost {
+		a.lost = heard // a cable that was pulled breaks no stream: it was silent before
+	}
+	if clean {
 		a.lost = now.Add(-s.opts.AgentDead).UnixNano()
 	}
 	a.Connected, a.Seen = false, fleet.At(now)
@@ -167,6 +173,9 @@ func (s *Scheduler) Disconnect(ctx context.Context, l *Link, clean bool) {
 		a.dead = false // the sweep tries again, and tells of the store's fault
 	}
 }
+
+// Alive says that the agent was heard just now.
+func (l *Link) Alive(now time.Time) { l.heard.Store(now.UnixNano()) }
 
 // drop takes the agent's link away.
 func (s *Scheduler) drop(a *agent) {
@@ -354,7 +363,7 @@ func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 		l.cameras = false
 		in.Cameras = s.cameraList(l.box.site, s.nonce)
 		return in, true, 0
-	case !orders: // orders first: they have a deadline
+	case standing: // before orders: they say how those are to be done
 		l.standing = time.Time{}
 		l.told = s.nonce
 		in.Standing = s.standing(l.box, s.nonce)

@@ -31,12 +31,14 @@ func TestAgentDead(t *testing.T) {
 	const dead = time.Second
 	for name, c := range map[string]struct {
 		abrupt, stands bool
+		silent         time.Duration // before the end: a cable that is pulled breaks no stream
 		least, most    time.Duration // from the end of the stream until all of its orders are with the other
 	}{
 		// The centre looks for the silent once a second, and gathers what it sends for up to half of one.
 		"clean":                 {most: 600 * time.Millisecond},
 		"clean, stands by":      {stands: true, most: 600 * time.Millisecond},
 		"without a word":        {abrupt: true, least: dead, most: dead + 1600*time.Millisecond},
+		"silent before":         {abrupt: true, silent: dead, most: 1600 * time.Millisecond},
 		"abrupt, and stands by": {abrupt: true, stands: true, least: dead, most: dead + 1600*time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +49,7 @@ func TestAgentDead(t *testing.T) {
 				spec.Lead = calendar.Duration(time.Minute)
 				apply(t, s, spec)
 				goes, stays := newRobot(s, enrol(t, s, "lab").ID), newRobot(s, enrol(t, s, "lab").ID)
-				goes.abrupt, goes.stands, stays.stands = c.abrupt, c.stands, c.stands
+				goes.abrupt, goes.silent, goes.stands, stays.stands = c.abrupt, c.silent, c.stands, c.stands
 				addCameras(t, s, "lab", 40)
 				gone, rest := work(t, goes), work(t, stays)
 				defer rest()

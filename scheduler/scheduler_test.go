@@ -79,8 +79,9 @@ func enrol(t *testing.T, s *scheduler.Scheduler, site fleet.SiteID) fleet.Agent 
 type robot struct {
 	s      *scheduler.Scheduler
 	id     fleet.AgentID
-	stands bool // it keeps its orders while it is cut off
-	abrupt bool // its stream breaks instead of ending
+	stands bool          // it keeps its orders while it is cut off
+	abrupt bool          // its stream breaks instead of ending
+	silent time.Duration // and it said nothing for so long before
 
 	mu   sync.Mutex
 	held map[fleet.Occurrence]fleet.Order
@@ -95,7 +96,12 @@ func (r *robot) run(ctx context.Context, t *testing.T) {
 		}
 		return
 	}
-	defer func() { r.s.Disconnect(context.Background(), l, !r.abrupt) }()
+	defer func() {
+		if r.silent > 0 {
+			l.Alive(time.Now().Add(-r.silent))
+		}
+		r.s.Disconnect(context.Background(), l, !r.abrupt)
+	}()
 	go func() {
 		for {
 			in, err := l.Next(ctx)

@@ -41,11 +41,11 @@ type StandingPause struct {
 	From, Until fleet.Instant
 }
 
-// standingDelay is how long changes are gathered before agents are told: what
-// they hold matters only once they are cut off. What ends is told sooner, for an
-// agent goes on by itself until it knows.
+// standingDelay is how long changes are gathered before agents are told: less
+// than orders wait, for what a schedule says of overlaps and retakes comes with
+// them. What ends is told sooner still: an agent goes on by itself until it knows.
 const (
-	standingDelay = 2 * time.Second
+	standingDelay = 200 * time.Millisecond
 	endingDelay   = 50 * time.Millisecond
 )
 

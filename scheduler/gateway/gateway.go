@@ -62,6 +62,11 @@ const (
 	helloWait    = 10 * time.Second
 	drainWait    = 2 * time.Second
 
+	// silence is after how long an agent is asked whether it is there, and how
+	// long it may take to answer: together less than agent-dead (15 s), so that
+	// a cable that was pulled is known in time.
+	silence = 5 * time.Second
+
 	// readBuffer would be kept for each connection, busy or not. TLS holds the
 	// record it has read anyway: reading frames out of that costs no system call.
 	readBuffer = 0
@@ -101,7 +106,7 @@ func NewServer(p *PKI) (*grpc.Server, error) {
 		grpc.ReadBufferSize(readBuffer),
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.ConnectionTimeout(10*time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: silence, Timeout: silence}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	), nil
 }
@@ -405,6 +410,7 @@ func (s *session) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.link.Alive(received)
 		if err := s.take(ctx, m, received); err != nil {
 			return err
 		}
