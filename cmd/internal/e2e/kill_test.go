@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 	}
 	// These tests wait much more than they compute.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

@@ -1,3 +1,5 @@
+//go:build !race
+
 package e2e
 
 import (
@@ -16,6 +18,10 @@ import (
 	"github.com/shutterfleet/shutterfleet/protocols/camtest"
 	"github.com/shutterfleet/shutterfleet/scheduler/admin"
 )
+
+// These tests hold real agents to moments, which the race detector's tenfold
+// slowness would break on a small machine: `make test` runs them without it. The
+// packages they join are under it each.
 
 // TestCutOff cuts an agent off for longer than its orders reach. It goes on by
 // its standing orders, and when the line is back each occurrence of the cut is
