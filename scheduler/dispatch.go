@@ -84,9 +84,6 @@ func (s *Scheduler) Connect(ctx context.Context, id fleet.AgentID, hostname, ver
 	b.Hostname, b.Version, b.Seen, b.Connected = cmp.Or(hostname, a.Hostname), cmp.Or(version, a.Version), fleet.At(time.Now()), true
 	l := &Link{s: s, box: a, agent: id, site: a.Site, ready: make(chan struct{}, 1), gone: make(chan struct{}), cameras: true, standing: time.Now(), sent: map[uint64][]fleet.Occurrence{}}
 	var ch change
-	if b.Hostname != a.Hostname || b.Version != a.Version { // the rest changes all the time and need not last
-		ch.Agents = []fleet.Agent{b}
-	}
 	ch.tell(Event{Kind: "agent", Agent: id, Site: a.Site})
 	ch.then(func() {
 		if a.link != nil {
@@ -94,6 +91,7 @@ func (s *Scheduler) Connect(ctx context.Context, id fleet.AgentID, hostname, ver
 			a.site.links = slices.DeleteFunc(a.site.links, func(l *Link) bool { return l == a.link })
 		}
 		a.Agent, a.link, a.dead = b, l, false
+		s.keepAgent(a)
 		a.site.links = append(a.site.links, l)
 		for _, n := range s.listed(&a.held, nil) {
 			f := s.slots.at(n)
@@ -101,6 +99,9 @@ func (s *Scheduler) Connect(ctx context.Context, id fleet.AgentID, hostname, ver
 			s.dispatch(f)
 		}
 		a.site.changed() // who takes which camera
+		for _, b := range a.site.agents {
+			b.dead = false // who is away may hold orders that had nobody to go to
+		}
 	})
 	// Orders that found no agent, and are still worth a try.
 	now := fleet.At(time.Now())
@@ -157,10 +158,8 @@ func (s *Scheduler) Disconnect(ctx context.Context, l *Link, clean bool) {
 	if heard := l.heard.Load(); heard != 0 && heard < a.lost {
 		a.lost = heard // a cable that was pulled breaks no stream: it was silent before
 	}
-	if clean {
-		a.lost = now.Add(-s.opts.AgentDead).UnixNano()
-	}
 	a.Connected, a.Seen = false, fleet.At(now)
+	s.keepAgent(a)
 	s.hub.publish([]Event{{Kind: "agent", Agent: a.ID, Site: a.Site}})
 	if !clean {
 		return
@@ -401,9 +400,15 @@ func (l *Link) Stored(nonce uint64) {
 	if nonce == l.told && !l.box.Standing {
 		// From now on its orders stay its own when it is cut off.
 		l.box.Standing = true
-		s.held.Agents = append(s.held.Agents, l.box.Agent) // with the next commit of the wheel
-		s.kick()                                           // which may be long in coming
+		s.keepAgent(l.box)
 	}
+}
+
+// keepAgent makes what is known of the agent durable with the next commit of
+// the wheel, so that thousands that come back at once cost one.
+func (s *Scheduler) keepAgent(a *agent) {
+	s.held.Agents = append(s.held.Agents, a.Agent)
+	s.kick() // it may be long in coming
 }
 
 // cameraList is what agents of the site serve now.

@@ -213,7 +213,7 @@ func (s *Scheduler) pick(at target, but *agent) *agent {
 }
 
 // best is the best of the connected agents, or of those that stand by
-// themselves.
+// themselves: those that may have captured while nobody asked them to.
 func (s *Scheduler) best(at target, but *agent, connected bool) (best *agent) {
 	var most float64
 	var since int64 // standing orders last for GiveUp from when they were told
@@ -221,7 +221,7 @@ func (s *Scheduler) best(at target, but *agent, connected bool) (best *agent) {
 		since = time.Now().Add(-s.opts.GiveUp).UnixNano()
 	}
 	for _, a := range at.site.agents {
-		if a == but || connected && a.link == nil || !connected && (!a.Standing || a.link == nil && a.lost < since) ||
+		if a == but || connected && a.link == nil || !connected && (!a.Standing || a.link == nil && (a.lost < since || a.lost < at.since.Time().UnixNano())) ||
 			at.video && !a.video || at.tag != 0 && !a.tags[s.tags[at.tag-1]] {
 			continue
 		}
@@ -235,12 +235,6 @@ func (s *Scheduler) best(at target, but *agent, connected bool) (best *agent) {
 		}
 	}
 	return best
-}
-
-// standingAgent returns who may have captured the camera while the scheduler
-// was not running.
-func (s *Scheduler) standingAgent(camera uint32) *agent {
-	return s.best(s.targetOf(camera), nil, false)
 }
 
 func (s *Scheduler) stored(f *flight) store.Flight {

@@ -106,6 +106,7 @@ func (s *Scheduler) CaptureNow(ctx context.Context, n NewJob) (Job, error) {
 			continue // it went meanwhile
 		}
 		at := s.targetOf(slot)
+		at.since = now // nobody takes it without being told
 		cameras = binary.BigEndian.AppendUint64(cameras, uint64(id))
 		ch.OpenSpans = append(ch.OpenSpans, store.Span{Camera: id, Schedule: row.ID, Revision: 1, From: now, Until: now, Enabled: now, Place: s.places[at.site.place].text})
 		s.issue(&ch, at, rev, now, now)
@@ -216,34 +217,53 @@ func (s *Scheduler) count(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if j.counted {
-		return nil
+	// Millions of rows are read without holding up the fleet; what ends
+	// meanwhile is looked at again.
+	ended := make(map[fleet.CameraID]fleet.Outcome, len(cameras)/8)
+	for pass := range 2 {
+		if pass == 1 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if j.counted {
+				return nil
+			}
+		}
+		for at := cameras; len(at) >= 8; at = at[8:] {
+			o := fleet.Occurrence{Camera: fleet.CameraID(binary.BigEndian.Uint64(at)), Schedule: j.schedule, Nominal: j.Asked}
+			if _, ok := ended[o.Camera]; ok {
+				continue
+			}
+			if pass == 0 {
+				s.mu.Lock()
+			}
+			busy := s.flightOf(o) != 0
+			if pass == 0 {
+				s.mu.Unlock()
+			}
+			if busy {
+				continue
+			}
+			c, err := s.outcomeOf(ctx, o)
+			if err != nil {
+				return err
+			}
+			if c != nil {
+				ended[o.Camera] = c.Outcome
+			}
+		}
 	}
 	var b fleet.Books
-	for len(cameras) >= 8 {
-		id := fleet.CameraID(binary.BigEndian.Uint64(cameras))
-		cameras = cameras[8:]
-		c, err := s.outcomeOf(ctx, fleet.Occurrence{Camera: id, Schedule: j.schedule, Nominal: j.Asked})
-		switch {
-		case err != nil:
-			return err
-		case c != nil:
-			enter(&b, c.Outcome)
-		default:
-			b.InFlight++
-		}
+	b.InFlight = uint64(len(cameras)/8 - len(ended))
+	for _, outcome := range ended {
+		enter(&b, outcome)
 	}
 	j.Books, j.counted = b, true
 	return nil
 }
 
-// outcomeOf finds an occurrence's outcome; nil while it is in flight.
+// outcomeOf finds the outcome of an occurrence that is not in flight; nil when
+// it has aged out.
 func (s *Scheduler) outcomeOf(ctx context.Context, o fleet.Occurrence) (*fleet.Capture, error) {
-	if s.flightOf(o) != 0 {
-		return nil, nil //nolint:nilnil // in flight
-	}
 	for e, err := range s.store.History(ctx, o.Camera, 0) {
 		if err != nil {
 			return nil, err
@@ -301,19 +321,25 @@ func (s *Scheduler) Job(ctx context.Context, id string, after fleet.CameraID, li
 	if err != nil {
 		return Job{}, nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var page []JobCamera
 	for ; len(cameras) >= 8 && len(page) < limit; cameras = cameras[8:] {
 		c := fleet.CameraID(binary.BigEndian.Uint64(cameras))
 		if c <= after {
 			continue
 		}
-		got, err := s.outcomeOf(ctx, fleet.Occurrence{Camera: c, Schedule: j.schedule, Nominal: j.Asked})
-		if err != nil {
-			return Job{}, nil, err
+		o := fleet.Occurrence{Camera: c, Schedule: j.schedule, Nominal: j.Asked}
+		s.mu.Lock()
+		busy := s.flightOf(o) != 0
+		s.mu.Unlock()
+		var got *fleet.Capture
+		if !busy {
+			if got, err = s.outcomeOf(ctx, o); err != nil {
+				return Job{}, nil, err
+			}
 		}
 		page = append(page, JobCamera{Camera: c, Capture: got})
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return j.view(), page, nil
 }

@@ -190,8 +190,12 @@ func (s *Scheduler) restore(ctx context.Context, st *store.State) error {
 		return err
 	}
 	for _, a := range st.Agents {
+		lost := time.Now() // it was connected until the scheduler ended, or its power
+		if !a.Connected {
+			lost = a.Seen.Time()
+		}
 		a.Connected = false
-		s.addAgent(a).lost = time.Now().UnixNano()
+		s.addAgent(a).lost = lost.UnixNano()
 	}
 	for _, k := range st.Keys {
 		s.keys[k.ID] = k
@@ -745,7 +749,7 @@ func (s *Scheduler) sweep(ctx context.Context) error {
 			err := s.sumUp(ctx, true)
 			dropped, gone := s.store.DropBefore(old)
 			err = errors.Join(err, gone)
-			err = errors.Join(err, s.store.Forget(ctx, fleet.At(old)))
+			err = errors.Join(err, s.store.Forget(ctx, fleet.At(old), fleet.At(time.Now().Add(-s.opts.GiveUp-25*time.Hour))))
 			if err != nil || dropped > 0 {
 				s.log.InfoContext(ctx, "captures aged out", "files", dropped, "err", err)
 			}

@@ -126,13 +126,15 @@ func (s *Scheduler) fire(d wheel.Due, now fleet.Instant) {
 	t.timer = 0
 	rev := s.revs[t.rev]
 	ct := s.calendarTask(t)
+	at := s.targetOf(t.camera)
+	at.since = t.from
 	next := d.At.Add(rev.lead)
 	var late []fleet.Instant // misfired, and to be issued all the same
 	for horizon := now.Add(rev.lead); next <= horizon; {
 		if next.Add(rev.deadline) <= now {
 			late = s.misfire(t, rev, next, now, late)
 		} else {
-			s.issue(&s.held, s.targetOf(t.camera), t.rev, next, now)
+			s.issue(&s.held, at, t.rev, next, now)
 		}
 		var ok bool
 		if next, ok = rev.cal.Next(ct, next); !ok {
@@ -141,7 +143,7 @@ func (s *Scheduler) fire(d wheel.Due, now fleet.Instant) {
 		}
 	}
 	for _, n := range late {
-		s.held.issue = append(s.held.issue, issue{target: s.targetOf(t.camera), rev: t.rev, nominal: n, start: now, deadline: now.Add(rev.deadline)})
+		s.held.issue = append(s.held.issue, issue{target: at, rev: t.rev, nominal: n, start: now, deadline: now.Add(rev.deadline)})
 	}
 	if next != 0 {
 		t.timer = s.wheel.Add(next.Add(-rev.lead), d.Key)
@@ -160,10 +162,12 @@ func (s *Scheduler) misfire(t *task, rev *schedule, nominal, now fleet.Instant, 
 		s.end(skipped(o, now, fleet.CausePaused, "it was paused"), 0)
 		return late
 	}
-	if a := s.standingAgent(t.camera); a != nil {
+	at := s.targetOf(t.camera)
+	at.since = t.from
+	if a := s.best(at, nil, false); a != nil {
 		// It may have been captured on standing orders: the agent says so, or
 		// says that it was not there either.
-		s.held.issue = append(s.held.issue, issue{target: s.targetOf(t.camera), rev: t.rev, nominal: nominal, start: nominal, deadline: nominal.Add(rev.deadline), agent: a.index})
+		s.held.issue = append(s.held.issue, issue{target: at, rev: t.rev, nominal: nominal, start: nominal, deadline: nominal.Add(rev.deadline), agent: a.index})
 		return late
 	}
 	m := rev.cal.Misfire()
@@ -210,6 +214,9 @@ type target struct {
 	camera uint32 // slot; 0 = it will get one with the same commit
 	tag    uint16
 	video  bool
+	// since is when what is ordered came to be; 0 = long ago. An agent that was
+	// away then never heard of it, and does not take it by itself.
+	since fleet.Instant
 }
 
 func (s *Scheduler) targetOf(n uint32) target {
@@ -337,7 +344,7 @@ func (s *Scheduler) openTask(ch *change, n uint32, c *fleet.Camera, at *site, re
 	ch.Through = max(ch.Through, now)
 	ct := calendar.Task{Camera: c.ID, Enabled: c.Enabled, Place: s.places[at.place].Place}
 	h := store.HeadOf(c)
-	to := target{id: c.ID, site: at, camera: n, tag: s.tagNumber(c.Labels[tagLabel]), video: h.Video}
+	to := target{id: c.ID, site: at, camera: n, tag: s.tagNumber(c.Labels[tagLabel]), video: h.Video, since: from}
 	for horizon := now.Add(r.lead); ; {
 		next, ok := r.cal.Next(ct, o.after)
 		if !ok || next > horizon {

@@ -772,16 +772,22 @@ func (s *Store) Job(ctx context.Context, id string) (j Job, cameras []byte, err 
 	return j, cameras, err
 }
 
-// Forget removes spans that were closed and jobs that were asked before t, as
-// the captures they account for have aged out.
-func (s *Store) Forget(ctx context.Context, t fleet.Instant) error {
+// Forget drops what was over before t: closed spans and jobs. The schedules that
+// jobs had for themselves go when no order can refer to them any more, which is
+// before done.
+func (s *Store) Forget(ctx context.Context, t, done fleet.Instant) error {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	for _, statement := range []string{
-		"DELETE FROM spans WHERE until != 0 AND until < ?",
-		"DELETE FROM jobs WHERE asked < ?",
+	for _, f := range []struct {
+		statement string
+		before    fleet.Instant
+	}{
+		{"DELETE FROM spans WHERE until != 0 AND until < ?", t},
+		{"DELETE FROM jobs WHERE asked < ?", t},
+		// A job's schedule ends with the moment it is applied.
+		{"DELETE FROM schedules WHERE applied = removed AND removed < ?", min(t, done)},
 	} {
-		if _, err := s.db.ExecContext(ctx, statement, t); err != nil {
+		if _, err := s.db.ExecContext(ctx, f.statement, f.before); err != nil {
 			return fmt.Errorf("forget what has aged out: %w", err)
 		}
 	}
