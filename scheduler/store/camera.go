@@ -68,45 +68,26 @@ type Head struct {
 // Intern packs a record that stands by itself anew, with texts, without
 // unpacking it.
 func Intern(dst, record []byte, texts *Texts) (packed []byte, h Head, err error) {
-	b := record
-	bad := false
-	skip := func() { // a varint
-		_, n := binary.Uvarint(b)
-		if n <= 0 {
-			bad, n = true, len(b)
-		}
-		b = b[n:]
+	if len(record) < 9 || record[0] != cameraLayout {
+		return dst, h, errCamera
 	}
-	raw := func() (whole, text []byte) {
-		size, n := binary.Uvarint(b)
-		if n <= 0 || size > uint64(len(b)-n) {
-			bad, b = true, nil
-			return nil, nil
-		}
-		end := n + int(size)
-		whole, text = b[:end], b[n:end]
-		b = b[end:]
-		return whole, text
-	}
+	in := cursor{b: record[1:]}
 	text := func() string {
-		whole, t := raw()
+		whole := in.b
+		t := in.raw()
 		n := texts.bytes(t)
 		dst = binary.AppendUvarint(dst, n)
 		if n > 0 {
 			return texts.texts[n-1]
 		}
-		dst = append(dst, whole...)
+		dst = append(dst, whole[:len(whole)-len(in.b)]...)
 		return string(t)
 	}
-	if len(b) < 9 || b[0] != cameraLayout {
-		return dst, h, errCamera
-	}
-	h.ID = fleet.CameraID(binary.BigEndian.Uint64(b[1:]))
-	b = b[9:]
-	skip()
-	skip()
-	skip()
-	dst = append(dst, record[:len(record)-len(b)]...)
+	h.ID = fleet.CameraID(in.uint64())
+	in.uvarint() // version, created, enabled
+	in.varint()
+	in.varint()
+	dst = append(dst, record[:len(record)-len(in.b)]...)
 	for i := range cameraTexts {
 		switch t := text(); i {
 		case 0:
@@ -117,32 +98,26 @@ func Intern(dst, record []byte, texts *Texts) (packed []byte, h Head, err error)
 			h.Labels = t
 		}
 	}
-	at := b
+	at := in.b
 	for range cameraPlains {
-		raw()
+		in.raw()
 	}
-	addresses, n := binary.Uvarint(b)
-	if n <= 0 {
+	for range in.count() { // addresses
+		in.raw()
+	}
+	endpoints := in.count()
+	if in.bad {
 		return dst, h, errCamera
 	}
-	b = b[n:]
-	for range min(addresses, uint64(len(b))) {
-		raw()
-	}
-	endpoints, n := binary.Uvarint(b)
-	if n <= 0 || bad {
-		return dst, h, errCamera
-	}
-	b = b[n:]
-	dst = append(dst, at[:len(at)-len(b)]...)
+	dst = append(dst, at[:len(at)-len(in.b)]...)
 	h.Video = endpoints > 0
-	for range min(endpoints, uint64(len(b))) {
+	for range endpoints {
 		if p := fleet.Protocol(text()); p == fleet.Snapshot || p == fleet.MJPEG {
 			h.Video = false
 		}
 		text()
 	}
-	if bad || len(b) > 0 {
+	if in.bad || len(in.b) > 0 {
 		return dst, h, errCamera
 	}
 	return dst, h, nil
@@ -225,62 +200,34 @@ const hostMark = "\x00"
 
 // ParseCamera reads what AppendCamera packed with the same texts.
 func ParseCamera(b []byte, texts *Texts) (c fleet.Camera, err error) {
-	bad := false
-	uvarint := func() uint64 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			bad, b = true, nil
-			return 0
-		}
-		b = b[n:]
-		return v
+	if len(b) < 9 || b[0] != cameraLayout {
+		return c, errCamera
 	}
-	varint := func() int64 {
-		v, n := binary.Varint(b)
-		if n <= 0 {
-			bad, b = true, nil
-			return 0
-		}
-		b = b[n:]
-		return v
-	}
-	raw := func() []byte {
-		n := uvarint()
-		if n > uint64(len(b)) {
-			bad, b = true, nil
-			return nil
-		}
-		r := b[:n]
-		b = b[n:]
-		return r
-	}
+	in := cursor{b: b[1:]}
 	text := func() string {
 		if texts != nil {
-			switch n := uvarint(); {
+			switch n := in.uvarint(); {
 			case n > uint64(len(texts.texts)):
-				bad = true
+				in.fail()
 				return ""
 			case n > 0:
 				return texts.texts[n-1]
 			}
 		}
-		return string(raw())
+		return string(in.raw())
 	}
-	if len(b) < 9 || b[0] != cameraLayout {
-		return c, errCamera
-	}
-	c.ID = fleet.CameraID(binary.BigEndian.Uint64(b[1:]))
-	b = b[9:]
-	c.Version = uvarint()
-	c.Created, c.Enabled = fleet.Instant(varint()), fleet.Instant(varint())
+	c.ID = fleet.CameraID(in.uint64())
+	c.Version = in.uvarint()
+	c.Created, c.Enabled = fleet.Instant(in.varint()), fleet.Instant(in.varint())
 	c.Site, c.State, c.DeviceState = fleet.SiteID(text()), fleet.Enrollment(text()), fleet.DeviceState(text())
 	c.Source, c.Vendor, c.Model, c.Firmware = text(), text(), text(), text()
 	c.Via, c.Labels = splitVia(text()), splitLabels(text())
-	c.Name, c.Device, c.Serial, c.Reason = string(raw()), string(raw()), string(raw()), string(raw())
+	c.Name, c.Device, c.Serial, c.Reason = string(in.raw()), string(in.raw()), string(in.raw()), string(in.raw())
 	host := ""
-	for i := range uvarint() {
+	for i := range in.count() {
 		var a netip.Addr
-		if bad = a.UnmarshalBinary(raw()) != nil || bad; bad {
+		if a.UnmarshalBinary(in.raw()) != nil {
+			in.fail()
 			break
 		}
 		c.Addresses = append(c.Addresses, a)
@@ -288,8 +235,8 @@ func ParseCamera(b []byte, texts *Texts) (c fleet.Camera, err error) {
 			host = a.String()
 		}
 	}
-	for range uvarint() {
-		if bad {
+	for range in.count() {
+		if in.bad {
 			break
 		}
 		e := fleet.Endpoint{Protocol: fleet.Protocol(text()), URL: text()}
@@ -298,7 +245,7 @@ func ParseCamera(b []byte, texts *Texts) (c fleet.Camera, err error) {
 		}
 		c.Endpoints = append(c.Endpoints, e)
 	}
-	if bad || len(b) > 0 {
+	if in.bad || len(in.b) > 0 {
 		return c, errCamera
 	}
 	return c, nil

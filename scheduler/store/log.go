@@ -92,86 +92,58 @@ var errLog = errors.New("damaged log of orders")
 func (f *Fold) read(b []byte) error {
 	names := []string{""}
 	var base fleet.Instant
-	bad := false
-	uvarint := func() uint64 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			bad, b = true, nil
-			return 0
-		}
-		b = b[n:]
-		return v
-	}
-	varint := func() int64 {
-		v, n := binary.Varint(b)
-		if n <= 0 {
-			bad, b = true, nil
-			return 0
-		}
-		b = b[n:]
-		return v
-	}
+	in := cursor{b: b}
 	name := func() string {
-		n := uvarint()
+		n := in.uvarint()
 		if n >= uint64(len(names)) {
-			bad = true
+			in.fail()
 			return ""
 		}
 		return names[n]
 	}
-	occurrence := func() (o fleet.Occurrence) {
-		if len(b) < 16 {
-			bad, b = true, nil
-			return o
-		}
-		o.Camera, o.Schedule = fleet.CameraID(binary.BigEndian.Uint64(b)), fleet.ScheduleID(binary.BigEndian.Uint64(b[8:]))
-		b = b[16:]
-		base += fleet.Instant(varint())
+	occurrence := func() fleet.Occurrence {
+		o := fleet.Occurrence{Camera: fleet.CameraID(in.uint64()), Schedule: fleet.ScheduleID(in.uint64())}
+		base += fleet.Instant(in.varint())
 		o.Nominal = base
 		return o
 	}
-	for len(b) > 0 && !bad {
-		kind := b[0]
-		b = b[1:]
+	for len(in.b) > 0 {
+		kind := in.b[0]
+		in.b = in.b[1:]
 		switch kind {
 		case logName:
-			n := uvarint()
-			if n > uint64(len(b)) {
-				return errLog
-			}
-			names = append(names, string(b[:n]))
-			b = b[n:]
+			names = append(names, string(in.raw()))
 		case logIssue:
 			var v Flight
 			v.Occurrence = occurrence()
-			v.Deadline = v.Nominal + fleet.Instant(varint())
-			if later := fleet.Instant(uvarint()); later > 0 {
+			v.Deadline = v.Nominal + fleet.Instant(in.varint())
+			if later := fleet.Instant(in.uvarint()); later > 0 {
 				v.NotBefore = v.Nominal + later
 			}
 			v.Agent = fleet.AgentID(name())
-			if f.Issue != nil && !bad {
+			if f.Issue != nil && !in.bad {
 				f.Issue(v)
 			}
 		case logAssign:
 			o, agent := occurrence(), fleet.AgentID(name())
-			if f.Assign != nil && !bad {
+			if f.Assign != nil && !in.bad {
 				f.Assign(o, agent)
 			}
 		case logDrop:
 			o := occurrence()
-			if f.Drop != nil && !bad {
+			if f.Drop != nil && !in.bad {
 				f.Drop(o)
 			}
 		case logRepeat:
-			site, n := fleet.SiteID(name()), uvarint()
-			if f.Repeat != nil && !bad {
+			site, n := fleet.SiteID(name()), in.uvarint()
+			if f.Repeat != nil && !in.bad {
 				f.Repeat(site, n)
 			}
 		default:
 			return fmt.Errorf("%w: record kind %d", errLog, kind)
 		}
 	}
-	if bad {
+	if in.bad {
 		return errLog
 	}
 	return nil
