@@ -13,6 +13,9 @@ GOVULNCHECK   := v1.1.4
 # What the tests need beside Go, as program:Debian package.
 TEST_PROGRAMS := ffmpeg:ffmpeg lighttpd:lighttpd avahi-daemon:avahi-daemon ip:iproute2 unshare:util-linux mkfs.ext4:e2fsprogs chromium:chromium gcc:gcc
 
+# And what is no program, as file:Debian package.
+TEST_FILES := /usr/lib/*/girepository-1.0/GUPnP-1.6.typelib:gir1.2-gupnp-1.6 /usr/lib/python3/dist-packages/gi:python3-gi
+
 .PHONY: help
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +42,7 @@ test-unit: ## vet, then every package's tests under the race detector
 	cd bench && $(GO) test ./...
 
 .PHONY: test-peers
-test-peers: test-deps build $(TOOLS)/mediamtx $(TOOLS)/go2rtc ## capture from servers that this project did not write
+test-peers: test-deps build $(TOOLS)/mediamtx $(TOOLS)/go2rtc $(TOOLS)/wsdd ## capture from servers that this project did not write
 	SHUTTERFLEET_BIN=$(CURDIR)/$(BIN) SHUTTERFLEET_PEERS=$(CURDIR)/$(TOOLS) $(GO) test -tags peers -count=1 -timeout 10m ./test/peers/
 
 .PHONY: test-long
@@ -83,6 +86,7 @@ clean: ## remove what the targets made
 test-deps:
 	@missing=""; for p in $(TEST_PROGRAMS); do \
 	  command -v $${p%%:*} >/dev/null 2>&1 || [ -x /usr/sbin/$${p%%:*} ] || missing="$$missing $${p##*:}"; done; \
+	for f in $(TEST_FILES); do ls -d $${f%%:*} >/dev/null 2>&1 || missing="$$missing $${f##*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  command -v apt-get >/dev/null || { echo "please install:$$missing"; exit 1; }; \
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
@@ -102,6 +106,13 @@ define unpack
 @cp -r "$$(cd / && $(GO) mod download -json $(2) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')" $(TOOLS)/$(1)-src
 @chmod -R u+w $(TOOLS)/$(1)-src
 endef
+
+# Taken out of its package: installed, it would tell the LAN of this machine.
+$(TOOLS)/wsdd:
+	@mkdir -p $(TOOLS)/wsdd-deb
+	cd $(TOOLS)/wsdd-deb && { apt-get download -qq wsdd 2>/dev/null || \
+	  { sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; $$sudo apt-get update -qq && apt-get download -qq wsdd; }; } && dpkg -x wsdd_*.deb . && cp usr/sbin/wsdd ../wsdd
+	@rm -rf $(TOOLS)/wsdd-deb
 
 $(TOOLS)/go2rtc:
 	$(call unpack,go2rtc,github.com/AlexxIT/go2rtc@$(GO2RTC))

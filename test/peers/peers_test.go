@@ -67,7 +67,7 @@ func TestMain(m *testing.M) {
 func TestCaptureFromPeers(t *testing.T) {
 	p := newPeers(t)
 	p.mediamtx()
-	p.avahi()
+	p.avahi("/cam")
 	p.go2rtc()
 	p.lighttpd()
 
@@ -178,14 +178,24 @@ func newPeers(t *testing.T) *peers {
 
 // mediamtx speaks RTSP with digest logins, over TCP only, fed by ffmpeg.
 func (p *peers) mediamtx() {
-	p.mediamtxAddr = freeAddr(p.t)
-	_, port, err := net.SplitHostPort(p.mediamtxAddr)
+	p.mediamtxAddr = p.mediamtxWith("tcp", "[tcp]", "{}")
+	p.publish(p.mediamtxAddr, "tcp")
+}
+
+// mediamtxWith starts a mediamtx with digest logins that speaks the given
+// transports; path is the configuration of all its paths.
+func (p *peers) mediamtxWith(name, transports, path string) (addr string) {
+	addr = freeAddr(p.t)
+	_, port, err := net.SplitHostPort(addr)
 	must(p.t, err)
-	conf := filepath.Join(p.dir, "mediamtx.yml")
+	rtp := freePair(p.t)
+	conf := filepath.Join(p.dir, "mediamtx-"+name+".yml")
 	write(p.t, conf, fmt.Sprintf(`
 logLevel: warn
 rtspAddress: %s
-rtspTransports: [tcp]
+rtspTransports: %s
+rtpAddress: :%d
+rtcpAddress: :%d
 rtspAuthMethods: [digest]
 rtmp: no
 hls: no
@@ -194,20 +204,25 @@ srt: no
 authInternalUsers:
   - {user: publisher, pass: publish, permissions: [{action: publish}]}
   - {user: viewer, pass: viewer-pass, permissions: [{action: read}]}
-paths: {all_others: {}}
-`, ":"+port)) // on every address: avahi announces another than loopback
-	start(p.t, "mediamtx", peer(p.t, "mediamtx"), conf)
-	listening(p.t, p.mediamtxAddr)
-	start(p.t, "publisher", "ffmpeg", "-v", "error", "-nostdin", "-re", "-loop", "1", "-framerate", "10",
-		"-i", filepath.Join(p.dir, "picture.png"), "-c:v", "libx264", "-profile:v", "high", "-pix_fmt", "yuv420p",
-		"-preset", "veryfast", "-g", "10", "-f", "rtsp", "-rtsp_transport", "tcp",
-		"rtsp://publisher:publish@"+p.mediamtxAddr+"/cam")
+paths: {all_others: %s}
+`, ":"+port, transports, rtp, rtp+1, path)) // on every address: avahi announces another than loopback
+	start(p.t, "mediamtx, "+name, peer(p.t, "mediamtx"), conf)
+	listening(p.t, addr)
+	return addr
 }
 
-// avahi announces mediamtx's stream by mDNS on the namespace's own network. The
-// services it reads lie in a fixed folder: ours is mounted over it, which only
-// this namespace sees.
-func (p *peers) avahi() {
+// publish has ffmpeg show the picture to a server, ten times a second.
+func (p *peers) publish(addr, transport string) {
+	start(p.t, "publisher to "+addr, "ffmpeg", "-v", "error", "-nostdin", "-re", "-loop", "1", "-framerate", "10",
+		"-i", filepath.Join(p.dir, "picture.png"), "-c:v", "libx264", "-profile:v", "high", "-pix_fmt", "yuv420p",
+		"-preset", "veryfast", "-crf", "32", "-g", "10", "-f", "rtsp", "-rtsp_transport", transport,
+		"rtsp://publisher:publish@"+addr+"/cam")
+}
+
+// avahi announces mediamtx's stream by mDNS on the namespace's own network, with
+// one instance for each path. The services it reads lie in a fixed folder: ours
+// is mounted over it, which only this namespace sees.
+func (p *peers) avahi(paths ...string) {
 	if os.Getenv(inside) == "" {
 		return
 	}
@@ -215,9 +230,12 @@ func (p *peers) avahi() {
 	must(p.t, err)
 	services := filepath.Join(p.dir, "services")
 	must(p.t, os.MkdirAll(services, 0o755))
-	write(p.t, filepath.Join(services, "camera.service"), fmt.Sprintf(`<?xml version="1.0" standalone='no'?><!DOCTYPE service-group SYSTEM "avahi-service.dtd">
-<service-group><name>stable door</name><service><type>_rtsp._tcp</type><port>%s</port><txt-record>path=/cam</txt-record></service></service-group>`, port))
-	must(p.t, os.Chmod(filepath.Join(services, "camera.service"), 0o644))
+	for i, path := range paths {
+		file := filepath.Join(services, fmt.Sprintf("camera%d.service", i))
+		write(p.t, file, fmt.Sprintf(`<?xml version="1.0" standalone='no'?><!DOCTYPE service-group SYSTEM "avahi-service.dtd">
+<service-group><name>stable door %d</name><service><type>_rtsp._tcp</type><port>%s</port><txt-record>path=%s</txt-record></service></service-group>`, i+1, port, path))
+		must(p.t, os.Chmod(file, 0o644))
+	}
 	must(p.t, os.Chmod(services, 0o755))
 	if out, err := exec.Command("sh", "-c", `mkdir -p /run/avahi-daemon && mount -t tmpfs none /run/avahi-daemon && mount --bind "$0" /etc/avahi/services`, services).CombinedOutput(); err != nil {
 		p.t.Fatalf("mount avahi's services: %v\n%s", err, out)
@@ -357,6 +375,8 @@ type camera struct {
 	ID        string
 	State     string
 	Via       []string `json:"found_by"`
+	Vendor    string
+	Model     string
 	Addresses []string
 	Last      *struct {
 		Outcome string
@@ -491,6 +511,30 @@ func freeAddr(t *testing.T) string {
 	must(t, err)
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// freePair returns an even port of UDP that was free a moment ago, as was the
+// next: RTP and RTCP want such a pair.
+func freePair(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		a, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		must(t, err)
+		port := a.LocalAddr().(*net.UDPAddr).Port &^ 1
+		must(t, a.Close())
+		a, errA := net.ListenPacket("udp4", fmt.Sprintf(":%d", port))
+		b, errB := net.ListenPacket("udp4", fmt.Sprintf(":%d", port+1))
+		for _, c := range []net.PacketConn{a, b} {
+			if c != nil {
+				must(t, c.Close())
+			}
+		}
+		if errA == nil && errB == nil {
+			return port
+		}
+	}
+	t.Fatal("no pair of UDP ports is free")
+	return 0
 }
 
 // listening waits until something accepts connections at addr.
