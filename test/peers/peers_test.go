@@ -240,6 +240,11 @@ func (p *peers) avahi(paths ...string) {
 	if out, err := exec.Command("sh", "-c", `mkdir -p /run/avahi-daemon && mount -t tmpfs none /run/avahi-daemon && mount --bind "$0" /etc/avahi/services`, services).CombinedOutput(); err != nil {
 		p.t.Fatalf("mount avahi's services: %v\n%s", err, out)
 	}
+	p.t.Cleanup(func() {
+		if out, err := exec.Command("umount", "/etc/avahi/services", "/run/avahi-daemon").CombinedOutput(); err != nil {
+			p.t.Errorf("umount: %v\n%s", err, out)
+		}
+	})
 	conf := filepath.Join(p.dir, "avahi.conf")
 	write(p.t, conf, "[server]\nhost-name=stable\nuse-ipv4=yes\nuse-ipv6=no\nallow-interfaces=veth0\nenable-dbus=no\n[wide-area]\nenable-wide-area=no\n[publish]\npublish-workstation=no\n[rlimits]\n")
 	start(p.t, "avahi-daemon", "avahi-daemon", "-f", conf, "--no-drop-root", "--no-chroot", "--no-rlimits")
