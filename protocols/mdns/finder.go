@@ -71,7 +71,7 @@ func New(o Options) *Finder {
 // are known, once for each address of the host; Gone is set when the last
 // service of a host said goodbye, or was silent for its lifetime and two and a
 // half repeats of the query. A host with nothing but a web page is told of
-// without endpoints: evidence for who it is, not for a camera.
+// without endpoints and with Hint set.
 func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 	caches := map[*lan.Link]*cache{}
 	of := func(l *lan.Link) *cache {
@@ -301,10 +301,13 @@ func sight(host string, on []*instance, a netip.Addr) fleet.Sighting {
 		}
 		s.Vendor = cmp.Or(s.Vendor, txt["manufacturer"], txt["vendor"])
 		s.Model = cmp.Or(s.Model, txt["model"], txt["md"])
-		if mac, ok := parseMAC(cmp.Or(txt["macaddress"], txt["mac"])); ok {
-			c := fleet.Claim{Kind: fleet.ClaimMAC, Value: mac}
-			if !slices.Contains(s.Claims, c) && len(s.Claims) < 8 {
-				s.Claims = append(s.Claims, c)
+		// A NAS lists all its cards in mac_address, a bar between them.
+		for text := range strings.SplitSeq(cmp.Or(txt["macaddress"], txt["mac"], txt["mac_address"]), "|") {
+			if mac, ok := lan.ParseMAC(text); ok {
+				c := fleet.Claim{Kind: fleet.ClaimMAC, Value: mac}
+				if !slices.Contains(s.Claims, c) && len(s.Claims) < 8 {
+					s.Claims = append(s.Claims, c)
+				}
 			}
 		}
 		if serial := cmp.Or(txt["serial"], txt["serialnumber"]); serial != "" && len(s.Claims) < 8 {
@@ -318,6 +321,7 @@ func sight(host string, on []*instance, a netip.Addr) fleet.Sighting {
 			}
 		}
 	}
+	s.Hint = len(s.Endpoints) == 0 // a web page is what printers and routers have too
 	return s
 }
 
@@ -394,16 +398,4 @@ func attributes(text []string) map[string]string {
 		out[k] = label(strings.ReplaceAll(v, ".", `\.`))
 	}
 	return out
-}
-
-// parseMAC takes the spellings with and without separators.
-func parseMAC(s string) (string, bool) {
-	if len(s) == 12 {
-		s = s[:2] + ":" + s[2:4] + ":" + s[4:6] + ":" + s[6:8] + ":" + s[8:10] + ":" + s[10:]
-	}
-	hw, err := net.ParseMAC(s)
-	if err != nil || len(hw) != 6 {
-		return "", false
-	}
-	return hw.String(), true
 }

@@ -76,6 +76,9 @@ func FuzzParse(f *testing.F) {
 	for _, a := range answers {
 		f.Add(packed(f, true, a.rrs...))
 	}
+	for _, th := range things {
+		f.Add(packed(f, true, th.rrs...))
+	}
 	for _, unicast := range []bool{false, true} {
 		b, err := browse(unicast, nil)
 		if err != nil {
@@ -226,6 +229,49 @@ func TestEndpoints(t *testing.T) {
 	}
 	if got := urlOf("http", netip.MustParseAddr("fe80::7%eth0"), 8080, "/x"); got != "http://[fe80::7%25eth0]:8080/x" {
 		t.Errorf("urlOf a link-local address = %q", got)
+	}
+}
+
+// things are what hosts announce, in the shapes that the named public texts
+// show: tests of what is a camera, and seeds of the fuzz target.
+var things = []struct {
+	name, source string
+	rrs          []string
+	hint         bool
+	claims       []fleet.Claim // besides the host
+}{
+	{"a printer's page", "Apple, Bonjour Printing Specification 1.2.1: _http._tcp beside _ipp._tcp", []string{
+		`_http._tcp.local. 120 IN PTR HP\ LaserJet._http._tcp.local.`, `HP\ LaserJet._http._tcp.local. 120 IN SRV 0 0 80 npi0a0b0c.local.`, `HP\ LaserJet._http._tcp.local. 120 IN TXT ""`}, true, nil},
+	{"a NAS", "home-assistant/core components/synology_dsm/manifest.json and config_flow.py", []string{
+		`_http._tcp.local. 120 IN PTR nas._http._tcp.local.`, `nas._http._tcp.local. 120 IN SRV 0 0 5000 nas.local.`,
+		`nas._http._tcp.local. 120 IN TXT "vendor=Synology" "model=DS920+" "serial=2060ABC001" "secure_admin_port=5001" "mac_address=00:11:32:aa:bb:cc|00:11:32:aa:bb:cd"`}, true,
+		[]fleet.Claim{{Kind: fleet.ClaimMAC, Value: "00:11:32:aa:bb:cc"}, {Kind: fleet.ClaimMAC, Value: "00:11:32:aa:bb:cd"}, {Kind: fleet.ClaimSerial, Value: "2060ABC001"}}},
+	{"a relay", "home-assistant/core components/shelly/manifest.json: _http._tcp, name shelly*", []string{
+		`_http._tcp.local. 120 IN PTR shelly1-AABBCC._http._tcp.local.`, `shelly1-AABBCC._http._tcp.local. 120 IN SRV 0 0 80 shelly1-AABBCC.local.`, `shelly1-AABBCC._http._tcp.local. 120 IN TXT "id=shelly1-AABBCC" "arch=esp8266"`}, true, nil},
+	{"a router's page", "shape of OpenWrt umdns services: a daemon key in TXT", []string{
+		`_http._tcp.local. 120 IN PTR OpenWrt._http._tcp.local.`, `OpenWrt._http._tcp.local. 120 IN SRV 0 0 80 openwrt.local.`, `OpenWrt._http._tcp.local. 120 IN TXT "daemon=uhttpd" "path=/cgi-bin/luci"`}, true, nil},
+	{"a service that is not here", "RFC 6763, section 6: port 0", []string{
+		`_rtsp._tcp.local. 120 IN PTR x._rtsp._tcp.local.`, `x._rtsp._tcp.local. 120 IN SRV 0 0 0 x.local.`, `x._rtsp._tcp.local. 120 IN TXT ""`}, true, nil},
+	{"an Axis camera", "home-assistant/core components/axis/manifest.json: _axis-video._tcp with macaddress", []string{
+		`_axis-video._tcp.local. 120 IN PTR AXIS\ M1065-L\ -\ ACCC8E010203._axis-video._tcp.local.`, `AXIS\ M1065-L\ -\ ACCC8E010203._axis-video._tcp.local. 120 IN SRV 0 0 80 axis-accc8e010203.local.`,
+		`AXIS\ M1065-L\ -\ ACCC8E010203._axis-video._tcp.local. 120 IN TXT "macaddress=ACCC8E010203"`}, false, []fleet.Claim{{Kind: fleet.ClaimMAC, Value: "ac:cc:8e:01:02:03"}}},
+	{"a stream", "avahi.service(5), example of _rtsp._tcp with path", []string{
+		`_rtsp._tcp.local. 120 IN PTR Yard._rtsp._tcp.local.`, `Yard._rtsp._tcp.local. 120 IN SRV 0 0 554 yard.local.`, `Yard._rtsp._tcp.local. 120 IN TXT "path=/live"`}, false, nil},
+	{"a picture on the web", "RFC 6763, section 6.4 and the path key of _http._tcp in the IANA service registry", []string{
+		`_http._tcp.local. 120 IN PTR Cam._http._tcp.local.`, `Cam._http._tcp.local. 120 IN SRV 0 0 8080 cam.local.`, `Cam._http._tcp.local. 120 IN TXT "path=/snapshot.jpg"`}, false, nil},
+}
+
+// TestThings: hosts with nothing but a web page are hints.
+func TestThings(t *testing.T) {
+	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
+	for _, th := range things {
+		c := newCache(time.Minute)
+		feed(t, c, 0, th.rrs...)
+		now := epoch.Add(2 * addressWait)
+		got := c.sightings(c.overdue(now), l, now)
+		if len(got) != 1 || got[0].Hint != th.hint || (len(got[0].Endpoints) == 0) != th.hint || !slices.Equal(got[0].Claims[1:], th.claims) {
+			t.Errorf("%s (%s): sightings = %+v, want one with Hint %v and %v", th.name, th.source, got, th.hint, th.claims)
+		}
 	}
 }
 
