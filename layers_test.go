@@ -37,6 +37,7 @@ var layers = map[string][]string{
 	"protocols/wsdiscovery": {"fleet", "protocols/guard", "protocols/lan"},
 	"protocols/mdns":        {"fleet", "protocols/guard", "protocols/lan"},
 	"protocols/upnp":        {"fleet", "protocols/guard", "protocols/lan"},
+	"protocols/sweep":       {"fleet"},
 	"protocols/onvif":       {"fleet", "protocols/guard"},
 	"protocols/rtsp":        {"fleet", "protocols/guard"},
 	"protocols/httpcam":     {"fleet", "protocols/guard"},

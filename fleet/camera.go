@@ -31,6 +31,7 @@ const (
 	ViaWSDiscovery Via = "wsdiscovery"
 	ViaMDNS        Via = "mdns"
 	ViaUPnP        Via = "upnp"
+	ViaSweep       Via = "sweep" // an open port at a listed address
 	ViaManual      Via = "manual"
 )
 
