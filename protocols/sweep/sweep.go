@@ -139,8 +139,8 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 		if !known {
 			p = Position{Subnets: f.space.name, Seed: rand.Uint64(), Started: time.Now()}
 		}
-		if err := f.round(ctx, &p, heard); err != nil {
-			return nil // ctx is done
+		if !f.round(ctx, &p, heard) {
+			return nil
 		}
 		known = false
 		wait := time.NewTimer(time.Until(p.Started.Add(f.opts.Every)))
@@ -182,8 +182,9 @@ type asked struct {
 	err   error
 }
 
-// round asks the addresses from p on and leaves in p what is still to be asked.
-func (f *Finder) round(ctx context.Context, p *Position, heard func(fleet.Sighting)) error {
+// round asks the addresses from p on, leaves in p what is still to be asked, and
+// reports whether nothing is: false means that ctx ended it.
+func (f *Finder) round(ctx context.Context, p *Position, heard func(fleet.Sighting)) bool {
 	order := newShuffle(f.space.size, p.Seed)
 	f.note(func(g *Progress) { g.Done, g.Found, g.Started = p.Next, 0, p.Started })
 	f.opts.Log.Info("sweep started", "subnets", f.space.name, "addresses", f.space.size, "from", p.Next, "rate", f.opts.Rate, "takes", f.RoundTime()-time.Duration(p.Next)*time.Second/time.Duration(f.opts.Rate))
@@ -203,7 +204,7 @@ func (f *Finder) round(ctx context.Context, p *Position, heard func(fleet.Sighti
 		missed   int              // addresses passed over because they alone cannot be asked
 		took     = time.Now()
 		worker   sync.WaitGroup
-		outcome  error
+		stopped  bool
 	)
 	defer worker.Wait()
 	defer rate.Stop()
@@ -216,14 +217,14 @@ func (f *Finder) round(ctx context.Context, p *Position, heard func(fleet.Sighti
 		}
 		return n
 	}
-	for outcome == nil && (next < f.space.size || waiting != nil) || len(flying) > 0 {
+	for !stopped && (next < f.space.size || waiting != nil) || len(flying) > 0 {
 		var start <-chan time.Time
-		if outcome == nil && waiting == nil && next < f.space.size && len(flying) < f.opts.Width {
+		if !stopped && waiting == nil && next < f.space.size && len(flying) < f.opts.Width {
 			start = rate.C
 		}
 		select {
 		case <-over:
-			outcome, over = ctx.Err(), nil
+			stopped, over = true, nil
 			p.Next = reached()
 			f.save(*p)
 		case <-start:
@@ -236,7 +237,7 @@ func (f *Finder) round(ctx context.Context, p *Position, heard func(fleet.Sighti
 			})
 		case r := <-results:
 			delete(flying, r.index)
-			if outcome != nil {
+			if stopped {
 				continue
 			}
 			if r.err != nil {
@@ -279,14 +280,14 @@ func (f *Finder) round(ctx context.Context, p *Position, heard func(fleet.Sighti
 			f.opts.Log.Info("sweep goes on", "asked", g.Done, "addresses", g.Total, "found", g.Found)
 		}
 	}
-	if outcome != nil {
-		return outcome
+	if stopped {
+		return false
 	}
 	p.Next = f.space.size
 	f.save(*p)
 	f.note(func(g *Progress) { g.Done = g.Total; g.Rounds++ })
 	f.opts.Log.Info("sweep ended", "addresses", f.space.size, "found", f.Progress().Found, "unreachable", missed, "took", time.Since(took).Round(time.Second))
-	return nil
+	return true
 }
 
 // lowest returns the first index that is not known to be done.

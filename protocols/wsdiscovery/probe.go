@@ -60,7 +60,7 @@ func Probe(ctx context.Context, addr netip.Addr, o ProbeOptions) ([]fleet.Sighti
 		return nil, fmt.Errorf("probe %v: %w", addr, err)
 	}
 	c := pc.(*net.UDPConn) // of a udp network
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	start := time.Now()
 	deadline := start.Add(o.Wait)
 	to := netip.AddrPortFrom(addr, o.Port)
