@@ -30,6 +30,8 @@ const (
 	packetsPending = 256             // datagrams read and not yet handled; more are dropped, discovery repeats anyway
 	sourcePackets  = 100             // datagrams per second from one source
 	totalPackets   = 2000            // datagrams per second from all of them
+	sourceBytes    = 512 << 10       // likewise in bytes: parsing costs by the byte
+	totalBytes     = 4 << 20
 )
 
 // burst holds the first repeats of a probe after a link opens. UDP loses
@@ -258,7 +260,7 @@ func Run(ctx context.Context, o Options) error {
 				o.Tick(now)
 			}
 		case p := <-packets:
-			if rate.allow(p.From, p.Link.loopback) && p.Link.Plausible(p.From) {
+			if rate.allow(p.From, len(p.Data), p.Link.loopback) && p.Link.Plausible(p.From) {
 				o.Heard(p)
 			}
 		}
@@ -447,26 +449,37 @@ func reader(l *Link, c net.PacketConn) func([]byte) (int, net.Addr, bool, error)
 	}
 }
 
-// rate caps datagrams per source and in all, counted anew each second.
+// rate caps datagrams and bytes per source and in all, counted anew each second.
 type rate struct {
-	total  int
-	source map[netip.Addr]int
+	total  load
+	source map[netip.Addr]load
 }
 
-func newRate() *rate { return &rate{source: map[netip.Addr]int{}} }
+type load struct{ packets, bytes int }
+
+func (l load) over(packets, bytes int) bool { return l.packets > packets || l.bytes > bytes }
+
+func newRate() *rate { return &rate{source: map[netip.Addr]load{}} }
 
 func (r *rate) reset() {
-	r.total = 0
+	r.total = load{}
 	clear(r.source)
 }
 
-// allow counts one datagram from a. On loopback one address speaks for all
-// programs of this host, so only the total counts.
-func (r *rate) allow(a netip.Addr, loopback bool) bool {
-	r.total++
-	if r.total > totalPackets {
+// allow counts one datagram of n bytes from a. On loopback one address speaks
+// for all programs of this host, so only the total counts.
+func (r *rate) allow(a netip.Addr, n int, loopback bool) bool {
+	own := r.source[a]
+	own.packets++
+	own.bytes += n
+	if !loopback && own.over(sourcePackets, sourceBytes) {
+		return false // and costs the others nothing
+	}
+	r.total.packets++
+	r.total.bytes += n
+	if r.total.over(totalPackets, totalBytes) {
 		return false
 	}
-	r.source[a]++
-	return loopback || r.source[a] <= sourcePackets
+	r.source[a] = own
+	return true
 }

@@ -82,11 +82,6 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 		}
 		return c
 	}
-	lost := func(l *lan.Link, c *cache, gone []*instance, now time.Time) {
-		for _, s := range c.goodbyes(gone, l, now) {
-			heard(s)
-		}
-	}
 	return lan.Run(ctx, lan.Options{
 		Interfaces: f.opts.Interfaces,
 		Every:      f.opts.Every,
@@ -116,8 +111,7 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 				return
 			}
 			c := of(p.Link)
-			touched, gone := c.add(rs, p.From, p.At)
-			lost(p.Link, c, gone, p.At)
+			touched := c.add(rs, p.From, p.At)
 			if b := c.followUp(touched, p.At); b != nil {
 				p.Link.Send(b)
 			}
@@ -127,7 +121,9 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 		},
 		Tick: func(now time.Time) {
 			for l, c := range caches {
-				lost(l, c, c.expire(now), now)
+				for _, s := range c.goodbyes(c.expire(now), l, now) {
+					heard(s)
+				}
 				for _, s := range c.sightings(c.overdue(now), l, now) {
 					heard(s)
 				}
@@ -252,10 +248,8 @@ func (c *cache) goodbyes(gone []*instance, l *lan.Link, now time.Time) []fleet.S
 // on returns the complete instances on host, the most telling service first.
 func (c *cache) on(host string) []*instance {
 	var out []*instance
-	for _, i := range c.instances {
-		if i.srv && i.host == host {
-			out = append(out, i)
-		}
+	for _, i := range c.byHost[host] {
+		out = append(out, i)
 	}
 	rank := map[service]int{onvifService: 0, axisService: 1, rtspService: 2, psiaService: 3, httpService: 4}
 	slices.SortFunc(out, func(a, b *instance) int {

@@ -95,7 +95,9 @@ func FuzzParse(f *testing.F) {
 		}
 		c := newCache(time.Minute)
 		for _, now := range []time.Time{epoch, epoch.Add(time.Minute)} {
-			touched, gone := c.add(rs, from, now)
+			touched := c.add(rs, from, now)
+			gone := c.expire(now)
+			checkIndex(t, c)
 			c.followUp(touched, now)
 			for _, s := range append(c.sightings(touched, l, now), c.goodbyes(gone, l, now)...) {
 				if !l.Near(s.Source) {
@@ -114,7 +116,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func feed(t *testing.T, c *cache, at time.Duration, rrs ...string) ([]string, []*instance) {
+func feed(t *testing.T, c *cache, at time.Duration, rrs ...string) []string {
 	t.Helper()
 	rs, err := Parse(packed(t, true, rrs...))
 	if err != nil {
@@ -123,10 +125,34 @@ func feed(t *testing.T, c *cache, at time.Duration, rrs ...string) ([]string, []
 	return c.add(rs, netip.MustParseAddr("10.0.0.7"), epoch.Add(at))
 }
 
+// checkIndex holds the index of instances by host to the instances.
+func checkIndex(t testing.TB, c *cache) {
+	t.Helper()
+	n := 0
+	for h, on := range c.byHost {
+		if len(on) == 0 || len(on) > maxPerHost {
+			t.Fatalf("%d instances on %s", len(on), h)
+		}
+		for name, i := range on {
+			if n++; i != c.instances[name] || i.host != h || !i.srv {
+				t.Fatalf("%s stands under %s: %+v", name, h, i)
+			}
+		}
+	}
+	for _, i := range c.instances {
+		if i.srv {
+			n--
+		}
+	}
+	if n != 0 {
+		t.Fatalf("%d instances too many stand under hosts", n)
+	}
+}
+
 func TestCacheJoinsRecords(t *testing.T) {
 	c := newCache(time.Minute)
 	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
-	touched, _ := feed(t, c, 0, `_rtsp._tcp.local. 120 IN PTR Gate\ \.1._rtsp._tcp.local.`)
+	touched := feed(t, c, 0, `_rtsp._tcp.local. 120 IN PTR Gate\ \.1._rtsp._tcp.local.`)
 	if q := c.followUp(touched, epoch); q == nil {
 		t.Error("the missing SRV is not asked for")
 	}
@@ -137,7 +163,7 @@ func TestCacheJoinsRecords(t *testing.T) {
 		t.Errorf("sightings of half a service: %+v", s)
 	}
 	feed(t, c, 0, answers[0].rrs[1], answers[0].rrs[2])
-	touched, _ = feed(t, c, 0, answers[0].rrs[3])
+	touched = feed(t, c, 0, answers[0].rrs[3])
 	s := c.sightings(touched, l, epoch)
 	if len(s) != 1 || s[0].Name != "Gate .1" || s[0].Model != "Mé" || s[0].Endpoints[0].URL != "rtsp://10.0.0.7/a" || s[0].Claims[0].Value != "cam-1.local" {
 		t.Errorf("sightings = %+v", s)
@@ -153,8 +179,8 @@ func TestCacheLifetimes(t *testing.T) {
 	if gone := c.expire(epoch.Add(150 * time.Second)); len(gone) != 1 {
 		t.Errorf("gone after its life: %v, want it", gone)
 	}
-	if len(c.instances)+len(c.hosts) != 0 {
-		t.Errorf("left behind: %v %v", c.instances, c.hosts)
+	if len(c.instances)+len(c.hosts)+len(c.byHost) != 0 {
+		t.Errorf("left behind: %v %v %v", c.instances, c.hosts, c.byHost)
 	}
 	feed(t, c, 200*time.Second, answers[0].rrs...)
 	feed(t, c, 201*time.Second, answers[2].rrs...) // another's goodbye
@@ -294,7 +320,7 @@ func TestSources(t *testing.T) {
 func TestAddressNeverComes(t *testing.T) {
 	c := newCache(time.Minute)
 	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
-	touched, _ := feed(t, c, 0, answers[0].rrs[:3]...)
+	touched := feed(t, c, 0, answers[0].rrs[:3]...)
 	if s := c.sightings(touched, l, epoch); len(s) != 0 {
 		t.Errorf("told at once, at %v", s[0].Source)
 	}

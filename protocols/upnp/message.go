@@ -45,7 +45,10 @@ func Parse(datagram []byte) (Message, error) {
 	if len(datagram) > maxMessageBytes {
 		return Message{}, fmt.Errorf("%w: %d bytes, at most %d are read", ErrMessage, len(datagram), maxMessageBytes)
 	}
-	in := bufio.NewReader(bytes.NewReader(datagram))
+	if bytes.HasPrefix(datagram, []byte("M-SEARCH ")) {
+		return Message{}, nil // most of what is heard are searches: they cost nothing
+	}
+	in := bufio.NewReaderSize(bytes.NewReader(datagram), 1024) // honest messages have some 400 bytes
 	var h http.Header
 	var m Message
 	switch {
@@ -75,8 +78,6 @@ func Parse(datagram []byte) (Message, error) {
 		default:
 			return Message{}, fmt.Errorf("%w: notification %.40q", ErrMessage, nts)
 		}
-	case bytes.HasPrefix(datagram, []byte("M-SEARCH ")):
-		return Message{}, nil
 	default:
 		return Message{}, fmt.Errorf("%w: it begins %.16q", ErrMessage, datagram)
 	}
