@@ -190,6 +190,9 @@ func Run(ctx context.Context, o Options) error {
 		}
 		readers.Wait()
 	}()
+	read := func(l *Link, c net.PacketConn, multicast bool) {
+		readers.Go(func() { readLink(l, c, multicast, o.MaxBytes, packets, done) })
+	}
 	scan := func() {
 		seen, err := o.Interfaces()
 		if err != nil {
@@ -211,6 +214,10 @@ func Run(ctx context.Context, o Options) error {
 			}
 		}
 		for k, w := range want {
+			if l, ok := links[k]; ok && l.listener == nil && l.listen(w.ifi, o) == nil {
+				o.Log.Info("announcements are heard again", "interface", l.Name, "group", l.Group.String())
+				read(l, l.listener, true)
+			}
 			if _, ok := links[k]; ok || len(links) >= maxLinks {
 				continue
 			}
@@ -220,10 +227,11 @@ func Run(ctx context.Context, o Options) error {
 				continue
 			}
 			links[k] = l
-			for _, c := range append(slices.Clone(l.senders), l.listener) {
-				if c != nil {
-					readers.Go(func() { readLink(l, c, o.MaxBytes, packets, done) })
-				}
+			for _, c := range l.senders {
+				read(l, c, false)
+			}
+			if l.listener != nil {
+				read(l, l.listener, true)
 			}
 		}
 	}
@@ -313,7 +321,8 @@ func wanted(seen []net.Interface, with6 bool) map[linkKey]wantedLink {
 }
 
 // openLink opens the sockets of one link. A listener that cannot be had (the
-// port is held by a program that does not share it) costs only announcements.
+// port is held by a program that does not share it) costs only announcements;
+// each scan tries again.
 func openLink(ifi net.Interface, v6 bool, prefixes []netip.Prefix, o Options) (*Link, error) {
 	group := o.Group4
 	if v6 {
@@ -341,13 +350,20 @@ func openLink(ifi net.Interface, v6 bool, prefixes []netip.Prefix, o Options) (*
 	if len(l.senders) == 0 {
 		return nil, fmt.Errorf("no socket to probe from: %w", errs)
 	}
-	c, err := openListener(ifi, l.Group, v6, o.Hops)
-	if err != nil {
+	if err := l.listen(ifi, o); err != nil {
 		o.Log.Warn("announcements are not heard: another program holds the port", "interface", ifi.Name, "group", group.String(), "err", err)
-	} else {
-		l.listener = c
 	}
 	return l, nil
+}
+
+// listen opens the listener, which l must not have yet.
+func (l *Link) listen(ifi net.Interface, o Options) error {
+	c, err := openListener(ifi, l.Group, l.V6, o.Hops)
+	if err != nil {
+		return err
+	}
+	l.listener = c
+	return nil
 }
 
 // zone names ifi by its number: package net remembers what number a name has
@@ -398,7 +414,7 @@ func aim(c net.PacketConn, ifi net.Interface, v6 bool, hops int) error {
 }
 
 // readLink hands on what c receives until c is closed.
-func readLink(l *Link, c net.PacketConn, maxBytes int, out chan<- Packet, done <-chan struct{}) {
+func readLink(l *Link, c net.PacketConn, multicast bool, maxBytes int, out chan<- Packet, done <-chan struct{}) {
 	buf := make([]byte, maxBytes+1)
 	read := reader(l, c)
 	for {
@@ -420,7 +436,7 @@ func readLink(l *Link, c net.PacketConn, maxBytes int, out chan<- Packet, done <
 		if !ok || !here || n == 0 || n > maxBytes {
 			continue
 		}
-		p := Packet{Data: slices.Clone(buf[:n]), From: a.AddrPort().Addr().Unmap(), Link: l, Multicast: c == l.listener, At: time.Now()}
+		p := Packet{Data: slices.Clone(buf[:n]), From: a.AddrPort().Addr().Unmap(), Link: l, Multicast: multicast, At: time.Now()}
 		select {
 		case out <- p:
 		case <-done:
