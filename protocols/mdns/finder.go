@@ -259,10 +259,13 @@ func (c *cache) on(host string) []*instance {
 }
 
 // sources returns the announced addresses that count: the sender's own, and
-// neighbours on the link, because one responder may speak for others. When
-// none does, the sender's address is the one that is known to work.
+// neighbours on the link, because one responder may speak for others. A host
+// that says it is elsewhere was brought here by a reflector, as routers between
+// VLANs run them: it is not at the sender's address, and nothing is told of it.
+// A host that says nothing usable is where its datagrams come from.
 func sources(announced []netip.Addr, from netip.Addr, l *lan.Link) []netip.Addr {
 	var out []netip.Addr
+	elsewhere := false
 	for _, a := range announced {
 		if a.Is4() == l.V6 || a.Is4() != from.Is4() {
 			continue
@@ -270,11 +273,15 @@ func sources(announced []netip.Addr, from netip.Addr, l *lan.Link) []netip.Addr 
 		if a.Is6() && a.IsLinkLocalUnicast() {
 			a = a.WithZone(l.Name)
 		}
-		if a == from || l.Near(a) && l.Plausible(a) {
+		switch {
+		case a == from, l.Near(a) && l.Plausible(a) && (a.Is4() || !a.IsLinkLocalUnicast()):
 			out = append(out, a)
+		case a.Is4() && a.IsGlobalUnicast(), a.Is6() && a.IsLinkLocalUnicast():
+			// A global IPv6 address says nothing: the sender may well have it.
+			elsewhere = true
 		}
 	}
-	if len(out) == 0 {
+	if len(out) == 0 && !elsewhere {
 		out = []netip.Addr{from}
 	}
 	return out

@@ -302,16 +302,34 @@ func TestThings(t *testing.T) {
 }
 
 func TestSources(t *testing.T) {
-	addr := netip.MustParseAddr
-	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
-	for _, c := range []struct{ announced, want []netip.Addr }{
-		{[]netip.Addr{addr("10.0.0.7")}, []netip.Addr{addr("10.0.0.7")}},
-		{[]netip.Addr{addr("10.0.0.8"), addr("10.0.0.9")}, []netip.Addr{addr("10.0.0.8"), addr("10.0.0.9")}},
-		{[]netip.Addr{addr("8.8.8.8"), addr("127.0.0.1"), addr("fe80::1")}, []netip.Addr{addr("10.0.0.7")}},
-		{nil, []netip.Addr{addr("10.0.0.7")}},
+	list := func(s string) (out []netip.Addr) {
+		for a := range strings.FieldsSeq(s) {
+			out = append(out, netip.MustParseAddr(a))
+		}
+		return out
+	}
+	four := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
+	six := &lan.Link{Name: "eth0", V6: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("fe80::2/64"), netip.MustParsePrefix("2001:db8::2/64")}}
+	for _, c := range []struct {
+		name, announced, from, want string
+		l                           *lan.Link
+	}{
+		{"its own", "10.0.0.7", "10.0.0.7", "10.0.0.7", four},
+		{"of another prefix on the same link", "10.9.0.7", "10.9.0.7", "10.9.0.7", four},
+		{"of neighbours", "10.0.0.8 10.0.0.9", "10.0.0.7", "10.0.0.8 10.0.0.9", four},
+		{"none", "", "10.0.0.7", "10.0.0.7", four},
+		{"unusable ones", "127.0.0.1 169.254.3.4 224.0.0.1 fe80::1", "10.0.0.7", "10.0.0.7", four},
+		{"reflected by a router", "10.2.0.7", "10.0.0.1", "", four},
+		{"a public one", "8.8.8.8", "10.0.0.7", "", four},
+		{"its own and another", "192.168.1.4 10.0.0.7", "10.0.0.7", "10.0.0.7", four},
+		{"link-local", "fe80::7 2001:db8:5::7 10.0.0.7", "fe80::7%eth0", "fe80::7%eth0", six},
+		{"a neighbour's global one", "2001:db8::7", "fe80::7%eth0", "2001:db8::7", six},
+		{"a global one of another prefix", "2001:db8:5::7", "fe80::7%eth0", "fe80::7%eth0", six},
+		{"reflected over IPv6", "fe80::99 2001:db8:5::7", "fe80::1%eth0", "", six},
+		{"IPv4 alone over IPv6", "10.0.0.7", "fe80::7%eth0", "fe80::7%eth0", six},
 	} {
-		if got := sources(c.announced, addr("10.0.0.7"), l); !slices.Equal(got, c.want) {
-			t.Errorf("sources(%v) = %v, want %v", c.announced, got, c.want)
+		if got := sources(list(c.announced), netip.MustParseAddr(c.from), c.l); !slices.Equal(got, list(c.want)) {
+			t.Errorf("%s: sources(%s, %s) = %v, want %s", c.name, c.announced, c.from, got, c.want)
 		}
 	}
 }
