@@ -52,7 +52,7 @@ type row struct {
 }
 
 // addFile takes the cameras of a table: none if a line is wrong.
-func addFile(d *door, cmd *cobra.Command, file string, all sheet) error {
+func addFile(d *door, cmd *cobra.Command, file string, all sheet, dryRun bool) error {
 	if (all.user == "") != (all.passwordFile == "") {
 		return usage("cameras add: --user and --password-file go together")
 	}
@@ -73,6 +73,10 @@ func addFile(d *door, cmd *cobra.Command, file string, all sheet) error {
 	}
 	if err := readPasswords(cmd, rows); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
+	}
+	if dryRun {
+		sayDryRun(d, cmd, dryRun)
+		return d.checked(cmd, rows)
 	}
 	api, err := d.client()
 	if err != nil {
@@ -98,6 +102,28 @@ func addFile(d *door, cmd *cobra.Command, file string, all sheet) error {
 		added = append(added, cam)
 	}
 	return printCameras(d, cmd, added)
+}
+
+// checked prints what a table would add.
+func (d *door) checked(cmd *cobra.Command, found []row) error {
+	if err := d.checkOutput(); err != nil {
+		return err
+	}
+	type camera struct {
+		Line   int               `json:"line"`
+		Site   fleet.SiteID      `json:"site"`
+		Name   string            `json:"name"`
+		URL    string            `json:"url"`
+		User   string            `json:"user"`
+		Labels map[string]string `json:"labels"`
+	}
+	out := make([]camera, 0, len(found))
+	for _, r := range found {
+		out = append(out, camera{r.line, r.camera.Site, r.camera.Name, r.camera.URL, r.camera.User, r.camera.Labels})
+	}
+	return d.print(cmd, out, rows(cmd, out, "", "LINE SITE NAME URL USER", func(c camera) []any {
+		return []any{c.Line, c.Site, c.Name, c.URL, c.User}
+	}))
 }
 
 // readSheet reads a table and checks every line. It is pure; its error names

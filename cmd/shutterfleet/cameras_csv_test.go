@@ -101,6 +101,14 @@ func TestCamerasAddFile(t *testing.T) {
 		t.Errorf("logins %+v", l)
 	}
 	before := len(c.f.ByID)
+	var dry []struct {
+		Line      int
+		Site, URL string
+	}
+	c.json(&dry, "cameras", "add", "--file", c.file("dry.csv", "url\nrtsp://192.0.2.9/s\n"), "--site", "home", "--dry-run")
+	if len(dry) != 1 || dry[0].Line != 2 || dry[0].Site != "home" || dry[0].URL != "rtsp://192.0.2.9/s" || len(c.f.ByID) != before {
+		t.Errorf("--dry-run prints %+v and takes %d", dry, len(c.f.ByID)-before)
+	}
 	for _, bad := range []string{
 		"url\nrtsp://192.0.2.9/s\nftp://192.0.2.9/\n",
 		"url,user,password-file\nrtsp://192.0.2.9/s,,\nrtsp://192.0.2.10/s,u,/nonexistent/pw\n",

@@ -139,6 +139,7 @@ func cameraPath(id string) (string, error) {
 func camerasAdd(d *door) *cobra.Command {
 	var site, address, name, user, passwordFile, file string
 	var label []string
+	var dryRun bool
 	c := &cobra.Command{
 		Use: "add --site S --url URL | --file CSV", Short: "Take cameras by hand and approve them", Args: noArgs,
 		Long: csvHelp,
@@ -149,7 +150,10 @@ func camerasAdd(d *door) *cobra.Command {
 				if address != "" || name != "" {
 					return usage("cameras add: --url and --name are columns of --file")
 				}
-				return addFile(d, cmd, file, sheet{site: site, label: label, user: user, passwordFile: passwordFile})
+				return addFile(d, cmd, file, sheet{site: site, label: label, user: user, passwordFile: passwordFile}, dryRun)
+			}
+			if dryRun {
+				return usage("cameras add --dry-run is for --file")
 			}
 			if site == "" || address == "" {
 				return usage("cameras add wants --site and --url, or --file: see `shutterfleet cameras add --help`")
@@ -190,6 +194,7 @@ func camerasAdd(d *door) *cobra.Command {
 	f.StringVar(&user, "user", "", "user to log in as")
 	f.StringVar(&passwordFile, "password-file", "", "file with the password, - for stdin")
 	f.StringVar(&file, "file", "", "a table of cameras (CSV, - for stdin); the other flags fill empty cells")
+	f.BoolVar(&dryRun, "dry-run", false, "with --file: check all lines and take nothing")
 	return c
 }
 
