@@ -58,7 +58,7 @@ func parseNeighbours(dump []byte, names map[int]string) (map[netip.Addr]net.Hard
 		index := int(int32(binary.NativeEndian.Uint32(m.Data[4:])))
 		rank := confirmed[binary.NativeEndian.Uint16(m.Data[8:])]
 		addr, hw := neighbour(m.Data[ndmsgBytes:])
-		if rank == 0 || !addr.IsValid() || addr.IsMulticast() || !honest(hw) {
+		if !addr.IsValid() || addr.IsMulticast() || !honest(hw) {
 			continue
 		}
 		if addr.IsLinkLocalUnicast() && addr.Is6() {
@@ -68,7 +68,7 @@ func parseNeighbours(dump []byte, names map[int]string) (map[netip.Addr]net.Hard
 			}
 			addr = addr.WithZone(name)
 		}
-		if rank > best[addr] {
+		if rank > best[addr] { // states without a rank never are
 			best[addr], out[addr] = rank, hw
 		}
 	}

@@ -75,6 +75,7 @@ var dumps = []struct {
 	{"nothing", nil, map[netip.Addr]string{}},
 	{"one", entry(2, unix.NUD_REACHABLE, dst, mac), map[netip.Addr]string{netip.MustParseAddr("10.0.0.7"): "ac:cc:8e:01:02:03"}},
 	{"on two interfaces", append(entry(2, unix.NUD_STALE, dst, attr(unix.NDA_LLADDR, 2, 0, 0, 0, 0, 9)), entry(3, unix.NUD_REACHABLE, mac, dst)...), map[netip.Addr]string{netip.MustParseAddr("10.0.0.7"): "ac:cc:8e:01:02:03"}},
+	{"on two interfaces, the other way round", append(entry(3, unix.NUD_REACHABLE, mac, dst), entry(2, unix.NUD_STALE, dst, attr(unix.NDA_LLADDR, 2, 0, 0, 0, 0, 9))...), map[netip.Addr]string{netip.MustParseAddr("10.0.0.7"): "ac:cc:8e:01:02:03"}},
 	{"link-local of an interface that just came", entry(9, unix.NUD_STALE, attr(unix.NDA_DST, netip.MustParseAddr("fe80::7").AsSlice()...), mac), map[netip.Addr]string{netip.MustParseAddr("fe80::7%9"): "ac:cc:8e:01:02:03"}},
 	{"never answered", entry(2, unix.NUD_FAILED, dst), map[netip.Addr]string{}},
 	{"a group", entry(2, unix.NUD_NOARP, attr(unix.NDA_DST, 224, 0, 0, 251), attr(unix.NDA_LLADDR, 1, 0, 0x5e, 0, 0, 0xfb)), map[netip.Addr]string{}},

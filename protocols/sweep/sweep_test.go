@@ -37,7 +37,7 @@ func subnets(t testing.TB, texts ...string) (out []netip.Prefix) {
 // hosts is a network in virtual time: each address takes a second to be silent.
 type hosts struct {
 	mu      sync.Mutex
-	asked   map[netip.Addr]int
+	asked   map[netip.Addr]int // those whose answer, or silence, was waited for
 	at      []time.Time
 	flying  int
 	most    int
@@ -51,10 +51,6 @@ func (h *hosts) probe(ctx context.Context, a netip.Addr) ([]fleet.Sighting, erro
 		h.mu.Unlock()
 		return nil, syscall.ENETUNREACH
 	}
-	if h.asked == nil {
-		h.asked = map[netip.Addr]int{}
-	}
-	h.asked[a]++
 	h.at = append(h.at, time.Now())
 	h.flying++
 	h.most = max(h.most, h.flying)
@@ -64,11 +60,21 @@ func (h *hosts) probe(ctx context.Context, a netip.Addr) ([]fleet.Sighting, erro
 		defer h.mu.Unlock()
 		h.flying--
 	}()
+	whole := func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.asked == nil {
+			h.asked = map[netip.Addr]int{}
+		}
+		h.asked[a]++
+	}
 	if h.cameras[a] {
+		whole()
 		return []fleet.Sighting{{Via: fleet.ViaWSDiscovery, Source: a}}, nil
 	}
 	select {
 	case <-time.After(time.Second):
+		whole()
 		return nil, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -219,6 +225,15 @@ func TestForgottenPosition(t *testing.T) {
 func TestNoNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hosts{down: true}
+		file := File(filepath.Join(t.TempDir(), "sweep.json"))
+		before, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		if err := finder(t, Options{Subnets: subnets(t, "10.2.0.0/28"), Probe: h.probe, Memory: file}).Find(before, func(fleet.Sighting) {}); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := file.Load(); err != nil || p.Next != 0 {
+			t.Errorf("without a network the sweep got to %d, %v", p.Next, err)
+		}
 		f := finder(t, Options{Subnets: subnets(t, "10.2.0.0/28"), Probe: h.probe})
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 		defer cancel()
