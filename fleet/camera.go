@@ -31,6 +31,7 @@ const (
 	ViaWSDiscovery Via = "wsdiscovery"
 	ViaMDNS        Via = "mdns"
 	ViaUPnP        Via = "upnp"
+	ViaSweep       Via = "sweep" // an open port at a listed address
 	ViaManual      Via = "manual"
 )
 
@@ -61,6 +62,7 @@ type Sighting struct {
 	Interface string     // where it was heard
 	At        time.Time
 	Gone      bool // a Bye, goodbye or byebye
+	Hint      bool // says who the device is, not that it is a camera: hints alone make no device
 	Claims    []Claim
 	Endpoints []Endpoint // hosts are Source or were refused
 	Name      string

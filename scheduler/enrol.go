@@ -63,6 +63,18 @@ func (s *Scheduler) put(ch *change, c fleet.Camera, now fleet.Instant) {
 	ch.tell(Event{Kind: "camera", Camera: c.ID, Site: c.Site})
 }
 
+// Check returns what AddCamera would refuse n for whatever the fleet is, so that
+// a list can be looked over before its first camera is taken.
+func (n NewCamera) Check() error {
+	if err := checkSite(n.Site); err != nil {
+		return err
+	}
+	if _, _, err := endpointOf(n.URL); err != nil {
+		return err
+	}
+	return checkLabels(n.Labels)
+}
+
 // AddCamera takes a camera by hand: it is approved at once. Taking the same
 // URL again changes what was given with it.
 func (s *Scheduler) AddCamera(ctx context.Context, n NewCamera) (CameraView, error) {

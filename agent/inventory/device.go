@@ -111,6 +111,11 @@ func (c cluster) device() fleet.Device {
 	return d
 }
 
+// hinted reports whether nothing that was heard speaks for a camera.
+func (c cluster) hinted() bool {
+	return !slices.ContainsFunc(c, func(o observation) bool { return !o.Hint && o.Via != viaKnown && o.Via != viaDescribed })
+}
+
 // gone reports whether every way the device was heard has said goodbye.
 func (c cluster) gone() bool {
 	heard := false

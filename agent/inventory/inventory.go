@@ -558,7 +558,7 @@ func question(t fleet.Target) string {
 
 // listed reports whether r is more than evidence, and not one too many.
 func (r *record) listed(n int) bool {
-	return n < maxDevices && (len(r.device.Endpoints) > 0 || slices.Contains(r.device.Via, fleet.ViaUPnP)) && r.key != ""
+	return n < maxDevices && (len(r.device.Endpoints) > 0 || slices.Contains(r.device.Via, fleet.ViaUPnP) && !r.cluster.hinted()) && r.key != ""
 }
 
 // due returns the descriptions to start now.

@@ -342,6 +342,34 @@ func TestEvidenceAloneIsNoDevice(t *testing.T) {
 	})
 }
 
+// TestHintsMakeNoDevice: a router that UPnP tells of is none; what a hint says of
+// a camera is kept as its evidence; and a hint that turns out to be a camera
+// becomes one.
+func TestHintsMakeNoDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ear := make(air)
+		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}})
+		router := upnpOf(5)
+		router.Hint = true
+		ear <- router
+		page := upnpOf(6)
+		page.Hint = true
+		ear <- page
+		ear <- wsdOf(6, "")
+		time.Sleep(time.Minute)
+		got := v.Devices()
+		if len(got) != 1 || len(got[0].Claims) != 2 || got[0].Addresses[0] != wsdOf(6, "").Source {
+			t.Fatalf("Devices() = %+v, want the camera alone, with the hint's claim", got)
+		}
+		router.Hint = false
+		ear <- router
+		time.Sleep(time.Minute)
+		if got := v.Devices(); len(got) != 2 {
+			t.Errorf("Devices() = %+v, want both", got)
+		}
+	})
+}
+
 func TestByeAndBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear := make(air)

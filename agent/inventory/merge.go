@@ -100,14 +100,15 @@ func remember(obs map[obsID]observation, s observation) (news bool) {
 
 // compareContent orders sightings by all they say but the time.
 func compareContent(a, b fleet.Sighting) int {
-	gone := func(s fleet.Sighting) int {
-		if s.Gone {
+	is := func(v bool) int {
+		if v {
 			return 1
 		}
 		return 0
 	}
 	return cmp.Or(
-		cmp.Compare(gone(a), gone(b)),
+		cmp.Compare(is(a.Gone), is(b.Gone)),
+		cmp.Compare(is(a.Hint), is(b.Hint)),
 		slices.CompareFunc(a.Claims, b.Claims, compareClaims),
 		slices.CompareFunc(a.Endpoints, b.Endpoints, compareEndpoints),
 		strings.Compare(a.Name, b.Name), strings.Compare(a.Vendor, b.Vendor), strings.Compare(a.Model, b.Model),

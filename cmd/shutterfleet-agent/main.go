@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/cmd/internal/edge"
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/sweep"
 )
 
 // version is set by the linker.
@@ -57,6 +59,7 @@ func root(out, logs io.Writer) *cobra.Command {
 func run(logs io.Writer) *cobra.Command {
 	var o edge.Options
 	var keyFile, level string
+	var subnets []string
 	c := &cobra.Command{
 		Use:   "run --data DIR --server HOST:7443 --site-key-file F",
 		Short: "Enrol at the first start, then work until stopped",
@@ -68,6 +71,11 @@ func run(logs io.Writer) *cobra.Command {
 			}
 			o.Log = slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: lv}))
 			o.Version = version
+			listed, err := readSubnets(c, subnets, o)
+			if err != nil {
+				return err
+			}
+			o.Subnets = listed
 			key, err := readKey(keyFile)
 			if err != nil {
 				return err
@@ -83,6 +91,9 @@ func run(logs io.Writer) *cobra.Command {
 	f.StringVar(&o.MachineListen, "machine-listen", "127.0.0.1:7491", "address for /livez, /readyz and /metrics; empty for none")
 	f.StringVar(&o.FFmpeg, "ffmpeg", "", "the program that decodes H.264 (default: ffmpeg on PATH)")
 	f.BoolVar(&o.NoDiscovery, "no-discovery", false, "do not look for cameras; serve those the centre names")
+	f.StringArrayVar(&subnets, "subnet", nil, "ask the addresses of this subnet one by one, for cameras behind a router: 10.2.0.0/24 or an address; may be given several times")
+	f.IntVar(&o.SweepRate, "sweep-rate", 20, "addresses of --subnet per second, 1 to 1000; a /16 takes 55 minutes at 20")
+	f.BoolVar(&o.SweepPorts, "sweep-ports", false, "connect to ports 80, 554, 8080, 443 and 8000 of addresses of --subnet that answer no probe")
 	f.IntVar(&o.Width, "width", 0, "grabs at a time (default 32)")
 	f.StringArrayVar(&o.Tags, "tag", nil, "a word for the centre about this box, for example gpu; may be given several times")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
@@ -92,6 +103,25 @@ func run(logs io.Writer) *cobra.Command {
 		}
 	}
 	return c
+}
+
+// readSubnets reads what --subnet lists.
+func readSubnets(c *cobra.Command, texts []string, o edge.Options) ([]netip.Prefix, error) {
+	switch {
+	case len(texts) == 0 && (c.Flags().Changed("sweep-rate") || o.SweepPorts):
+		return nil, errors.New("--sweep-rate and --sweep-ports are about the subnets of --subnet: list one, for example --subnet 10.2.0.0/24")
+	case len(texts) > 0 && o.NoDiscovery:
+		return nil, errors.New("--subnet looks for cameras and --no-discovery does not: give one of them")
+	}
+	var out []netip.Prefix
+	for _, s := range texts {
+		p, err := sweep.ParseSubnet(s)
+		if err != nil {
+			return nil, fmt.Errorf("--subnet: %w", err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 // readKey reads a site key file. A missing name is fine for an agent that has

@@ -137,14 +137,26 @@ func cameraPath(id string) (string, error) {
 }
 
 func camerasAdd(d *door) *cobra.Command {
-	var site, address, name, user, passwordFile string
+	var site, address, name, user, passwordFile, file string
 	var label []string
+	var dryRun bool
 	c := &cobra.Command{
-		Use: "add --site S --url URL", Short: "Take a camera by hand and approve it", Args: noArgs,
-		Example: "  shutterfleet cameras add --site home --url rtsp://192.0.2.7/stream1 --user viewer --password-file pw",
+		Use: "add --site S --url URL | --file CSV", Short: "Take cameras by hand and approve them", Args: noArgs,
+		Long: csvHelp,
+		Example: "  shutterfleet cameras add --site home --url rtsp://192.0.2.7/stream1 --user viewer --password-file pw\n" +
+			"  shutterfleet cameras add --file cameras.csv",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file != "" {
+				if address != "" || name != "" {
+					return usage("cameras add: --url and --name are columns of --file")
+				}
+				return addFile(d, cmd, file, sheet{site: site, label: label, user: user, passwordFile: passwordFile}, dryRun)
+			}
+			if dryRun {
+				return usage("cameras add --dry-run is for --file")
+			}
 			if site == "" || address == "" {
-				return usage("cameras add wants --site and --url: see `shutterfleet cameras add --help`")
+				return usage("cameras add wants --site and --url, or --file: see `shutterfleet cameras add --help`")
 			}
 			if u, err := url.Parse(address); err == nil && u.User != nil {
 				return usage("--url holds a login, which other users of this machine can see: give --user and --password-file")
@@ -181,6 +193,8 @@ func camerasAdd(d *door) *cobra.Command {
 	f.StringArrayVar(&label, "label", nil, "key=value; may be given several times")
 	f.StringVar(&user, "user", "", "user to log in as")
 	f.StringVar(&passwordFile, "password-file", "", "file with the password, - for stdin")
+	f.StringVar(&file, "file", "", "a table of cameras (CSV, - for stdin); the other flags fill empty cells")
+	f.BoolVar(&dryRun, "dry-run", false, "with --file: check all lines and take nothing")
 	return c
 }
 

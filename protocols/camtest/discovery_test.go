@@ -174,3 +174,24 @@ func TestTownSaysGoodbye(t *testing.T) {
 		})
 	}
 }
+
+// TestAskedByUnicast: a camera that answers WS-Discovery is found at its own
+// address, and no other answers there.
+func TestAskedByUnicast(t *testing.T) {
+	town := run(t, camtest.Options{})
+	for _, c := range town.Cameras() {
+		got, err := wsdiscovery.Probe(t.Context(), c.Addr, wsdiscovery.ProbeOptions{Wait: 500 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(c.Via, fleet.ViaWSDiscovery) {
+			if len(got) > 0 {
+				t.Errorf("%s: Probe = %+v, want silence", c.Name, got)
+			}
+			continue
+		}
+		if len(got) != 1 || got[0].Claims[0].Value != c.EPR || got[0].Endpoints[0].URL != c.ONVIF {
+			t.Errorf("%s: Probe = %+v, want %s at %s", c.Name, got, c.EPR, c.ONVIF)
+		}
+	}
+}

@@ -23,11 +23,13 @@ const maxDatagram = 9000
 // the kernel gives it to this machine alone (ip(7), IP_MULTICAST_TTL).
 //
 //	group on lo ──question──► answers ──► unicast, from each camera's own address
+//	camera's address ───────►   ▲
 //	                          announce ─► group, likewise
 type responder struct {
 	name     string
 	group    *net.UDPAddr
 	from     uint16 // the port answers leave from; 0 is any
+	unicast  bool   // questions come to that port of a camera too, not only to the group
 	ifi      net.Interface
 	cameras  []*camera
 	answers  func(c *camera, question []byte, from netip.AddrPort) []reply
@@ -36,6 +38,7 @@ type responder struct {
 	mu      sync.Mutex // guards senders
 	senders map[netip.Addr]net.PacketConn
 	ended   bool
+	readers sync.WaitGroup // of senders, where those are asked too
 
 	listener net.PacketConn
 
@@ -137,6 +140,9 @@ func (r *responder) sender(a netip.Addr) (net.PacketConn, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	r.senders[a] = s
+	if r.unicast {
+		r.readers.Go(func() { r.readOwn(a, s) })
+	}
 	return s, nil
 }
 
@@ -161,6 +167,7 @@ func (r *responder) run(ctx context.Context) error {
 	r.answering.Unlock()
 	r.close()
 	reader.Wait()
+	r.readers.Wait()
 	return nil
 }
 
@@ -191,18 +198,42 @@ func (r *responder) read() {
 		if !to.Addr().Unmap().IsLoopback() {
 			continue // nobody on lo; an answer would leave
 		}
-		r.answer(buf[:n], a)
+		r.answer(buf[:n], a, netip.Addr{})
 	}
 }
 
-// answer answers one question, unless the goodbyes are out.
-func (r *responder) answer(question []byte, from *net.UDPAddr) {
+// readOwn answers what is asked at one camera's own address.
+func (r *responder) readOwn(own netip.Addr, s net.PacketConn) {
+	buf := make([]byte, 2048) // questions are short
+	for failures := 0; failures < maxReadFailures; {
+		n, from, err := s.ReadFrom(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		a, ok := from.(*net.UDPAddr)
+		if err != nil || !ok {
+			failures++
+			continue
+		}
+		failures = 0
+		if a.AddrPort().Addr().Unmap().IsLoopback() {
+			r.answer(buf[:n], a, own)
+		}
+	}
+}
+
+// answer answers one question, to all cameras or to the one at an address,
+// unless the goodbyes are out.
+func (r *responder) answer(question []byte, from *net.UDPAddr, at netip.Addr) {
 	r.answering.Lock()
 	defer r.answering.Unlock()
 	if r.parted {
 		return
 	}
 	for _, c := range r.cameras {
+		if at.IsValid() && c.info().Addr != at {
+			continue
+		}
 		for _, m := range r.answers(c, question, from.AddrPort()) {
 			dest := net.Addr(from)
 			if m.group {

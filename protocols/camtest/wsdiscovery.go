@@ -16,11 +16,14 @@ const (
 	discoveryNS  = "http://schemas.xmlsoap.org/ws/2005/04/discovery"
 )
 
-// wsResponder answers WS-Discovery: Probe and Resolve.
+// wsResponder answers WS-Discovery: Probe and Resolve, by the group and by
+// unicast to a camera's own address.
 func wsResponder() *responder {
 	return &responder{
 		name:    "wsdiscovery",
 		group:   &net.UDPAddr{IP: net.IPv4(239, 255, 255, 250), Port: 3702},
+		from:    3702,
+		unicast: true,
 		answers: wsAnswers,
 		announce: func(c *camera, gone bool) [][]byte {
 			kind := "Hello"

@@ -56,19 +56,70 @@ func TestRate(t *testing.T) {
 	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 	n := 0
 	for range 3 * sourcePackets {
-		if r.allow(a, false) {
+		if r.allow(a, 100, false) {
 			n++
 		}
 	}
-	if n != sourcePackets || !r.allow(b, false) {
+	if n != sourcePackets || !r.allow(b, 100, false) {
 		t.Errorf("%d datagrams of one source passed, want %d, and its neighbour's too", n, sourcePackets)
 	}
-	if !r.allow(a, true) {
+	if !r.allow(a, 100, true) {
 		t.Error("loopback is capped like one device")
 	}
 	r.reset()
-	if !r.allow(a, false) {
+	if !r.allow(a, 100, false) {
 		t.Error("the next second refuses too")
+	}
+}
+
+func TestRateInBytes(t *testing.T) {
+	const large = 60 << 10
+	r := newRate()
+	passed := 0
+	for i := range 10000 {
+		if r.allow(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), large, false) {
+			passed += large
+		}
+	}
+	if passed > totalBytes || passed < totalBytes-large {
+		t.Errorf("%d bytes of all sources passed, want at most %d", passed, totalBytes)
+	}
+	r.reset()
+	passed = 0
+	for range 100 {
+		if r.allow(netip.MustParseAddr("10.0.0.1"), large, false) {
+			passed += large
+		}
+	}
+	if passed > sourceBytes || passed < sourceBytes-large {
+		t.Errorf("%d bytes of one source passed, want at most %d", passed, sourceBytes)
+	}
+	if r.total.bytes != passed {
+		t.Errorf("what one source sent too much is counted for all: %d", r.total.bytes)
+	}
+}
+
+// TestRateForgets: forged sources leave nothing behind.
+func TestRateForgets(t *testing.T) {
+	r := newRate()
+	for i := range 100000 {
+		r.allow(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 100, false)
+	}
+	if len(r.source) > totalPackets {
+		t.Errorf("%d sources are remembered", len(r.source))
+	}
+	r.reset()
+	if len(r.source) != 0 {
+		t.Errorf("%d sources are remembered after a second", len(r.source))
+	}
+}
+
+func BenchmarkRate(b *testing.B) {
+	r := newRate()
+	a := netip.MustParseAddr("10.0.0.1")
+	b.ReportAllocs()
+	for b.Loop() {
+		r.allow(a, 100, false)
 	}
 }
 

@@ -71,7 +71,7 @@ func New(o Options) *Finder {
 // are known, once for each address of the host; Gone is set when the last
 // service of a host said goodbye, or was silent for its lifetime and two and a
 // half repeats of the query. A host with nothing but a web page is told of
-// without endpoints: evidence for who it is, not for a camera.
+// without endpoints and with Hint set.
 func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 	caches := map[*lan.Link]*cache{}
 	of := func(l *lan.Link) *cache {
@@ -81,11 +81,6 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 			caches[l] = c
 		}
 		return c
-	}
-	lost := func(l *lan.Link, c *cache, gone []*instance, now time.Time) {
-		for _, s := range c.goodbyes(gone, l, now) {
-			heard(s)
-		}
 	}
 	return lan.Run(ctx, lan.Options{
 		Interfaces: f.opts.Interfaces,
@@ -116,8 +111,7 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 				return
 			}
 			c := of(p.Link)
-			touched, gone := c.add(rs, p.From, p.At)
-			lost(p.Link, c, gone, p.At)
+			touched := c.add(rs, p.From, p.At)
 			if b := c.followUp(touched, p.At); b != nil {
 				p.Link.Send(b)
 			}
@@ -127,7 +121,9 @@ func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 		},
 		Tick: func(now time.Time) {
 			for l, c := range caches {
-				lost(l, c, c.expire(now), now)
+				for _, s := range c.goodbyes(c.expire(now), l, now) {
+					heard(s)
+				}
 				for _, s := range c.sightings(c.overdue(now), l, now) {
 					heard(s)
 				}
@@ -252,10 +248,8 @@ func (c *cache) goodbyes(gone []*instance, l *lan.Link, now time.Time) []fleet.S
 // on returns the complete instances on host, the most telling service first.
 func (c *cache) on(host string) []*instance {
 	var out []*instance
-	for _, i := range c.instances {
-		if i.srv && i.host == host {
-			out = append(out, i)
-		}
+	for _, i := range c.byHost[host] {
+		out = append(out, i)
 	}
 	rank := map[service]int{onvifService: 0, axisService: 1, rtspService: 2, psiaService: 3, httpService: 4}
 	slices.SortFunc(out, func(a, b *instance) int {
@@ -265,10 +259,13 @@ func (c *cache) on(host string) []*instance {
 }
 
 // sources returns the announced addresses that count: the sender's own, and
-// neighbours on the link, because one responder may speak for others. When
-// none does, the sender's address is the one that is known to work.
+// neighbours on the link, because one responder may speak for others. A host
+// that says it is elsewhere was brought here by a reflector, as routers between
+// VLANs run them: it is not at the sender's address, and nothing is told of it.
+// A host that says nothing usable is where its datagrams come from.
 func sources(announced []netip.Addr, from netip.Addr, l *lan.Link) []netip.Addr {
 	var out []netip.Addr
+	elsewhere := false
 	for _, a := range announced {
 		if a.Is4() == l.V6 || a.Is4() != from.Is4() {
 			continue
@@ -276,11 +273,15 @@ func sources(announced []netip.Addr, from netip.Addr, l *lan.Link) []netip.Addr 
 		if a.Is6() && a.IsLinkLocalUnicast() {
 			a = a.WithZone(l.Name)
 		}
-		if a == from || l.Near(a) && l.Plausible(a) {
+		switch {
+		case a == from, l.Near(a) && l.Plausible(a) && (a.Is4() || !a.IsLinkLocalUnicast()):
 			out = append(out, a)
+		case a.Is4() && a.IsGlobalUnicast(), a.Is6() && a.IsLinkLocalUnicast():
+			// A global IPv6 address says nothing: the sender may well have it.
+			elsewhere = true
 		}
 	}
-	if len(out) == 0 {
+	if len(out) == 0 && !elsewhere {
 		out = []netip.Addr{from}
 	}
 	return out
@@ -301,10 +302,13 @@ func sight(host string, on []*instance, a netip.Addr) fleet.Sighting {
 		}
 		s.Vendor = cmp.Or(s.Vendor, txt["manufacturer"], txt["vendor"])
 		s.Model = cmp.Or(s.Model, txt["model"], txt["md"])
-		if mac, ok := parseMAC(cmp.Or(txt["macaddress"], txt["mac"])); ok {
-			c := fleet.Claim{Kind: fleet.ClaimMAC, Value: mac}
-			if !slices.Contains(s.Claims, c) && len(s.Claims) < 8 {
-				s.Claims = append(s.Claims, c)
+		// A NAS lists all its cards in mac_address, a bar between them.
+		for text := range strings.SplitSeq(cmp.Or(txt["macaddress"], txt["mac"], txt["mac_address"]), "|") {
+			if mac, ok := lan.ParseMAC(text); ok {
+				c := fleet.Claim{Kind: fleet.ClaimMAC, Value: mac}
+				if !slices.Contains(s.Claims, c) && len(s.Claims) < 8 {
+					s.Claims = append(s.Claims, c)
+				}
 			}
 		}
 		if serial := cmp.Or(txt["serial"], txt["serialnumber"]); serial != "" && len(s.Claims) < 8 {
@@ -318,6 +322,7 @@ func sight(host string, on []*instance, a netip.Addr) fleet.Sighting {
 			}
 		}
 	}
+	s.Hint = len(s.Endpoints) == 0 // a web page is what printers and routers have too
 	return s
 }
 
@@ -394,16 +399,4 @@ func attributes(text []string) map[string]string {
 		out[k] = label(strings.ReplaceAll(v, ".", `\.`))
 	}
 	return out
-}
-
-// parseMAC takes the spellings with and without separators.
-func parseMAC(s string) (string, bool) {
-	if len(s) == 12 {
-		s = s[:2] + ":" + s[2:4] + ":" + s[4:6] + ":" + s[6:8] + ":" + s[8:10] + ":" + s[10:]
-	}
-	hw, err := net.ParseMAC(s)
-	if err != nil || len(hw) != 6 {
-		return "", false
-	}
-	return hw.String(), true
 }

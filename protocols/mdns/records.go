@@ -23,6 +23,13 @@ const (
 	goodbyeAfter    = time.Second // RFC 6762, section 10.1
 )
 
+// Of a message's header (RFC 1035, section 4.1.1): its size, and the bit of its
+// third byte that tells answers from questions.
+const (
+	headerBytes   = 12
+	queryResponse = 0x80
+)
+
 // Record is one resource record as far as a browser needs it. Names are lower
 // case with a final dot, as DNS compares them; Label keeps the instance's own
 // spelling.
@@ -47,12 +54,12 @@ func Parse(datagram []byte) ([]Record, error) {
 	if len(datagram) > maxMessageBytes {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are read", ErrMessage, len(datagram), maxMessageBytes)
 	}
+	if len(datagram) >= headerBytes && datagram[2]&queryResponse == 0 {
+		return nil, nil // most of what is heard are questions: they cost nothing
+	}
 	var m dns.Msg
 	if err := m.Unpack(datagram); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMessage, err)
-	}
-	if !m.Response {
-		return nil, nil
 	}
 	if m.Opcode != dns.OpcodeQuery || m.Rcode != dns.RcodeSuccess {
 		return nil, fmt.Errorf("%w: opcode %d, code %d", ErrMessage, m.Opcode, m.Rcode) // RFC 6762, sections 18.3 and 18.11
@@ -168,16 +175,19 @@ type address struct {
 type cache struct {
 	keep      time.Duration // nothing expires sooner after its last record
 	instances map[string]*instance
+	byHost    map[string]map[string]*instance // those with an SRV
 	hosts     map[string][]address
 }
 
 func newCache(keep time.Duration) *cache {
-	return &cache{keep: keep, instances: map[string]*instance{}, hosts: map[string][]address{}}
+	return &cache{keep: keep, instances: map[string]*instance{}, byHost: map[string]map[string]*instance{}, hosts: map[string][]address{}}
 }
 
 // add takes the records of one datagram and returns the names of the instances
-// that they bear on, in order, and of those that said goodbye.
-func (c *cache) add(rs []Record, from netip.Addr, now time.Time) (touched []string, gone []*instance) {
+// that they bear on, in order. What it takes does not grow with the cache, but
+// for the instances of the hosts that are named, once each.
+func (c *cache) add(rs []Record, from netip.Addr, now time.Time) (touched []string) {
+	var moved []string // hosts with an address record
 	until := func(r Record) time.Time { return now.Add(max(r.TTL, c.keep)) }
 	for _, r := range rs {
 		switch r.Type {
@@ -206,7 +216,8 @@ func (c *cache) add(rs []Record, from netip.Addr, now time.Time) (touched []stri
 				if !i.srv {
 					i.since, i.asked = now, time.Time{} // its address is another question
 				}
-				i.srv, i.host, i.port, i.expires = true, r.Target, r.Port, until(r)
+				c.place(i, r.Target)
+				i.srv, i.port, i.expires = true, r.Port, until(r)
 				touched = append(touched, i.name)
 			}
 		case dns.TypeTXT:
@@ -218,13 +229,19 @@ func (c *cache) add(rs []Record, from netip.Addr, now time.Time) (touched []stri
 				touched = append(touched, i.name)
 			}
 		case dns.TypeA, dns.TypeAAAA:
-			if r.Addr.IsValid() {
-				touched = append(touched, c.address(r, until(r), now)...)
+			if r.Addr.IsValid() && c.address(r, until(r), now) && (len(moved) == 0 || moved[len(moved)-1] != r.Name) {
+				moved = append(moved, r.Name)
 			}
 		}
 	}
+	slices.Sort(moved)
+	for _, h := range slices.Compact(moved) {
+		for name := range c.byHost[h] {
+			touched = append(touched, name)
+		}
+	}
 	slices.Sort(touched)
-	return slices.Compact(touched), c.expire(now)
+	return slices.Compact(touched)
 }
 
 func (c *cache) instance(name, text string, from netip.Addr, now time.Time) *instance {
@@ -243,20 +260,32 @@ func (c *cache) instance(name, text string, from netip.Addr, now time.Time) *ins
 
 // room reports whether host may have one instance more.
 func (c *cache) room(i *instance, host string) bool {
-	if i.host == host {
-		return true
-	}
-	n := 0
-	for _, o := range c.instances {
-		if o.host == host {
-			n++
-		}
-	}
-	return n < maxPerHost
+	return i.host == host || len(c.byHost[host]) < maxPerHost
 }
 
-// address notes where a host is and returns the instances on it.
-func (c *cache) address(r Record, until, now time.Time) []string {
+// place puts i on host.
+func (c *cache) place(i *instance, host string) {
+	if i.host == host {
+		return
+	}
+	c.displace(i)
+	if c.byHost[host] == nil {
+		c.byHost[host] = map[string]*instance{}
+	}
+	c.byHost[host][i.name] = i
+	i.host = host
+}
+
+func (c *cache) displace(i *instance) {
+	if on := c.byHost[i.host]; on != nil {
+		if delete(on, i.name); len(on) == 0 {
+			delete(c.byHost, i.host)
+		}
+	}
+}
+
+// address notes where a host is and reports whether it is there.
+func (c *cache) address(r Record, until, now time.Time) bool {
 	list := c.hosts[r.Name]
 	if r.Flush && r.TTL > 0 {
 		for k, a := range list {
@@ -271,28 +300,24 @@ func (c *cache) address(r Record, until, now time.Time) []string {
 		if at >= 0 {
 			list[at].expires = now.Add(goodbyeAfter)
 		}
-		return nil
+		return false
 	case at >= 0:
 		list[at].at, list[at].expires = now, until
 	case len(list) >= maxHostAddrs, len(list) == 0 && len(c.hosts) >= maxHosts:
-		return nil
+		return false
 	default:
 		c.hosts[r.Name] = append(list, address{r.Addr, now, until})
 	}
-	var on []string
-	for _, i := range c.instances {
-		if i.host == r.Name {
-			on = append(on, i.name)
-		}
-	}
-	return on
+	return true
 }
 
-// expire forgets what is over and returns the instances among it.
+// expire forgets what is over and returns the instances among it. It looks at
+// everything: once a second, not with each datagram.
 func (c *cache) expire(now time.Time) (gone []*instance) {
 	for name, i := range c.instances {
 		if !now.Before(i.expires) {
 			delete(c.instances, name)
+			c.displace(i)
 			gone = append(gone, i)
 		}
 	}

@@ -76,6 +76,9 @@ func FuzzParse(f *testing.F) {
 	for _, a := range answers {
 		f.Add(packed(f, true, a.rrs...))
 	}
+	for _, th := range things {
+		f.Add(packed(f, true, th.rrs...))
+	}
 	for _, unicast := range []bool{false, true} {
 		b, err := browse(unicast, nil)
 		if err != nil {
@@ -92,7 +95,9 @@ func FuzzParse(f *testing.F) {
 		}
 		c := newCache(time.Minute)
 		for _, now := range []time.Time{epoch, epoch.Add(time.Minute)} {
-			touched, gone := c.add(rs, from, now)
+			touched := c.add(rs, from, now)
+			gone := c.expire(now)
+			checkIndex(t, c)
 			c.followUp(touched, now)
 			for _, s := range append(c.sightings(touched, l, now), c.goodbyes(gone, l, now)...) {
 				if !l.Near(s.Source) {
@@ -111,7 +116,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func feed(t *testing.T, c *cache, at time.Duration, rrs ...string) ([]string, []*instance) {
+func feed(t *testing.T, c *cache, at time.Duration, rrs ...string) []string {
 	t.Helper()
 	rs, err := Parse(packed(t, true, rrs...))
 	if err != nil {
@@ -120,10 +125,34 @@ func feed(t *testing.T, c *cache, at time.Duration, rrs ...string) ([]string, []
 	return c.add(rs, netip.MustParseAddr("10.0.0.7"), epoch.Add(at))
 }
 
+// checkIndex holds the index of instances by host to the instances.
+func checkIndex(t testing.TB, c *cache) {
+	t.Helper()
+	n := 0
+	for h, on := range c.byHost {
+		if len(on) == 0 || len(on) > maxPerHost {
+			t.Fatalf("%d instances on %s", len(on), h)
+		}
+		for name, i := range on {
+			if n++; i != c.instances[name] || i.host != h || !i.srv {
+				t.Fatalf("%s stands under %s: %+v", name, h, i)
+			}
+		}
+	}
+	for _, i := range c.instances {
+		if i.srv {
+			n--
+		}
+	}
+	if n != 0 {
+		t.Fatalf("%d instances too many stand under hosts", n)
+	}
+}
+
 func TestCacheJoinsRecords(t *testing.T) {
 	c := newCache(time.Minute)
 	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
-	touched, _ := feed(t, c, 0, `_rtsp._tcp.local. 120 IN PTR Gate\ \.1._rtsp._tcp.local.`)
+	touched := feed(t, c, 0, `_rtsp._tcp.local. 120 IN PTR Gate\ \.1._rtsp._tcp.local.`)
 	if q := c.followUp(touched, epoch); q == nil {
 		t.Error("the missing SRV is not asked for")
 	}
@@ -134,7 +163,7 @@ func TestCacheJoinsRecords(t *testing.T) {
 		t.Errorf("sightings of half a service: %+v", s)
 	}
 	feed(t, c, 0, answers[0].rrs[1], answers[0].rrs[2])
-	touched, _ = feed(t, c, 0, answers[0].rrs[3])
+	touched = feed(t, c, 0, answers[0].rrs[3])
 	s := c.sightings(touched, l, epoch)
 	if len(s) != 1 || s[0].Name != "Gate .1" || s[0].Model != "Mé" || s[0].Endpoints[0].URL != "rtsp://10.0.0.7/a" || s[0].Claims[0].Value != "cam-1.local" {
 		t.Errorf("sightings = %+v", s)
@@ -150,8 +179,8 @@ func TestCacheLifetimes(t *testing.T) {
 	if gone := c.expire(epoch.Add(150 * time.Second)); len(gone) != 1 {
 		t.Errorf("gone after its life: %v, want it", gone)
 	}
-	if len(c.instances)+len(c.hosts) != 0 {
-		t.Errorf("left behind: %v %v", c.instances, c.hosts)
+	if len(c.instances)+len(c.hosts)+len(c.byHost) != 0 {
+		t.Errorf("left behind: %v %v %v", c.instances, c.hosts, c.byHost)
 	}
 	feed(t, c, 200*time.Second, answers[0].rrs...)
 	feed(t, c, 201*time.Second, answers[2].rrs...) // another's goodbye
@@ -229,17 +258,78 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-func TestSources(t *testing.T) {
-	addr := netip.MustParseAddr
+// things are what hosts announce, in the shapes that the named public texts
+// show: tests of what is a camera, and seeds of the fuzz target.
+var things = []struct {
+	name, source string
+	rrs          []string
+	hint         bool
+	claims       []fleet.Claim // besides the host
+}{
+	{"a printer's page", "Apple, Bonjour Printing Specification 1.2.1: _http._tcp beside _ipp._tcp", []string{
+		`_http._tcp.local. 120 IN PTR HP\ LaserJet._http._tcp.local.`, `HP\ LaserJet._http._tcp.local. 120 IN SRV 0 0 80 npi0a0b0c.local.`, `HP\ LaserJet._http._tcp.local. 120 IN TXT ""`}, true, nil},
+	{"a NAS", "home-assistant/core components/synology_dsm/manifest.json and config_flow.py", []string{
+		`_http._tcp.local. 120 IN PTR nas._http._tcp.local.`, `nas._http._tcp.local. 120 IN SRV 0 0 5000 nas.local.`,
+		`nas._http._tcp.local. 120 IN TXT "vendor=Synology" "model=DS920+" "serial=2060ABC001" "secure_admin_port=5001" "mac_address=00:11:32:aa:bb:cc|00:11:32:aa:bb:cd"`}, true,
+		[]fleet.Claim{{Kind: fleet.ClaimMAC, Value: "00:11:32:aa:bb:cc"}, {Kind: fleet.ClaimMAC, Value: "00:11:32:aa:bb:cd"}, {Kind: fleet.ClaimSerial, Value: "2060ABC001"}}},
+	{"a relay", "home-assistant/core components/shelly/manifest.json: _http._tcp, name shelly*", []string{
+		`_http._tcp.local. 120 IN PTR shelly1-AABBCC._http._tcp.local.`, `shelly1-AABBCC._http._tcp.local. 120 IN SRV 0 0 80 shelly1-AABBCC.local.`, `shelly1-AABBCC._http._tcp.local. 120 IN TXT "id=shelly1-AABBCC" "arch=esp8266"`}, true, nil},
+	{"a router's page", "shape of OpenWrt umdns services: a daemon key in TXT", []string{
+		`_http._tcp.local. 120 IN PTR OpenWrt._http._tcp.local.`, `OpenWrt._http._tcp.local. 120 IN SRV 0 0 80 openwrt.local.`, `OpenWrt._http._tcp.local. 120 IN TXT "daemon=uhttpd" "path=/cgi-bin/luci"`}, true, nil},
+	{"a service that is not here", "RFC 6763, section 6: port 0", []string{
+		`_rtsp._tcp.local. 120 IN PTR x._rtsp._tcp.local.`, `x._rtsp._tcp.local. 120 IN SRV 0 0 0 x.local.`, `x._rtsp._tcp.local. 120 IN TXT ""`}, true, nil},
+	{"an Axis camera", "home-assistant/core components/axis/manifest.json: _axis-video._tcp with macaddress", []string{
+		`_axis-video._tcp.local. 120 IN PTR AXIS\ M1065-L\ -\ ACCC8E010203._axis-video._tcp.local.`, `AXIS\ M1065-L\ -\ ACCC8E010203._axis-video._tcp.local. 120 IN SRV 0 0 80 axis-accc8e010203.local.`,
+		`AXIS\ M1065-L\ -\ ACCC8E010203._axis-video._tcp.local. 120 IN TXT "macaddress=ACCC8E010203"`}, false, []fleet.Claim{{Kind: fleet.ClaimMAC, Value: "ac:cc:8e:01:02:03"}}},
+	{"a stream", "avahi.service(5), example of _rtsp._tcp with path", []string{
+		`_rtsp._tcp.local. 120 IN PTR Yard._rtsp._tcp.local.`, `Yard._rtsp._tcp.local. 120 IN SRV 0 0 554 yard.local.`, `Yard._rtsp._tcp.local. 120 IN TXT "path=/live"`}, false, nil},
+	{"a picture on the web", "RFC 6763, section 6.4 and the path key of _http._tcp in the IANA service registry", []string{
+		`_http._tcp.local. 120 IN PTR Cam._http._tcp.local.`, `Cam._http._tcp.local. 120 IN SRV 0 0 8080 cam.local.`, `Cam._http._tcp.local. 120 IN TXT "path=/snapshot.jpg"`}, false, nil},
+}
+
+// TestThings: hosts with nothing but a web page are hints.
+func TestThings(t *testing.T) {
 	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
-	for _, c := range []struct{ announced, want []netip.Addr }{
-		{[]netip.Addr{addr("10.0.0.7")}, []netip.Addr{addr("10.0.0.7")}},
-		{[]netip.Addr{addr("10.0.0.8"), addr("10.0.0.9")}, []netip.Addr{addr("10.0.0.8"), addr("10.0.0.9")}},
-		{[]netip.Addr{addr("8.8.8.8"), addr("127.0.0.1"), addr("fe80::1")}, []netip.Addr{addr("10.0.0.7")}},
-		{nil, []netip.Addr{addr("10.0.0.7")}},
+	for _, th := range things {
+		c := newCache(time.Minute)
+		feed(t, c, 0, th.rrs...)
+		now := epoch.Add(2 * addressWait)
+		got := c.sightings(c.overdue(now), l, now)
+		if len(got) != 1 || got[0].Hint != th.hint || (len(got[0].Endpoints) == 0) != th.hint || !slices.Equal(got[0].Claims[1:], th.claims) {
+			t.Errorf("%s (%s): sightings = %+v, want one with Hint %v and %v", th.name, th.source, got, th.hint, th.claims)
+		}
+	}
+}
+
+func TestSources(t *testing.T) {
+	list := func(s string) (out []netip.Addr) {
+		for a := range strings.FieldsSeq(s) {
+			out = append(out, netip.MustParseAddr(a))
+		}
+		return out
+	}
+	four := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
+	six := &lan.Link{Name: "eth0", V6: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("fe80::2/64"), netip.MustParsePrefix("2001:db8::2/64")}}
+	for _, c := range []struct {
+		name, announced, from, want string
+		l                           *lan.Link
+	}{
+		{"its own", "10.0.0.7", "10.0.0.7", "10.0.0.7", four},
+		{"of another prefix on the same link", "10.9.0.7", "10.9.0.7", "10.9.0.7", four},
+		{"of neighbours", "10.0.0.8 10.0.0.9", "10.0.0.7", "10.0.0.8 10.0.0.9", four},
+		{"none", "", "10.0.0.7", "10.0.0.7", four},
+		{"unusable ones", "127.0.0.1 169.254.3.4 224.0.0.1 fe80::1", "10.0.0.7", "10.0.0.7", four},
+		{"reflected by a router", "10.2.0.7", "10.0.0.1", "", four},
+		{"a public one", "8.8.8.8", "10.0.0.7", "", four},
+		{"its own and another", "192.168.1.4 10.0.0.7", "10.0.0.7", "10.0.0.7", four},
+		{"link-local", "fe80::7 2001:db8:5::7 10.0.0.7", "fe80::7%eth0", "fe80::7%eth0", six},
+		{"a neighbour's global one", "2001:db8::7", "fe80::7%eth0", "2001:db8::7", six},
+		{"a global one of another prefix", "2001:db8:5::7", "fe80::7%eth0", "fe80::7%eth0", six},
+		{"reflected over IPv6", "fe80::99 2001:db8:5::7", "fe80::1%eth0", "", six},
+		{"IPv4 alone over IPv6", "10.0.0.7", "fe80::7%eth0", "fe80::7%eth0", six},
 	} {
-		if got := sources(c.announced, addr("10.0.0.7"), l); !slices.Equal(got, c.want) {
-			t.Errorf("sources(%v) = %v, want %v", c.announced, got, c.want)
+		if got := sources(list(c.announced), netip.MustParseAddr(c.from), c.l); !slices.Equal(got, list(c.want)) {
+			t.Errorf("%s: sources(%s, %s) = %v, want %s", c.name, c.announced, c.from, got, c.want)
 		}
 	}
 }
@@ -248,7 +338,7 @@ func TestSources(t *testing.T) {
 func TestAddressNeverComes(t *testing.T) {
 	c := newCache(time.Minute)
 	l := &lan.Link{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}
-	touched, _ := feed(t, c, 0, answers[0].rrs[:3]...)
+	touched := feed(t, c, 0, answers[0].rrs[:3]...)
 	if s := c.sightings(touched, l, epoch); len(s) != 0 {
 		t.Errorf("told at once, at %v", s[0].Source)
 	}

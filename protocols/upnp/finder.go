@@ -1,14 +1,14 @@
 // Package upnp finds cameras by UPnP's simple service discovery: it searches
 // every interface, listens to NOTIFY, fetches each device's description from
-// the device itself, and tells of those that are cameras.
+// the device itself, and tells which of them are cameras.
 //
 //	M-SEARCH ──► 239.255.255.250:1900, [ff02::c]
 //	   answers, NOTIFY ──► Parse ──► one per device (UDN) ──GET LOCATION──► ParseDescription
 //	                                                                         │ camera?
-//	                                                              Sighting ◄─┘
+//	                                                              Sighting ◄─┘ else a hint
 //
 // LOCATION is fetched only from the host that sent it, with limits on size,
-// time and number; printers, routers and media servers end there.
+// time and number; printers, routers and media servers are no more than hints.
 package upnp
 
 import (
@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ type Options struct {
 	Log        *slog.Logger  // default: none
 }
 
-// Finder finds UPnP devices that are cameras. It is a protocols.Finder.
+// Finder finds UPnP devices and tells which are cameras. It is a protocols.Finder.
 type Finder struct{ opts Options }
 
 // New returns a Finder. It opens nothing before Find.
@@ -92,9 +93,10 @@ type described struct {
 }
 
 // Find searches at once and until ctx is done. It calls heard for each answer
-// of a device whose description shows a camera, from one goroutine at a time,
-// and with Gone set when it leaves. Such a sighting has no endpoints: UPnP
-// tells where a camera's web page is, not where its pictures are.
+// of a device that was described, from one goroutine at a time, with Hint set
+// when the description shows no camera, and with Gone set when it leaves. Such
+// a sighting has no endpoints: UPnP tells where a camera's web page is, not
+// where its pictures are.
 func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 	var (
 		fetches sync.WaitGroup
@@ -210,8 +212,8 @@ func newDevices() *devices {
 	return &devices{at: map[place]*device{}, sources: map[netip.Addr]int{}}
 }
 
-// message takes one message. It returns a sighting if the device is known to
-// be a camera, and the location to fetch if its description is wanted now.
+// message takes one message. It returns a sighting if the device's description
+// is known, and the location to fetch if its description is wanted now.
 func (k *devices) message(m Message, from netip.Addr, ifname string, now time.Time) (s fleet.Sighting, ok bool, fetch string) {
 	p := place{m.UDN, from}
 	d := k.at[p]
@@ -220,7 +222,7 @@ func (k *devices) message(m Message, from netip.Addr, ifname string, now time.Ti
 			return s, false, ""
 		}
 		k.forget(p)
-		return d.sighting(p, now, true), d.camera, ""
+		return d.sighting(p, now, true), !d.fetched.IsZero(), ""
 	}
 	location, valid := checkLocation(m.Location, from)
 	if d == nil {
@@ -243,7 +245,7 @@ func (k *devices) message(m Message, from netip.Addr, ifname string, now time.Ti
 		d.busy = true
 		fetch = d.location
 	}
-	return d.sighting(p, now, false), d.camera, fetch
+	return d.sighting(p, now, false), !d.fetched.IsZero(), fetch
 }
 
 // described takes the end of a fetch.
@@ -260,7 +262,7 @@ func (k *devices) described(e described, now time.Time) (fleet.Sighting, bool) {
 	}
 	d.wait, d.fetched, d.next = retryFetch, now, now.Add(fetchAgain)
 	d.about, d.camera = e.doc, e.doc.Camera()
-	return d.sighting(e.at, now, false), d.camera
+	return d.sighting(e.at, now, false), true
 }
 
 func (k *devices) forget(p place) {
@@ -277,7 +279,7 @@ func (k *devices) expire(now time.Time) (gone []fleet.Sighting) {
 			continue
 		}
 		k.forget(p)
-		if d.camera {
+		if !d.fetched.IsZero() {
 			gone = append(gone, d.sighting(p, now, true))
 		}
 	}
@@ -286,14 +288,31 @@ func (k *devices) expire(now time.Time) (gone []fleet.Sighting) {
 
 func (d *device) sighting(p place, now time.Time, gone bool) fleet.Sighting {
 	s := fleet.Sighting{
-		Via: fleet.ViaUPnP, Source: p.from, Interface: d.ifname, At: now, Gone: gone,
+		Via: fleet.ViaUPnP, Source: p.from, Interface: d.ifname, At: now, Gone: gone, Hint: !d.camera,
 		Claims: []fleet.Claim{{Kind: fleet.ClaimUDN, Value: p.udn}},
 		Name:   d.about.FriendlyName, Vendor: d.about.Manufacturer, Model: d.about.ModelName,
 	}
 	if d.about.SerialNumber != "" {
 		s.Claims = append(s.Claims, fleet.Claim{Kind: fleet.ClaimSerial, Value: d.about.SerialNumber})
 	}
+	if mac, ok := macOf(p.udn); ok {
+		s.Claims = append(s.Claims, fleet.Claim{Kind: fleet.ClaimMAC, Value: mac})
+	}
 	return s
+}
+
+// macOf returns the MAC that cameras write behind their device's kind:
+// uuid:Upnp-BasicDevice-1_0-ACCC8E010203. The last digits of a plain UUID are
+// left alone: only some of them are a MAC.
+func macOf(udn string) (string, bool) {
+	if !strings.HasPrefix(udn, "uuid:upnp") {
+		return "", false
+	}
+	i := strings.LastIndexAny(udn, "-_")
+	if i < 0 || len(udn)-i-1 != 12 {
+		return "", false
+	}
+	return lan.ParseMAC(udn[i+1:])
 }
 
 // checkLocation returns the address of a description if it may be fetched:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +45,10 @@ func Parse(datagram []byte) (Message, error) {
 	if len(datagram) > maxMessageBytes {
 		return Message{}, fmt.Errorf("%w: %d bytes, at most %d are read", ErrMessage, len(datagram), maxMessageBytes)
 	}
-	in := bufio.NewReader(bytes.NewReader(datagram))
+	if bytes.HasPrefix(datagram, []byte("M-SEARCH ")) {
+		return Message{}, nil // most of what is heard are searches: they cost nothing
+	}
+	in := bufio.NewReaderSize(bytes.NewReader(datagram), 1024) // honest messages have some 400 bytes
 	var h http.Header
 	var m Message
 	switch {
@@ -74,8 +78,6 @@ func Parse(datagram []byte) (Message, error) {
 		default:
 			return Message{}, fmt.Errorf("%w: notification %.40q", ErrMessage, nts)
 		}
-	case bytes.HasPrefix(datagram, []byte("M-SEARCH ")):
-		return Message{}, nil
 	default:
 		return Message{}, fmt.Errorf("%w: it begins %.16q", ErrMessage, datagram)
 	}
@@ -240,39 +242,51 @@ var cameraMakers = []string{
 // cameraWords are words that a camera's own texts hold.
 var cameraWords = []string{"camera", "ipcam", "ip cam", "webcam", "nvr", "dvr", "network video", "videoserver", "video server", "onvif"}
 
+// cameraKinds are device types of cameras: UPnP's own, and vendors'.
+var cameraKinds = []string{":digitalsecuritycamera", ":networkvideo", ":ipcamera", ":networkcamera"}
+
 // otherKinds are words in device and service types of things that are no
 // camera, whoever made them.
 var otherKinds = []string{
 	":printer", ":scanner", ":mediaserver", ":mediarenderer", ":internetgatewaydevice", ":wandevice", ":wanconnectiondevice", ":wlanaccesspoint",
-	":landevice", ":hvac_system", ":lighting", ":binarylight", ":dimmablelight", ":dial", ":zoneplayer", ":remoteuiserver", ":remoteuiclient", "microsoft.com",
+	":landevice", ":hvac_system", ":lighting", ":binarylight", ":dimmablelight", ":dial", ":zoneplayer", ":remoteuiserver", ":remoteuiclient", ":remotecontrolreceiver",
+	":wfadevice", "microsoft.com",
+}
+
+// otherWords are words of a model that is no camera, also when its maker makes
+// cameras: switches, speakers and recorders of pictures that are files.
+var otherWords = []string{
+	"printer", "laserjet", "officejet", "scanner", "router", "gateway", "bridge", "access point", "switch", "nas", "network attached", "storage",
+	"television", "smart tv", "speaker", "receiver", "media server", "media player", "lighting", "door controller", "intercom server",
 }
 
 // Camera reports whether the device is a camera or a recorder: it says so by
-// its type, or nothing in it speaks for another kind of thing and its maker or
-// its own words speak for a camera.
+// its type, or nothing in it speaks for another kind of thing and its model,
+// its maker or, last, the name that a person gave it speaks for a camera.
 func (d Description) Camera() bool {
 	types := strings.ToLower(strings.Join(append(append([]string{d.DeviceType}, d.DeviceTypes...), d.ServiceTypes...), " "))
-	if strings.Contains(types, "digitalsecuritycamera") || strings.Contains(types, "networkvideo") {
-		return true
+	for _, k := range cameraKinds {
+		if strings.Contains(types, k) {
+			return true
+		}
 	}
 	for _, k := range otherKinds {
 		if strings.Contains(types, k) {
 			return false
 		}
 	}
-	own := strings.ToLower(strings.Join([]string{d.FriendlyName, d.ModelName, d.ModelDescription}, " "))
-	for _, w := range cameraWords {
-		if hasWord(own, w) {
-			return true
-		}
+	model := strings.ToLower(d.ModelName + " " + d.ModelDescription)
+	switch {
+	case anyWord(model, cameraWords):
+		return true
+	case anyWord(model, otherWords):
+		return false
 	}
-	maker := strings.ToLower(d.Manufacturer + " " + d.ModelName)
-	for _, w := range cameraMakers {
-		if hasWord(maker, w) {
-			return true
-		}
-	}
-	return false
+	return anyWord(strings.ToLower(d.Manufacturer+" "+d.ModelName), cameraMakers) || anyWord(strings.ToLower(d.FriendlyName), cameraWords)
+}
+
+func anyWord(s string, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return hasWord(s, w) })
 }
 
 // hasWord reports whether w stands in s and begins a word there: "maxis" is

@@ -65,34 +65,52 @@ func doc(inner string) string {
 	return `<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"><specVersion><major>1</major></specVersion><device>` + inner + `</device></root>`
 }
 
-// descriptions are documents and whether they are a camera's.
+// about spells a root device of the usual fields.
+func about(kind, friendly, maker, model, text string) string {
+	return doc(`<deviceType>` + kind + `</deviceType><friendlyName>` + friendly + `</friendlyName><manufacturer>` + maker + `</manufacturer><modelDescription>` + text + `</modelDescription><modelName>` + model + `</modelName>`)
+}
+
+const basic = "urn:schemas-upnp-org:device:Basic:1"
+
+// descriptions are documents and whether they are a camera's, in the shapes
+// that the named public texts show: tests, and seeds of the fuzz target.
 var descriptions = []struct {
-	name, in    string
-	camera, bad bool
+	name, source, in string
+	camera, bad      bool
 }{
-	{"security camera", doc(`<deviceType>urn:schemas-upnp-org:device:DigitalSecurityCamera:1</deviceType>`), true, false},
-	{"maker", doc(`<deviceType>urn:schemas-upnp-org:device:Basic:1</deviceType><manufacturer>HIKVISION Digital</manufacturer>`), true, false},
-	{"model says so", doc(`<deviceType>urn:schemas-upnp-org:device:Basic:1</deviceType><modelDescription>Network Cameras</modelDescription>`), true, false},
-	{"router", doc(`<deviceType>urn:schemas-upnp-org:device:InternetGatewayDevice:1</deviceType><manufacturer>TRENDnet</manufacturer>`), false, false},
-	{"media server", doc(`<deviceType>urn:schemas-upnp-org:device:MediaServer:1</deviceType><friendlyName>my camera pictures</friendlyName>`), false, false},
-	{"printer", doc(`<deviceType>urn:schemas-upnp-org:device:Printer:1</deviceType>`), false, false},
-	{"a basic printer", doc(`<deviceType>urn:schemas-upnp-org:device:Basic:1</deviceType><manufacturer>Inkmaker</manufacturer><modelName>Praxis 5</modelName>`), false, false},
-	{"light", doc(`<deviceType>urn:schemas-upnp-org:device:Basic:1</deviceType><modelName>hue bridge</modelName>`), false, false},
-	{"a renderer inside", doc(`<deviceType>urn:schemas-upnp-org:device:Basic:1</deviceType><manufacturer>Bosch Security</manufacturer><deviceList><device><deviceType>urn:schemas-upnp-org:device:MediaRenderer:1</deviceType></device></deviceList>`), false, false},
-	{"empty", "", false, true},
-	{"another root", "<a/>", false, true},
-	{"cut off", doc("")[:100], false, true},
-	{"deep", "<root>" + strings.Repeat("<a>", 99), false, true},
-	{"many", "<root>" + strings.Repeat("<a/>", 5000) + "</root>", false, true},
-	{"entities", `<!DOCTYPE a [<!ENTITY b "c">]>` + doc("&b;"), false, true},
-	{"too large", doc(strings.Repeat(" ", 70<<10)), false, true},
+	{"security camera", "UPnP DigitalSecurityCamera:1 Device Template 1.01, section 3", doc(`<deviceType>urn:schemas-upnp-org:device:DigitalSecurityCamera:1</deviceType>`), true, false},
+	{"a camera by its maker", "home-assistant/core generated/ssdp.py, axis", about(basic, "AXIS M1065-L - ACCC8E010203", "AXIS", "AXIS M1065-L", "AXIS M1065-L Network Camera"), true, false},
+	{"a camera by its maker alone", "home-assistant/core generated/ssdp.py, axis", about(basic, "Yard", "HIKVISION Digital", "DS-2CD2043", ""), true, false},
+	{"a camera by its model", "UPnP Device Architecture 2.0, section 2.3, modelDescription", about(basic, "", "", "", "Network Cameras"), true, false},
+	{"a vendor's type", "shape of the Synology BC500's description in public test suites", about("urn:schemas-upnp-org:device:IPCamera:1", "BC500", "Synology", "BC500", "Synology Camera BC500"), true, false},
+	{"a recorder", "UPnP Device Architecture 2.0, section 2.3", about(basic, "NVR", "Dahua", "NVR4108", "Network Video Recorder"), true, false},
+	{"router", "miniupnp/miniupnp miniupnpd/upnpdescgen.c", about("urn:schemas-upnp-org:device:InternetGatewayDevice:1", "Router", "TRENDnet", "TEW-812", "camera ready router"), false, false},
+	{"media server", "UPnP MediaServer:4 Device Template", about("urn:schemas-upnp-org:device:MediaServer:1", "my camera pictures", "", "", ""), false, false},
+	{"renderer", "UPnP MediaRenderer:3 Device Template", about("urn:schemas-upnp-org:device:MediaRenderer:1", "Living room", "Samsung Electronics", "UE55", "Samsung TV DMR"), false, false},
+	{"remote-controlled television", "home-assistant/core generated/ssdp.py, samsungtv", about("urn:samsung.com:device:RemoteControlReceiver:1", "[TV] camera room", "Samsung Electronics", "UE55", "Samsung TV RCR"), false, false},
+	{"printer", "UPnP Printer:1 Device Template", doc(`<deviceType>urn:schemas-upnp-org:device:Printer:1</deviceType>`), false, false},
+	{"a basic printer", "UPnP Basic:1 Device Template", about(basic, "", "Inkmaker", "Praxis 5", ""), false, false},
+	{"lamps with a room's name", "home-assistant/core components/emulated_hue/upnp.py", about(basic, "Camera room lights", "Royal Philips Electronics", "Philips hue bridge 2015", "Philips hue Personal Wireless Lighting"), false, false},
+	{"NAS", "shape of a Synology description quoted in the Greenbone vulnerability tests for UPnP", about(basic, "SR1217 (DS216se)", "Synology", "DS216se", "Synology NAS"), false, false},
+	{"zone player", "home-assistant/core generated/ssdp.py, sonos", about("urn:schemas-upnp-org:device:ZonePlayer:1", "Kitchen", "Sonos, Inc.", "Sonos Play:1", ""), false, false},
+	{"dial", "DIAL protocol specification 2.2.1, section 5", about("urn:dial-multiscreen-org:device:dial:1", "Cast", "Google Inc.", "Eureka Dongle", ""), false, false},
+	{"Wi-Fi setup", "Wi-Fi Simple Configuration 2.0, section 8, WFADevice", about("urn:schemas-wifialliance-org:device:WFADevice:1", "AP", "TRENDnet", "WPS", ""), false, false},
+	{"a switch of a camera maker", "UPnP Basic:1 Device Template", about(basic, "", "Hikvision", "DS-3E0105P", "Unmanaged PoE Switch"), false, false},
+	{"a renderer inside", "UPnP Device Architecture 2.0, section 2.3, deviceList", doc(`<deviceType>urn:schemas-upnp-org:device:Basic:1</deviceType><manufacturer>Bosch Security</manufacturer><deviceList><device><deviceType>urn:schemas-upnp-org:device:MediaRenderer:1</deviceType></device></deviceList>`), false, false},
+	{"empty", "", "", false, true},
+	{"another root", "", "<a/>", false, true},
+	{"cut off", "", doc("")[:100], false, true},
+	{"deep", "", "<root>" + strings.Repeat("<a>", 99), false, true},
+	{"many", "", "<root>" + strings.Repeat("<a/>", 5000) + "</root>", false, true},
+	{"entities", "", `<!DOCTYPE a [<!ENTITY b "c">]>` + doc("&b;"), false, true},
+	{"too large", "", doc(strings.Repeat(" ", 70<<10)), false, true},
 }
 
 func TestParseDescription(t *testing.T) {
 	for _, c := range descriptions {
 		d, err := ParseDescription([]byte(c.in))
 		if c.bad != (err != nil) || d.Camera() != c.camera {
-			t.Errorf("%s: ParseDescription = %+v, %v; camera %v, want %v, error %v", c.name, d, err, d.Camera(), c.camera, c.bad)
+			t.Errorf("%s (%s): ParseDescription = %+v, %v; camera %v, want %v, error %v", c.name, c.source, d, err, d.Camera(), c.camera, c.bad)
 		}
 	}
 	got, err := ParseDescription([]byte(doc(`<deviceType>t</deviceType><friendlyName> Yard &amp; Gate </friendlyName><manufacturer>m</manufacturer><modelName>n</modelName><serialNumber>s</serialNumber>
@@ -160,6 +178,40 @@ func TestDevices(t *testing.T) {
 	}
 	if len(k.at) != maxPerSource {
 		t.Errorf("%d devices of one source, want %d", len(k.at), maxPerSource)
+	}
+}
+
+func TestMACOfUDN(t *testing.T) {
+	for in, want := range map[string]string{
+		"uuid:upnp-basicdevice-1_0-accc8e010203":    "ac:cc:8e:01:02:03",
+		"uuid:upnp_synologynas-0011325e4496":        "00:11:32:5e:44:96",
+		"uuid:upnp-basicdevice-1_0-000000000000":    "",
+		"uuid:upnp-basicdevice-1_0-accc8e01020":     "",
+		"uuid:2f402f80-da50-11e1-9b23-0017880ae670": "",
+		"uuid:upnp": "",
+	} {
+		if got, _ := macOf(in); got != want {
+			t.Errorf("macOf(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestHints: a device that is no camera is told of as a hint once its
+// description came, and not before.
+func TestHints(t *testing.T) {
+	from := netip.MustParseAddr("10.0.0.7")
+	k := newDevices()
+	m := Message{UDN: "uuid:a", Location: "http://10.0.0.7/d"}
+	if _, ok, _ := k.message(m, from, "eth0", epoch); ok {
+		t.Error("told of before it was described")
+	}
+	s, ok := k.described(described{at: place{"uuid:a", from}, doc: Description{DeviceType: "urn:schemas-upnp-org:device:Printer:1", SerialNumber: "P1"}}, epoch)
+	if !ok || !s.Hint || len(s.Claims) != 2 {
+		t.Errorf("a printer: %+v, %v; want a hint with its UDN and serial", s, ok)
+	}
+	m.Gone = true
+	if s, ok, _ := k.message(m, from, "eth0", epoch); !ok || !s.Hint || !s.Gone {
+		t.Errorf("it leaves: %+v, %v", s, ok)
 	}
 }
 

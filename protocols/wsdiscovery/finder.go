@@ -58,9 +58,10 @@ func New(o Options) *Finder {
 	return &Finder{opts: o}
 }
 
-// Find probes at once and until ctx is done, and calls heard for every answer
-// of a device that shows itself to be an ONVIF one, from one goroutine at a
-// time. Devices that leave are told of with Gone set.
+// Find probes at once and until ctx is done, and calls heard for every answer,
+// from one goroutine at a time. Devices that do not show themselves to be ONVIF
+// cameras are told of without endpoints and with Hint set, those that leave
+// with Gone.
 func (f *Finder) Find(ctx context.Context, heard func(fleet.Sighting)) error {
 	return lan.Run(ctx, lan.Options{
 		Interfaces: f.opts.Interfaces,
@@ -112,7 +113,7 @@ func (k probeKind) message(id string) []byte {
 }
 
 // sightings turns a message into what it shows, checked against its sender.
-// Probes of others and devices that are no cameras show nothing.
+// Probes of others show nothing; devices that are no cameras are hints.
 func sightings(m Message, from netip.Addr, ifname string, at time.Time) []fleet.Sighting {
 	if m.Kind != KindHello && m.Kind != KindBye && m.Kind != KindMatches && m.Kind != KindResolve {
 		return nil
@@ -129,11 +130,9 @@ func sightings(m Message, from netip.Addr, ifname string, at time.Time) []fleet.
 			}
 			continue
 		}
-		if !d.camera() {
-			continue
-		}
-		if hw, err := net.ParseMAC(d.scope("mac")); err == nil && len(hw) == 6 {
-			s.Claims = append(s.Claims, fleet.Claim{Kind: fleet.ClaimMAC, Value: hw.String()})
+		s.Hint = !d.camera()
+		if mac, ok := lan.ParseMAC(d.scope("mac")); ok {
+			s.Claims = append(s.Claims, fleet.Claim{Kind: fleet.ClaimMAC, Value: mac})
 		}
 		if serial := cmp.Or(d.scope("serial"), d.scope("serialnumber")); serial != "" {
 			s.Claims = append(s.Claims, fleet.Claim{Kind: fleet.ClaimSerial, Value: serial})
@@ -141,8 +140,13 @@ func sightings(m Message, from netip.Addr, ifname string, at time.Time) []fleet.
 		s.Name = d.scope("name")
 		s.Model = d.scope("hardware")
 		s.Vendor = cmp.Or(d.scope("manufacturer"), d.scope("vendor"))
-		for _, u := range addresses(d.XAddrs, from) {
-			s.Endpoints = append(s.Endpoints, fleet.Endpoint{Protocol: fleet.ONVIF, URL: u})
+		if s.Hint && len(s.Claims) == 0 {
+			continue // a thing without a name is evidence of nothing
+		}
+		if !s.Hint {
+			for _, u := range addresses(d.XAddrs, from) {
+				s.Endpoints = append(s.Endpoints, fleet.Endpoint{Protocol: fleet.ONVIF, URL: u})
+			}
 		}
 		out = append(out, s)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -242,25 +243,44 @@ func word(w string) string {
 // section 7.3.2).
 const onvifScope = "onvif://www.onvif.org/"
 
-// camera reports whether the match is an ONVIF device. Printers, media
-// servers and Windows computers speak WS-Discovery too.
+// camera reports whether the match is an ONVIF device with pictures: a camera,
+// an encoder or a recorder. Printers, media servers and Windows computers speak
+// WS-Discovery too, and ONVIF itself has displays and door controllers.
 func (m Match) camera() bool {
+	onvif := false
 	for _, t := range m.Types {
-		if strings.HasPrefix(t.Space, "http://www.onvif.org/") || strings.HasPrefix(t.Local, "NetworkVideo") {
+		switch {
+		case t.Local == "NetworkVideoDisplay": // receives pictures (ONVIF Core, section 5.1)
+		case strings.HasPrefix(t.Local, "NetworkVideo"):
+			return true
+		case strings.HasPrefix(t.Space, "http://www.onvif.org/"):
+			onvif = true
+		}
+	}
+	doors := false
+	for _, p := range m.scopeValues("Profile") {
+		switch strings.ToUpper(p) {
+		case "A", "C", "D": // access control, doors and their peripherals
+			doors = true
+		default:
 			return true
 		}
 	}
+	if doors {
+		return false
+	}
 	for _, s := range m.Scopes {
 		if len(s) >= len(onvifScope) && strings.EqualFold(s[:len(onvifScope)], onvifScope) {
-			return true
+			onvif = true
 		}
 	}
 	for _, x := range m.XAddrs {
 		if u, err := url.Parse(x); err == nil && strings.HasPrefix(strings.ToLower(u.Path), "/onvif/") {
-			return true
+			onvif = true
 		}
 	}
-	return false
+	display := slices.ContainsFunc(m.Types, func(t Type) bool { return t.Local == "NetworkVideoDisplay" })
+	return onvif && !display
 }
 
 // scopeValues returns the values of the scopes named kind, unescaped: name,

@@ -80,6 +80,9 @@ func FuzzParse(f *testing.F) {
 	for _, c := range messages {
 		f.Add([]byte(c.in))
 	}
+	for _, c := range things {
+		f.Add([]byte(c.in))
+	}
 	for _, k := range probeKinds {
 		f.Add(k.message("5f1de000-0000-4000-8000-000000000000"))
 	}

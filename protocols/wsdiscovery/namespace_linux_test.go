@@ -4,34 +4,27 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/lan/lantest"
 	"github.com/shutterfleet/shutterfleet/protocols/wsdiscovery"
 )
-
-const inNamespace = "SHUTTERFLEET_TEST_IN_NAMESPACE"
 
 // TestIPv6 runs in a network namespace of its own, where an interface with
 // IPv6 comes, goes and comes back while the finder runs, and nothing that is
 // sent can leave. It is skipped where user namespaces or ip are missing.
 func TestIPv6(t *testing.T) {
-	if os.Getenv(inNamespace) == "" {
-		enterNamespace(t)
+	if !lantest.InNamespace(t) {
 		return
 	}
 	ip := func(args string) {
 		t.Helper()
-		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-			t.Skipf("ip %s: %v: %s", args, err, out)
-		}
+		lantest.IP(t, args)
 	}
 	up := func() {
 		t.Helper()
@@ -112,29 +105,4 @@ func answer6(t *testing.T, epr string) (stop func()) {
 		}
 	})
 	return func() { in.Close(); out.Close(); wg.Wait() }
-}
-
-// enterNamespace runs the calling test again in new user and network namespaces.
-func enterNamespace(t *testing.T) {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := exec.CommandContext(t.Context(), exe, "-test.run=^"+t.Name()+"$", "-test.v")
-	c.Env = append(os.Environ(), inNamespace+"=1")
-	c.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := c.CombinedOutput()
-	switch {
-	case c.ProcessState == nil:
-		t.Skipf("no network namespace here: %v", err)
-	case err != nil:
-		t.Errorf("in the namespace: %v\n%s", err, out)
-	case strings.Contains(string(out), "--- SKIP"):
-		t.Skipf("in the namespace: %s", out)
-	}
 }

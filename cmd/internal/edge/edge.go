@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -34,6 +35,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/protocols"
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
 	"github.com/shutterfleet/shutterfleet/protocols/mdns"
+	"github.com/shutterfleet/shutterfleet/protocols/sweep"
 	"github.com/shutterfleet/shutterfleet/protocols/upnp"
 	"github.com/shutterfleet/shutterfleet/protocols/wsdiscovery"
 )
@@ -46,6 +48,9 @@ type Options struct {
 	Hostname      string                          // default: the box's
 	Interfaces    func() ([]net.Interface, error) // where to look for cameras; default: all that are up
 	NoDiscovery   bool                            // serve only the cameras that the centre names
+	Subnets       []netip.Prefix                  // asked address by address, as multicast does not reach them
+	SweepRate     int                             // addresses per second of these; default 20
+	SweepPorts    bool                            // connect to the ports that cameras use, where such an address is silent
 	MachineListen string                          // address for /livez, /readyz and /metrics; "" = none
 	FFmpeg        string                          // the program for H.264; default: ffmpeg on PATH, when it is there
 	Width         int                             // grabs at a time; default 32
@@ -62,6 +67,7 @@ type Edge struct {
 	uplink    *uplink.Uplink
 	agent     *agent.Agent
 	inventory *inventory.Inventory
+	sweep     *sweep.Finder // nil when no subnet is listed
 	guard     *guard.Guard
 	machine   net.Listener // nil when not asked for
 	started   time.Time
@@ -154,6 +160,12 @@ func (e *Edge) build() (err error) {
 			mdns.New(mdns.Options{Interfaces: o.Interfaces, Log: o.Log.With("part", "mdns")}),
 			upnp.New(upnp.Options{Interfaces: o.Interfaces, Log: o.Log.With("part", "upnp")}),
 		}
+	}
+	if len(o.Subnets) > 0 {
+		if e.sweep, err = newSweep(o, g); err != nil {
+			return err
+		}
+		finders = append(finders, e.sweep)
 	}
 	e.inventory = inventory.New(inventory.Options{Finders: finders, Describer: mux, Log: o.Log.With("part", "inventory")})
 	e.agent, err = agent.New(e.store, mux, reader, runner.Options{Width: o.Width, Log: o.Log.With("part", "runner")}, e.uplink, e.inventory, agent.Options{Log: o.Log})

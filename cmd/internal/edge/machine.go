@@ -83,6 +83,13 @@ func (e *Edge) metrics() string {
 	for _, s := range slices.Sorted(maps.Keys(states)) {
 		fmt.Fprintf(&b, "agent_online_devices{state=%q} %d\n", s, states[s])
 	}
+	if e.sweep != nil {
+		p := e.sweep.Progress()
+		put("agent_sweep_addresses_total", "counter", "Addresses of listed subnets that were asked.", float64(p.Addresses))
+		put("agent_sweep_round_ratio", "gauge", "How much of the current round is done.", float64(p.Done)/float64(p.Total))
+		put("agent_sweep_round_devices", "gauge", "Devices that answered in the current round.", float64(p.Found))
+		put("agent_sweep_rounds_total", "counter", "Rounds that ended.", float64(p.Rounds))
+	}
 	put("process_resident_memory_bytes", "gauge", "Resident memory.", float64(resident()))
 	put("process_start_time_seconds", "gauge", "Start time since the Unix epoch.", float64(e.started.UnixMilli())/1000)
 	put("go_goroutines", "gauge", "Goroutines.", float64(runtime.NumGoroutine()))
