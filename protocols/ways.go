@@ -144,3 +144,12 @@ func hostOf(s string) string {
 	}
 	return u.Hostname()
 }
+
+// addressOf returns an address's host, and port if it names one.
+func addressOf(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
