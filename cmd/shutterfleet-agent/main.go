@@ -83,7 +83,7 @@ func run(logs io.Writer) *cobra.Command {
 	f.StringVar(&o.MachineListen, "machine-listen", "127.0.0.1:7491", "address for /livez, /readyz and /metrics; empty for none")
 	f.StringVar(&o.FFmpeg, "ffmpeg", "", "the program that decodes H.264 (default: ffmpeg on PATH)")
 	f.BoolVar(&o.NoDiscovery, "no-discovery", false, "do not look for cameras; serve those the centre names")
-	f.IntVar(&o.Width, "width", 0, "grabs at a time (default 32)")
+	f.IntVar(&o.Width, "width", 0, "grabs at a time (default: as many as the site bears, 32 at first)")
 	f.StringArrayVar(&o.Tags, "tag", nil, "a word for the centre about this box, for example gpu; may be given several times")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	for _, name := range []string{"data", "server"} {
