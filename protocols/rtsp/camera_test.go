@@ -217,7 +217,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-func newGuard(t *testing.T) *guard.Guard {
+func newGuard(t testing.TB) *guard.Guard {
 	g := guard.New(guard.Options{})
 	t.Cleanup(g.Close)
 	return g

@@ -19,6 +19,7 @@ const markerWait = 100 * time.Millisecond
 type reception struct {
 	codec fleet.Codec
 	now   func() time.Time
+	first func()      // called with the first packet
 	done  chan result // holds the only one
 
 	mu    sync.Mutex // UDP packets come from another goroutine than the end
@@ -34,8 +35,8 @@ type result struct {
 	err   error
 }
 
-func newReception(a assembler, c fleet.Codec, now func() time.Time) *reception {
-	return &reception{asm: a, codec: c, now: now, done: make(chan result, 1)}
+func newReception(a assembler, c fleet.Codec, now func() time.Time, first func()) *reception {
+	return &reception{asm: a, codec: c, now: now, first: first, done: make(chan result, 1)}
 }
 
 func (r *reception) packet(p *rtp.Packet) {
@@ -48,7 +49,11 @@ func (r *reception) packet(p *rtp.Packet) {
 		r.hold.Stop()
 		r.hold = nil
 	}
-	r.any, r.at = true, r.now()
+	if !r.any {
+		r.any = true
+		r.first()
+	}
+	r.at = r.now()
 	switch data, err := r.asm.push(p); {
 	case data != nil || err != nil:
 		r.finish(data, err)

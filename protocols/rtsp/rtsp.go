@@ -58,6 +58,7 @@ type Grabber struct {
 	guard     *guard.Guard
 	opts      Options
 	listenUDP func(network string, a *net.UDPAddr) (*net.UDPConn, error)
+	heard     func() // for tests: a stream's first packet came
 
 	mu      sync.Mutex
 	learned map[string]gortsplib.Transport // by URL host, what worked when it was not the first choice
@@ -71,7 +72,7 @@ func New(g *guard.Guard, o Options) *Grabber {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Grabber{guard: g, opts: o, listenUDP: net.ListenUDP, learned: make(map[string]gortsplib.Transport)}
+	return &Grabber{guard: g, opts: o, listenUDP: net.ListenUDP, heard: func() {}, learned: make(map[string]gortsplib.Transport)}
 }
 
 // Grab returns one still of the stream at t.Endpoints[0], an rtsp or rtsps

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -379,61 +378,4 @@ func TestGrabUDPElsewhere(t *testing.T) {
 	}
 	f, err := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: true}).Grab(within(t, 10*time.Second), target(cam.url("/")))
 	wantCause(t, f, err, fleet.CauseGuarded, "127.0.0.99")
-}
-
-// Many rounds against cameras that refuse, hang up half way and say nothing
-// leave no goroutine (goleak looks) and no descriptor.
-func TestGrabCycles(t *testing.T) {
-	files := func() int {
-		d, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Skip("no /proc to count descriptors in")
-		}
-		return len(d)
-	}
-	half := newCamera(t, sdp(96, h264SDP), nil)
-	half.script = func(_ *camera, req *base.Request) *base.Response {
-		if req.Method == base.Setup {
-			return &base.Response{}
-		}
-		return nil
-	}
-	mute := newCamera(t, sdp(96, h264SDP), nil)
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	g := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: true})
-	before := files()
-	for i := range 300 {
-		url, wait := half.url("/"), 5*time.Second
-		switch i % 3 {
-		case 1:
-			url, wait = mute.url("/"), 5*time.Millisecond
-		case 2:
-			url = "rtsp://" + gone.Addr().String() + "/"
-		}
-		if f, err := g.Grab(within(t, wait), target(url)); err == nil {
-			t.Fatalf("%d bytes from nowhere", len(f.Data))
-		}
-	}
-	// The cameras' ends close when theirs do.
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		half.mu.Lock()
-		mute.mu.Lock()
-		open := half.open + mute.open
-		mute.mu.Unlock()
-		half.mu.Unlock()
-		if open == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are still open", open)
-		}
-		runtime.Gosched()
-	}
-	if after := files(); after > before+2 {
-		t.Errorf("%d descriptors before, %d after", before, after)
-	}
 }

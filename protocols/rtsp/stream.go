@@ -181,7 +181,7 @@ func (s *stream) grab(ctx context.Context) (fleet.Frame, error) {
 		return fleet.Frame{}, err
 	}
 	s.asm, s.transport = asm, tr
-	rec := newReception(asm, codec, s.g.opts.Now)
+	rec := newReception(asm, codec, s.g.opts.Now, s.g.heard)
 	s.client.OnPacketRTP(media, chosen, rec.packet)
 	defer rec.end() // the assembler's verdict is read without the lock
 	if err := s.ask(ctx, func() error { _, err := s.client.Play(nil); return err }); err != nil {
