@@ -56,17 +56,24 @@ func (s *stream) ask(ctx context.Context, request func() error) error {
 		budget.Refused(dev, c)
 		leave()
 		tried++
-		s.mu.Lock()
-		s.auth = nil // not even the goodbye carries it again
-		s.mu.Unlock()
+		if p, ok := budget.Proven(dev); ok && p == c && budget.Try(dev, c) == nil {
+			// No other login is tried either: each would count, for nothing.
+			s.forgetLogin()
+			return fleet.Errorf(fleet.CauseRefused, "the camera refused a login that worked before: it may be out of connections")
+		}
+		s.forgetLogin()
 	}
 	if tried == 0 {
 		return locked
 	}
-	if c, ok := budget.Proven(dev); ok && tried == 1 && c == known[0] && budget.Try(dev, c) == nil {
-		return fleet.Errorf(fleet.CauseRefused, "the camera refused a login that worked before: it may be out of connections")
-	}
 	return fleet.Errorf(fleet.CauseUnauthorized, "the camera refused the login of user %q: correct its credentials", known[len(known)-1].User)
+}
+
+// forgetLogin has not even the goodbye carry a refused login again.
+func (s *stream) forgetLogin() {
+	s.mu.Lock()
+	s.auth = nil
+	s.mu.Unlock()
 }
 
 // unauthorized reports whether a request ended in 401, or was not sent for want
