@@ -7,9 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
-	"github.com/bluenviron/gortsplib/v4/pkg/sdp"
 	"github.com/pion/rtp"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -86,6 +84,9 @@ var descriptions = []struct {
 	{"H.264", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1; sprop-parameter-sets=Z2QADKw7ULBLQgAAAwACAAADAD0I,aO48gA==\r\n", fleet.H264, ""},
 	{"H.264, mode 0, no sets", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=0\r\n", fleet.H264, ""},
 	{"H.264 without fmtp", "m=video 0 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n", fleet.H264, ""},
+	{"H.264 with broken sets", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 sprop-parameter-sets=%%%,\r\n", fleet.H264, ""},
+	{"audio without its configuration", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\nm=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/8000\r\na=fmtp:97 mode=AAC-hbr; config=zz\r\n", fleet.H264, ""},
+	{"a media of nonsense first", "m=audio x\r\nm=video 0 RTP/AVP 98\r\na=rtpmap:98 H265/90000\r\n", fleet.H265, ""},
 	{"interleaved mode", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=2\r\n", "", "not usable"},
 	{"H.265", "m=video 0 RTP/AVP 98\r\na=rtpmap:98 H265/90000\r\n", fleet.H265, ""},
 	{"M-JPEG", "m=video 0 RTP/AVP 26\r\n", fleet.JPEG, ""},
@@ -95,20 +96,11 @@ var descriptions = []struct {
 	{"a back channel", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=sendonly\r\n", "", "no video"},
 }
 
-func parsed(text string) (*description.Session, error) {
-	var s sdp.SessionDescription
-	if err := s.Unmarshal([]byte(text)); err != nil {
-		return nil, err
-	}
-	var d description.Session
-	return &d, d.Unmarshal(&s)
-}
-
 const sessionLines = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 
 func TestChoose(t *testing.T) {
 	for _, c := range descriptions {
-		d, err := parsed(sessionLines + c.media)
+		d, err := parseSDP(mend([]byte(sessionLines + c.media)))
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -127,7 +119,11 @@ func FuzzDescription(f *testing.F) {
 		f.Add(sessionLines + c.media)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		d, err := parsed(text)
+		mended := mend([]byte(text))
+		d, err := parseSDP(mended)
+		if again := mend(mended); !bytes.Equal(again, mended) {
+			t.Fatalf("mended twice %q is not %q", again, mended)
+		}
 		if err != nil {
 			return
 		}

@@ -30,6 +30,7 @@ func TestGrabKeyFrame(t *testing.T) {
 		want string
 	}{
 		{"sets from the description", h264SDP, [][][]byte{{inter264}, {idr264}}, annexB(sps264, pps264, idr264)},
+		{"sets in the description are broken", strings.Replace(h264SDP, "sprop-parameter-sets=", "sprop-parameter-sets=%", 1), [][][]byte{{sps264, pps264, idr264}}, annexB(sps264, pps264, idr264)},
 		{"sets in band win", h264SDP, [][][]byte{{other, pps264, idr264}}, annexB(other, pps264, idr264)},
 		{"sets in band alone, in a picture before", "a=rtpmap:96 H264/90000", [][][]byte{{sps264, pps264}, {inter264}, {idr264}}, annexB(sps264, pps264, idr264)},
 		{"more slices than 25, delimiter dropped", h264SDP, [][][]byte{append([][]byte{aud264}, slices40...)}, annexB(append([][]byte{sps264, pps264}, slices40...)...)},

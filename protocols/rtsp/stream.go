@@ -134,6 +134,9 @@ func (s *stream) onResponse(res *base.Response) {
 		s.last.location = loc[0]
 		delete(res.Header, "Location") // or the library goes there by itself
 	}
+	if s.asked == base.Describe && res.StatusCode == base.StatusOK {
+		res.Body = mend(res.Body)
+	}
 	if s.asked != base.Setup || s.conn == nil {
 		return
 	}
