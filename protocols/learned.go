@@ -17,6 +17,7 @@ type Lesson struct {
 	Endpoint  fleet.Endpoint    `json:"endpoint"`
 	Codec     fleet.Codec       `json:"codec,omitempty"`     // as described; empty when nobody said
 	Pixels    int               `json:"pixels,omitempty"`    // as described; 0 when nobody said
+	Profile   string            `json:"profile,omitempty"`   // its token; empty when nobody said
 	Transport rtspcam.Transport `json:"transport,omitempty"` // of RTSP, when it is not the usual one
 	At        time.Time         `json:"at"`                  // when it was found to work
 }
@@ -66,7 +67,8 @@ func keyOf(device, source string) string { return device + "\x00" + source }
 // record is what one camera's grabs have shown.
 type record struct {
 	Learned
-	saved Lesson
+	saved  Lesson
+	noSync bool // it gives no key frame when asked
 }
 
 // The weights of the newest latency and deviation, as RFC 6298 has them for
@@ -99,7 +101,7 @@ func (r record) note(took time.Duration, err error) record {
 
 // lesson is how l is kept.
 func (m *Mux) lesson(device, source string, l lesson) Lesson {
-	out := Lesson{Device: device, Source: source, Endpoint: l.way.endpoint, Codec: l.way.codec, Pixels: l.way.pixels, At: l.at}
+	out := Lesson{Device: device, Source: source, Endpoint: l.way.endpoint, Codec: l.way.codec, Pixels: l.way.pixels, Profile: l.way.profile, At: l.at}
 	if tr, ok := m.transports(); ok && l.way.endpoint.Protocol == fleet.RTSP {
 		if t, learned := tr.Transport(addressOf(l.way.endpoint.URL)); learned {
 			out.Transport = t
@@ -136,7 +138,7 @@ func (m *Mux) recall(ctx context.Context, t fleet.Target) {
 			rec.saved = l
 			// It counts as found now: after a restart, not all cameras should look
 			// for a cheaper way at once.
-			m.learned.put(key, lesson{way: way{endpoint: l.Endpoint, codec: l.Codec, pixels: l.Pixels}, at: m.opts.Now(), keep: learnedFor})
+			m.learned.put(key, lesson{way: way{endpoint: l.Endpoint, codec: l.Codec, pixels: l.Pixels, profile: l.Profile}, at: m.opts.Now(), keep: learnedFor})
 			if tr, ok := m.transports(); ok && l.Transport != "" {
 				tr.Prefer(addressOf(l.Endpoint.URL), l.Transport)
 			}

@@ -278,3 +278,53 @@ func TestPlaces(t *testing.T) {
 		}
 	})
 }
+
+// asked is a device that can be asked for a key frame, and counts that.
+type asked struct {
+	*camera
+	keys chan string // the profiles, one of each question
+	err  error
+}
+
+func (a *asked) Synchronize(_ context.Context, t fleet.Target, profile string) error {
+	a.keys <- t.Endpoints[0].URL + " " + profile
+	return a.err
+}
+
+// A stream that keeps us waiting is asked for a key frame, once a grab; a quick
+// one is not, nor a device that does not understand.
+func TestKeyFrameIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := profile(fleet.H264, 640, 360, sub)
+		p.Token = "p1"
+		c := &camera{answers: map[string]answer{sub.URL: {codec: fleet.H264, wait: 5 * time.Second}}, devices: []fleet.Device{device(fleet.DeviceOK, source("v", p))}}
+		a := &asked{camera: c, keys: make(chan string, 100)}
+		m := newMux(Options{Codecs: []fleet.Codec{fleet.H264}}, a, c, c)
+		defer m.guard.Close()
+		grab := func() {
+			t.Helper()
+			if _, err := grabFrom(t, m, service); err != nil {
+				t.Fatal(err)
+			}
+		}
+		grab()
+		grab()
+		if len(a.keys) != 2 || <-a.keys != service.URL+" p1" {
+			t.Errorf("%d questions of two slow grabs, want 2", len(a.keys)+1)
+		}
+		<-a.keys
+		c.answers[sub.URL] = answer{codec: fleet.H264, wait: 100 * time.Millisecond}
+		grab()
+		if len(a.keys) != 0 {
+			t.Error("a quick stream was asked for a key frame")
+		}
+		c.answers[sub.URL] = answer{codec: fleet.H264, wait: 5 * time.Second}
+		a.err = fleet.Errorf(fleet.CauseProtocol, "ActionNotSupported")
+		for range 3 {
+			grab()
+		}
+		if len(a.keys) != 1 {
+			t.Errorf("%d questions to a device that does not understand, want one", len(a.keys))
+		}
+	})
+}

@@ -294,6 +294,7 @@ func (g *grabbing) once(ctx context.Context, w way, more bool) (fleet.Frame, err
 	if by == nil {
 		return fleet.Frame{}, fleet.Errorf(fleet.CauseProtocol, "%s is not spoken here", w.endpoint.Protocol)
 	}
+	defer g.hasten(ctx, w)()
 	return by.Grab(ctx, t)
 }
 
