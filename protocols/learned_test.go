@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,14 +164,19 @@ func TestLearned(t *testing.T) {
 func TestPlacesAreLearned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bears = 2
+		var mu sync.Mutex
 		open, refusals := 0, 0
 		rec := grabberFunc(func(ctx context.Context, _ fleet.Target) (fleet.Frame, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if open >= bears {
 				refusals++
 				return fleet.Frame{}, fleet.Errorf(fleet.CauseRefused, "453")
 			}
 			open++
 			defer func() { open-- }()
+			mu.Unlock()
+			defer mu.Lock()
 			select {
 			case <-time.After(time.Second):
 				return fleet.Frame{Codec: fleet.JPEG}, nil
@@ -189,7 +195,7 @@ func TestPlacesAreLearned(t *testing.T) {
 					_, err := m.Grab(ctx, fleet.Target{Device: "nvr", Source: fmt.Sprint(i), Endpoints: []fleet.Endpoint{main}})
 					ends <- err
 				}()
-				synctest.Wait() // one after the other: the fake is not for several at once
+				synctest.Wait() // in this order
 			}
 			for range 8 {
 				if <-ends == nil {

@@ -104,7 +104,7 @@ func TestConcurrencyAdapts(t *testing.T) {
 				return fleet.Frame{}, fleet.Errorf(fleet.CauseRefused, "503")
 			}
 			return healthy(ctx, tg)
-		}, runner.Options{Failures: 1000})
+		}, runner.Options{Failures: 1000, Readers: 1024}) // or how many wait to be decoded decides
 		round := func(n int) (got int) {
 			var all []<-chan fleet.Capture
 			for i := range n {
