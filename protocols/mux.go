@@ -310,6 +310,8 @@ func (g *grabbing) fail(what string, err error) {
 		return // asked without a login on purpose: the refusal before says it all
 	case login && !errors.Is(err, guard.ErrUnusable):
 		g.bare = true
+	case errors.Is(err, guard.ErrOnceRefused):
+		g.bare = true // sent to the next address, it would be refused for good
 	case ce.Cause == fleet.CauseDeadline:
 		g.stopped = true
 	}

@@ -59,7 +59,7 @@ func (s *stream) ask(ctx context.Context, request func() error) error {
 		if p, ok := budget.Proven(dev); ok && p == c && budget.Try(dev, c) == nil {
 			// No other login is tried either: each would count, for nothing.
 			s.forgetLogin()
-			return fleet.Errorf(fleet.CauseRefused, "the camera refused a login that worked before: it may be out of connections")
+			return guard.OnceRefused()
 		}
 		s.forgetLogin()
 	}
