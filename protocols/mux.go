@@ -1,15 +1,10 @@
 package protocols
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"image"
-	_ "image/jpeg" // sizes of described pictures
-	_ "image/png"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +23,8 @@ const (
 	// learnedFor is how long a dearer way is kept before the cheapest is looked
 	// for again: a camera that refused a snapshot while it was busy should not
 	// be streamed from for ever.
-	learnedFor = 30 * time.Minute
+	learnedFor     = 30 * time.Minute
+	learnedForMost = 8 * time.Hour // when looking was in vain again and again
 
 	// describedAgain is the least time between two descriptions of one device
 	// for failed grabs.
@@ -42,6 +38,7 @@ const (
 type Options struct {
 	Guard         *guard.Guard     // default: one that allows no other host
 	Codecs        []fleet.Codec    // what can be decoded here; default JPEG and PNG
+	Lessons       Lessons          // keeps what is learned over restarts; default: nothing does
 	BasicOverHTTP bool             // send Basic logins in clear over plain http and rtsp
 	Now           func() time.Time // the agent's corrected clock; default time.Now
 	Log           *slog.Logger     // default: discards
@@ -61,14 +58,17 @@ type Mux struct {
 	opts  Options
 
 	turns   turns
+	places  places
 	learned bounded[lesson]      // by camera
+	records bounded[record]      // by camera
 	known   bounded[description] // by device
 }
 
 // lesson is the way that worked last.
 type lesson struct {
-	way way
-	at  time.Time
+	way  way
+	at   time.Time
+	keep time.Duration // for how long from then no cheaper way is looked for
 }
 
 type description struct {
@@ -107,7 +107,9 @@ func newMux(o Options, describer Describer, rtsp, http Grabber) *Mux {
 		onvif:   describer,
 		grab:    map[fleet.Protocol]Grabber{fleet.Snapshot: http, fleet.MJPEG: http, fleet.RTSP: rtsp},
 		opts:    o,
+		places:  places{now: o.Now},
 		learned: bounded[lesson]{size: maxLearned},
+		records: bounded[record]{size: maxLearned},
 		known:   bounded[description]{size: maxLearned},
 	}
 }
@@ -125,14 +127,25 @@ func (m *Mux) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error) {
 	if t.Device == "" {
 		t.Device = deviceOf(t)
 	}
-	key := t.Device + "\x00" + t.Source
+	key := keyOf(t.Device, t.Source)
 	leave, err := m.turns.take(ctx, key)
 	if err != nil {
 		return fleet.Frame{}, err
 	}
 	defer leave()
+	done, err := m.places.take(ctx, t.Device)
+	if err != nil {
+		return fleet.Frame{}, err
+	}
+	m.recall(ctx, t)
 	g := &grabbing{mux: m, target: t, key: key, tried: make(map[fleet.Endpoint]bool)}
-	return g.run(ctx)
+	began := time.Now()
+	f, err := g.run(ctx)
+	done(g.refused && err != nil)
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		m.noted(ctx, t, time.Since(began), err) // a caller that gave up says nothing of the camera
+	}
+	return f, err
 }
 
 // grabbing is one call of Grab.
@@ -144,6 +157,7 @@ type grabbing struct {
 	errs     []failure
 	bare     bool // a login was refused: ask without one from here on
 	stopped  bool // nothing more is worth a try
+	refused  bool // the device had no connection left
 	fallback *fleet.Frame
 	via      way
 }
@@ -156,7 +170,7 @@ type failure struct {
 func (g *grabbing) run(ctx context.Context) (fleet.Frame, error) {
 	own := plain(g.target)
 	ask := services(g.target)
-	if l, ok := g.mux.learned.get(g.key); ok && g.mux.opts.Now().Sub(l.at) < learnedFor && g.mux.stillKnown(l.way, g.target) {
+	if l, ok := g.mux.learned.get(g.key); ok && g.mux.opts.Now().Sub(l.at) < l.keep && g.mux.stillKnown(l.way, g.target) {
 		if f, ok := g.try(ctx, []way{l.way}, true); ok {
 			return f, nil
 		}
@@ -246,11 +260,18 @@ func (g *grabbing) try(ctx context.Context, ways []way, more bool) (fleet.Frame,
 			continue
 		}
 		g.fail(string(w.endpoint.Protocol), err)
-		if l, ok := g.mux.learned.get(g.key); ok && l.way.endpoint == w.endpoint {
+		if l, ok := g.mux.learned.get(g.key); ok && l.way.endpoint == w.endpoint && !silent(err) {
 			g.mux.learned.drop(g.key)
 		}
 	}
 	return fleet.Frame{}, false
+}
+
+// silent reports whether an error speaks of the device, which may be back in a
+// minute, and not of the way.
+func silent(err error) bool {
+	ce, ok := errors.AsType[*fleet.CameraError](err)
+	return ok && (ce.Cause == fleet.CauseUnreachable || ce.Cause == fleet.CauseTimeout || ce.Cause == fleet.CauseRefused || ce.Cause == fleet.CauseDeadline)
 }
 
 // once is one grab by one way, with a share of the time when others follow.
@@ -273,6 +294,7 @@ func (g *grabbing) once(ctx context.Context, w way, more bool) (fleet.Frame, err
 	if by == nil {
 		return fleet.Frame{}, fleet.Errorf(fleet.CauseProtocol, "%s is not spoken here", w.endpoint.Protocol)
 	}
+	defer g.hasten(ctx, w)()
 	return by.Grab(ctx, t)
 }
 
@@ -288,9 +310,12 @@ func (g *grabbing) fail(what string, err error) {
 		return // asked without a login on purpose: the refusal before says it all
 	case login && !errors.Is(err, guard.ErrUnusable):
 		g.bare = true
+	case errors.Is(err, guard.ErrOnceRefused):
+		g.bare = true // sent to the next address, it would be refused for good
 	case ce.Cause == fleet.CauseDeadline:
 		g.stopped = true
 	}
+	g.refused = g.refused || ce.Cause == fleet.CauseRefused
 	if !slices.ContainsFunc(g.errs, func(f failure) bool { return f.what == what && f.err.Error() == ce.Error() }) {
 		g.errs = append(g.errs, failure{what, ce})
 	}
@@ -336,12 +361,17 @@ func (s *several) Error() string   { return s.text }
 func (s *several) Unwrap() []error { return s.errs }
 
 func (m *Mux) learn(key string, w way) {
+	keep := learnedFor
 	// The first success sets the time: a lesson that renews itself would never
-	// look for a cheaper way again.
-	if l, ok := m.learned.get(key); ok && l.way.endpoint == w.endpoint && m.opts.Now().Sub(l.at) < learnedFor {
-		return
+	// look for a cheaper way again. A search that found none makes the next
+	// one rarer: a cheaper way that is silent costs half of a grab's time.
+	if l, ok := m.learned.get(key); ok && l.way.endpoint == w.endpoint {
+		if m.opts.Now().Sub(l.at) < l.keep {
+			return
+		}
+		keep = min(2*l.keep, learnedForMost)
 	}
-	m.learned.put(key, lesson{way: w, at: m.opts.Now()})
+	m.learned.put(key, lesson{way: w, at: m.opts.Now(), keep: keep})
 }
 
 // stillKnown reports whether a learned way belongs to the target as it is now:
@@ -353,139 +383,6 @@ func (m *Mux) stillKnown(w way, t fleet.Target) bool {
 	return slices.ContainsFunc(services(t), func(e fleet.Endpoint) bool {
 		return m.guard.Permits(hostOf(e.URL), hostOf(w.endpoint.URL))
 	})
-}
-
-// description returns what the device said of itself, and whether that is old:
-// remembered, or too young to ask again.
-func (m *Mux) description(ctx context.Context, t fleet.Target, fresh, bare bool) (d fleet.Device, old bool, err error) {
-	leave, err := m.turns.take(ctx, "describe\x00"+t.Device)
-	if err != nil {
-		return fleet.Device{}, false, err
-	}
-	defer leave()
-	if k, ok := m.known.get(t.Device); ok {
-		age := m.opts.Now().Sub(k.at)
-		if !fresh {
-			return k.device, age >= describedAgain, nil
-		}
-		if age < describedAgain {
-			return k.device, false, nil
-		}
-	}
-	if bare {
-		t.Credentials = nil
-	}
-	d, err = m.ask(ctx, t)
-	return d, false, err
-}
-
-// ask describes the device by its ONVIF endpoints and remembers a good answer.
-func (m *Mux) ask(ctx context.Context, t fleet.Target) (fleet.Device, error) {
-	var errs []error
-	list := services(t)
-	for i, e := range list {
-		one, ctx, cancel := t, ctx, context.CancelFunc(func() {})
-		one.Endpoints = []fleet.Endpoint{e}
-		if deadline, ok := ctx.Deadline(); ok && i+1 < len(list) {
-			ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
-		}
-		d, err := m.onvif.Describe(ctx, one)
-		cancel()
-		if err == nil {
-			if d.State == fleet.DeviceOK || d.State == fleet.DeviceSkewed {
-				m.known.put(t.Device, description{device: d, at: m.opts.Now()})
-			}
-			return d, nil
-		}
-		errs = append(errs, err)
-		if ce, ok := errors.AsType[*fleet.CameraError](err); ok && (ce.Cause == fleet.CauseUnauthorized || ce.Cause == fleet.CauseLocked) {
-			break
-		}
-	}
-	return fleet.Device{}, guard.CameraError(errs[len(errs)-1], "")
-}
-
-// Describe asks the device by ONVIF when the target has such an endpoint. For
-// others, and when ONVIF fails where a plain address is known too, the device
-// is built from its plain endpoints and one grab that shows whether they work.
-func (m *Mux) Describe(ctx context.Context, t fleet.Target) (fleet.Device, error) {
-	ctx, cancel := withDeadline(ctx)
-	defer cancel()
-	if t.Device == "" {
-		t.Device = deviceOf(t)
-	}
-	var reason error
-	if len(services(t)) > 0 {
-		leave, err := m.turns.take(ctx, "describe\x00"+t.Device)
-		if err != nil {
-			return fleet.Device{}, err
-		}
-		d, err := m.ask(ctx, t)
-		leave()
-		if err == nil {
-			return d, nil
-		}
-		reason = err
-	}
-	own := plain(t)
-	switch {
-	case len(own) == 0 && reason != nil:
-		return fleet.Device{}, reason
-	case len(own) == 0:
-		return fleet.Device{}, fleet.Errorf(fleet.CauseNotFound, "the device has no address to describe it by")
-	}
-	return m.build(ctx, t, own), nil
-}
-
-// build makes a device of plain endpoints.
-func (m *Mux) build(ctx context.Context, t fleet.Target, own []way) fleet.Device {
-	d := fleet.Device{Key: t.Device, Endpoints: t.Endpoints, State: fleet.DeviceOK, LastSeen: m.opts.Now()}
-	profile := fleet.Profile{}
-	for _, w := range own {
-		profile.Endpoints = append(profile.Endpoints, w.endpoint)
-		if a, err := netip.ParseAddr(hostOf(w.endpoint.URL)); err == nil && !slices.Contains(d.Addresses, a) {
-			d.Addresses = append(d.Addresses, a)
-		}
-		c := fleet.Claim{Kind: fleet.ClaimURL, Value: w.endpoint.URL}
-		d.Claims = append(d.Claims, c)
-	}
-	t.Endpoints = profile.Endpoints // ONVIF was asked already
-	f, err := m.Grab(ctx, t)
-	if err != nil {
-		d.State, d.Reason = fleet.DeviceUnreachable, err.Error()
-		if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
-			d.State = stateOf(ce.Cause)
-		}
-	} else {
-		profile.Codec = f.Codec
-		if c, _, err := image.DecodeConfig(bytes.NewReader(f.Data)); err == nil {
-			profile.Width, profile.Height = c.Width, c.Height
-		}
-	}
-	d.Sources = []fleet.Source{{Token: t.Source, Profiles: []fleet.Profile{profile}}}
-	return d
-}
-
-func stateOf(c fleet.Cause) fleet.DeviceState {
-	switch c {
-	case fleet.CauseUnauthorized:
-		return fleet.DeviceNeedsCredentials
-	case fleet.CauseLocked:
-		return fleet.DeviceLocked
-	}
-	return fleet.DeviceUnreachable
-}
-
-func causeOf(s fleet.DeviceState) fleet.Cause {
-	switch s {
-	case fleet.DeviceNeedsCredentials:
-		return fleet.CauseUnauthorized
-	case fleet.DeviceLocked:
-		return fleet.CauseLocked
-	case fleet.DeviceUnreachable:
-		return fleet.CauseUnreachable
-	}
-	return fleet.CauseNotFound
 }
 
 // deviceOf names a device that has no key yet by its first host, so that all

@@ -182,6 +182,12 @@ func TestNoLoginStorm(t *testing.T) {
 	if f, err := grabFrom(t, muxOver(t, c), snap, stream); err != nil || f.Origin.Protocol != fleet.MJPEG {
 		t.Errorf("Grab = %v, %v; want the open stream", f.Origin, err)
 	}
+	// One that worked before and is refused once is spared, and the camera is busy.
+	c = &camera{answers: map[string]answer{snap.URL: {err: guard.OnceRefused()}, main.URL: refused}}
+	_, err = grabFrom(t, muxOver(t, c), snap, main)
+	if got := c.take(); got != "http://10.0.0.1/snap* rtsp://10.0.0.1/main" || causeOfError(err) != fleet.CauseRefused {
+		t.Errorf("asked %q, got %v", got, err)
+	}
 	// A login that was never sent may be sent elsewhere.
 	c = &camera{answers: map[string]answer{snap.URL: {err: fleet.Errorf(fleet.CauseUnauthorized, "only Basic: %w", guard.ErrUnusable)}, main.URL: {codec: fleet.JPEG}}}
 	if _, err := grabFrom(t, muxOver(t, c), snap, main); err != nil {

@@ -14,6 +14,7 @@ type way struct {
 	endpoint fleet.Endpoint
 	codec    fleet.Codec // "" when nobody said
 	pixels   int         // 0 when nobody said
+	profile  string      // its token; "" when nobody said
 }
 
 // price orders ways: a snapshot is one request, M-JPEG one frame of a stream,
@@ -104,7 +105,7 @@ func described(g *guard.Guard, d fleet.Device, t fleet.Target) (ways []way, refu
 			case host != "" && !g.Permits(host, hostOf(e.URL)):
 				refused = append(refused, hostOf(e.URL))
 			default:
-				w := way{endpoint: e, codec: p.Codec, pixels: p.Width * p.Height}
+				w := way{endpoint: e, codec: p.Codec, pixels: p.Width * p.Height, profile: p.Token}
 				if e.Protocol != fleet.RTSP {
 					w.codec = "" // the profile's codec is that of its stream
 				}
@@ -143,4 +144,13 @@ func hostOf(s string) string {
 		return ""
 	}
 	return u.Hostname()
+}
+
+// addressOf returns an address's host, and port if it names one.
+func addressOf(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }

@@ -131,27 +131,27 @@ func TestHopeless(t *testing.T) {
 }
 
 func TestCapacity(t *testing.T) {
-	c := capacity{slots: 4}
+	c := capacity{}
 	for range 3 {
-		c.release(2 * time.Second)
+		c.release(2*time.Second, 4)
 	}
-	if got := c.perSecond(); got != 0 {
+	if got := c.perSecond(4); got != 0 {
 		t.Fatalf("%.1f/s after three of four slots", got)
 	}
-	c.release(2 * time.Second)
-	if got := c.perSecond(); got != 2 {
+	c.release(2*time.Second, 4)
+	if got := c.perSecond(4); got != 2 {
 		t.Errorf("%.1f/s, want 4 slots over 2 s", got)
 	}
 	for range 16 {
-		c.release(500 * time.Millisecond)
+		c.release(500*time.Millisecond, 4)
 	}
-	if got := c.perSecond(); got < 4 || got >= 8 {
+	if got := c.perSecond(4); got < 4 || got >= 8 {
 		t.Errorf("%.1f/s, want to be on the way from 2 to 8", got)
 	}
 	for range 100 {
-		c.release(500 * time.Millisecond)
+		c.release(500*time.Millisecond, 4)
 	}
-	if got := c.perSecond(); got < 7.9 || got > 8 {
+	if got := c.perSecond(4); got < 7.9 || got > 8 {
 		t.Errorf("%.1f/s, want 8", got)
 	}
 }

@@ -11,8 +11,9 @@
 //
 // What is due lies in one list, and only what is being captured has a
 // goroutine. Who goes first is decided by class and age (class.go), what can no
-// longer go by the measured capacity (capacity.go), and which frame is good
-// enough by its scores (verdict.go): all three without a clock.
+// longer go by the measured capacity (capacity.go), how many go at a time by
+// what the site bears (limit.go), and which frame is good
+// enough by its scores (verdict.go): all four without a clock.
 package runner
 
 import (
@@ -56,11 +57,12 @@ type Options struct {
 	// wait, nor call the Runner.
 	Done func(fleet.Capture)
 
-	Width      int                 // grabs at a time; default 32
-	Unproven   int                 // of these, for cameras that never gave a picture; default half of Width
-	Suspects   int                 // of these, for cameras whose last outcome was a failure; default a quarter of Width
+	Width      int                 // grabs at a time, for good; default: 32 at first, then as many as the site bears (limit.go)
+	MaxWidth   int                 // and at most; default Width if that is given, else 1024
+	Unproven   int                 // of these, for cameras that never gave a picture; default half of those at a time
+	Suspects   int                 // of these, for cameras whose last outcome was a failure; default a quarter
 	Readers    int                 // frames decoded at a time; default the number of processors
-	Backoff    time.Duration       // ceiling of the first wait between tries, doubled each time, where no schedule says; default 200ms
+	Backoff    time.Duration       // ceiling of the first wait between tries, where no schedule says and the camera is not slower; doubled each time; default 200ms
 	MaxBackoff time.Duration       // ceiling of all waits between tries, where no schedule says; default 5s
 	Failures   int                 // failed outcomes in a row that open a camera's breaker; default 5
 	Open       time.Duration       // for how long at first, doubled each time its trial fails; default 10s
@@ -88,8 +90,10 @@ type Runner struct {
 	unproven int
 	suspects int
 	decoding int // frames that wait to be decoded
+	limit    limit
 	capacity capacity
 	busy     bool      // all slots are taken, and someone waits for one
+	pressed  bool      // someone waits whom only the limit keeps
 	shed     time.Time // when shedding was last thought about
 	ended    []fleet.Capture
 }
@@ -107,7 +111,8 @@ type camera struct {
 	failures int       // failed outcomes in a row
 	until    time.Time // breaker open until then
 	open     time.Duration
-	trial    bool // one order is trying the half-open breaker
+	trial    bool          // one order is trying the half-open breaker
+	latency  time.Duration // of a grab that gave a frame, smoothed; 0 before the first
 }
 
 // group is what one frame will answer: the orders of one camera whose starts
@@ -145,9 +150,8 @@ type member struct {
 
 // New returns a runner over g and r.
 func New(g Grabber, r Reader, o Options) (*Runner, error) {
-	o.Width = cmp.Or(o.Width, 32)
-	o.Unproven = cmp.Or(o.Unproven, max(1, o.Width/2))
-	o.Suspects = cmp.Or(o.Suspects, max(1, o.Width/4))
+	o.MaxWidth = cmp.Or(o.MaxWidth, o.Width, mostWidth)
+	o.Width = cmp.Or(o.Width, min(firstWidth, o.MaxWidth))
 	o.Readers = cmp.Or(o.Readers, runtime.GOMAXPROCS(0))
 	o.Backoff = cmp.Or(o.Backoff, 200*time.Millisecond)
 	o.MaxBackoff = cmp.Or(o.MaxBackoff, 5*time.Second)
@@ -163,21 +167,29 @@ func New(g Grabber, r Reader, o Options) (*Runner, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if min(o.Width, o.Unproven, o.Suspects, o.Readers) < 1 {
-		return nil, fmt.Errorf("runner: width %d, unproven %d, suspects %d, readers %d: each must be at least 1", o.Width, o.Unproven, o.Suspects, o.Readers)
+	if min(o.Width, o.Readers) < 1 || min(o.Unproven, o.Suspects) < 0 || o.MaxWidth < o.Width {
+		return nil, fmt.Errorf("runner: width %d to %d, unproven %d, suspects %d, readers %d: each must be at least 1", o.Width, o.MaxWidth, o.Unproven, o.Suspects, o.Readers)
 	}
 	if o.Targets == nil || o.Done == nil {
 		return nil, fmt.Errorf("runner: Targets and Done must be given")
 	}
 	return &Runner{
 		grabber: g, reader: r, opts: o,
-		readers:  semaphore.NewWeighted(int64(o.Readers)),
-		wake:     make(chan struct{}, 1),
-		cameras:  make(map[fleet.CameraID]*camera),
-		tasks:    make(map[task][]*member),
-		capacity: capacity{slots: o.Width},
+		readers: semaphore.NewWeighted(int64(o.Readers)),
+		wake:    make(chan struct{}, 1),
+		cameras: make(map[fleet.CameraID]*camera),
+		tasks:   make(map[task][]*member),
+		limit:   newLimit(o.Width, o.MaxWidth),
 	}, nil
 }
+
+// Waiting for a key frame costs a connection and some memory and no time of a
+// processor (less than 0.35 MB, protocols/rtsp's BenchmarkWaiting), so that a
+// thousand at a time fit a small box.
+const (
+	firstWidth = 32
+	mostWidth  = 1024
+)
 
 // Submit takes an order to its outcome, which Done is told, never before its
 // start, one grab at a time per camera, and none that begins after the
@@ -251,7 +263,46 @@ func (r *Runner) Load() (capturing, queue, decoding int, perSecond float64) {
 			queue += len(g.members)
 		}
 	}
-	return r.used, queue, r.decoding, r.capacity.perSecond()
+	return r.used, queue, r.decoding, r.capacity.perSecond(r.limit.now())
+}
+
+// Concurrency is how many cameras are spoken to at a time, and why not more.
+type Concurrency struct {
+	Used    int
+	Limit   int       // as many as the site was seen to bear, or is being tried with
+	Most    int       // as many as are ever tried
+	Cuts    int       // how often timeouts and refusals halved the limit
+	LastCut time.Time // zero before the first
+}
+
+// Concurrency returns how many cameras are spoken to at a time.
+func (r *Runner) Concurrency() Concurrency {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Concurrency{Used: r.used, Limit: r.limit.now(), Most: r.limit.most, Cuts: r.limit.cuts, LastCut: r.limit.cut}
+}
+
+// CameraState is what a Runner knows of one camera.
+type CameraState struct {
+	Proven   bool          // it gave a picture since the start
+	Failures int           // failed outcomes in a row
+	LeftFor  time.Duration // it is left alone for so long yet; 0 when it is not
+	Latency  time.Duration // of a grab that gave a frame, smoothed; 0 before the first
+}
+
+// Camera returns what is known of a camera.
+func (r *Runner) Camera(id fleet.CameraID) CameraState {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.cameras[id]
+	if c == nil {
+		return CameraState{}
+	}
+	s := CameraState{Proven: c.proven, Failures: c.failures, Latency: c.latency}
+	if !c.until.IsZero() {
+		s.LeftFor = max(0, time.Until(c.until))
+	}
+	return s
 }
 
 // Forget drops what is known of a camera's failures: its configuration changed.
@@ -259,7 +310,7 @@ func (r *Runner) Forget(id fleet.CameraID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.cameras[id]; c != nil {
-		c.proven, c.failures, c.until, c.open = false, 0, time.Time{}, 0
+		c.proven, c.failures, c.until, c.open, c.latency = false, 0, time.Time{}, 0, 0
 		r.tidy(id, c)
 	}
 }

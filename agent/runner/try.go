@@ -68,6 +68,7 @@ func (r *Runner) work(ctx, try context.Context, g *group, p plan) {
 	var best shot
 	retakes := uint8(0)
 	for n := 0; ; n++ {
+		began := time.Now()
 		f, err := r.grab(try, p)
 		if err != nil {
 			if n == 0 || best.err != nil {
@@ -79,7 +80,7 @@ func (r *Runner) work(ctx, try context.Context, g *group, p plan) {
 			retakes++
 		}
 		s := shot{at: r.opts.Clock.Now(), protocol: f.Origin.Protocol}
-		r.arrived(g, s.at, len(p.retakes) == 0)
+		r.arrived(g, s.at, time.Since(began), len(p.retakes) == 0)
 		s.reading, s.err = r.read(ctx, f)
 		if n == 0 || s.better(best) {
 			best = s
@@ -93,9 +94,13 @@ func (r *Runner) work(ctx, try context.Context, g *group, p plan) {
 
 // arrived notes that g's frame is here, and sets its camera free when nothing
 // more is wanted of it: it need not wait for our decoding.
-func (r *Runner) arrived(g *group, at time.Time, free bool) {
+func (r *Runner) arrived(g *group, at time.Time, took time.Duration, free bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if g.camera.latency == 0 {
+		g.camera.latency = took
+	}
+	g.camera.latency += (took - g.camera.latency) / 8 // the weight of RFC 6298
 	g.reading = fleet.At(at)
 	if free {
 		g.camera.busy = false
@@ -108,7 +113,13 @@ func (r *Runner) settle(ctx context.Context, g *group, s shot, retakes uint8, p 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.busy {
-		r.capacity.release(time.Since(g.taken))
+		r.capacity.release(time.Since(g.taken), r.limit.now())
+	}
+	if before := r.limit.cuts; ctx.Err() == nil && len(g.members) > 0 {
+		r.limit.end(g.taken, time.Now(), s.err == nil, g.kind == common && congested(s.err), r.pressed && !r.decodes())
+		if r.limit.cuts > before {
+			r.opts.Log.WarnContext(ctx, "cameras that were well time out or refuse: fewer are spoken to at a time", "limit", r.limit.now(), "err", s.err)
+		}
 	}
 	r.used--
 	switch g.kind {
@@ -169,8 +180,21 @@ func (r *Runner) giveUp(g *group, c fleet.Capture) {
 	}
 }
 
+// decodes reports whether frames come faster than they are decoded: then more
+// of them at a time help nobody, and each costs its memory. Callers hold mu.
+func (r *Runner) decodes() bool { return r.decoding > 2*r.opts.Readers }
+
+// congested reports whether an error is what a network or a device with too
+// much to do gives.
+func congested(err error) bool {
+	ce, ok := errors.AsType[*fleet.CameraError](err)
+	return ok && (ce.Cause == fleet.CauseTimeout || ce.Cause == fleet.CauseRefused)
+}
+
 // backoff returns how long to wait before the next try: full jitter under a
-// ceiling that doubles, as the schedule says whose wait is the shortest.
+// ceiling that doubles with each try and with each outcome before that failed,
+// from the schedule's whose wait is the shortest or the time that the camera
+// itself takes for a frame, whichever is longer.
 func (r *Runner) backoff(g *group) time.Duration {
 	first, most := time.Duration(0), time.Duration(0)
 	for _, m := range g.members {
@@ -182,7 +206,7 @@ func (r *Runner) backoff(g *group) time.Duration {
 			first, most = b, c
 		}
 	}
-	return time.Duration(r.opts.Rand(int64(ceiling(first, most, int(g.attempts)-1)) + 1))
+	return time.Duration(r.opts.Rand(int64(ceiling(max(first, g.camera.latency), most, int(g.attempts)-1+g.camera.failures)) + 1))
 }
 
 // ceiling is min(most, first<<tries), without an overflow.

@@ -10,18 +10,6 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet/calendar"
 )
 
-// slot is what kind of slot a camera needs beside a common one. A camera that
-// failed last time, or never gave a picture, takes one of the few of its kind:
-// silent cameras hold a slot until their deadline, and so they can never hold
-// all of them.
-type slot uint8
-
-const (
-	common slot = iota
-	unproven
-	suspect
-)
-
 // shedEvery is how often shedding is thought about.
 const shedEvery = 250 * time.Millisecond
 
@@ -156,29 +144,15 @@ func (r *Runner) whyNotText(g *group, m *member) string {
 	case r.noneOfItsKind(g):
 		return "cameras that do not answer held the turns kept for such cameras until its deadline"
 	}
-	return fmt.Sprintf("all %d turns were taken until its deadline, by captures of higher classes or that waited longer", r.opts.Width)
-}
-
-// noneOfItsKind reports whether there are slots, but none for cameras like g's.
-func (r *Runner) noneOfItsKind(g *group) bool { return r.used < r.opts.Width && !r.hasSlot(g) }
-
-// waitsForItsKind reports whether slots for cameras like g's are fewer than all
-// and taken: then the measured rate says nothing about g's turn.
-func (r *Runner) waitsForItsKind(g *group) bool {
-	switch g.camera.kind() {
-	case suspect:
-		return r.opts.Suspects < r.opts.Width && r.suspects >= r.opts.Suspects
-	case unproven:
-		return r.opts.Unproven < r.opts.Width && r.unproven >= r.opts.Unproven
-	}
-	return false
+	return fmt.Sprintf("all %d turns were taken until its deadline, by captures of higher classes or that waited longer", r.limit.now())
 }
 
 // give gives free slots to who goes first.
 func (r *Runner) give(ctx context.Context, now fleet.Instant) {
 	for {
-		if r.used >= r.opts.Width {
+		if r.used >= r.limit.now() {
 			r.busy = r.someoneWaits(now)
+			r.pressed = r.busy
 			return
 		}
 		r.busy = false
@@ -193,6 +167,8 @@ func (r *Runner) give(ctx context.Context, now fleet.Instant) {
 			}
 		}
 		if first == nil {
+			// New cameras wait for the half that is theirs.
+			r.pressed = slices.ContainsFunc(r.groups, func(g *group) bool { return g.camera.kind() == unproven && r.ready(g, now) })
 			return
 		}
 		r.begin(ctx, first)
@@ -218,16 +194,6 @@ func (r *Runner) behind(g *group) bool {
 	return slices.ContainsFunc(g.members, func(m *member) bool {
 		return m.schedule != nil && m.begun && r.tasks[task{m.Camera, m.Schedule}][0] != m
 	})
-}
-
-func (r *Runner) hasSlot(g *group) bool {
-	switch g.camera.kind() {
-	case suspect:
-		return r.suspects < r.opts.Suspects
-	case unproven:
-		return r.unproven < r.opts.Unproven
-	}
-	return true
 }
 
 // claim is the best of its members': one frame serves all.
@@ -296,8 +262,9 @@ func (r *Runner) begin(ctx context.Context, g *group) {
 // shedNow ends what cannot get its turn before its deadline, as far as the
 // measured capacity tells.
 func (r *Runner) shedNow(now fleet.Instant) {
-	perSecond := r.capacity.perSecond()
-	if perSecond == 0 || !r.busy || time.Since(r.shed) < shedEvery {
+	perSecond := r.capacity.perSecond(r.limit.now())
+	// While the limit still doubles, the rate is not what the box can do.
+	if perSecond == 0 || !r.busy || r.limit.growing() && !r.decodes() || time.Since(r.shed) < shedEvery {
 		return
 	}
 	r.shed = time.Now()

@@ -94,7 +94,7 @@ func run(logs io.Writer) *cobra.Command {
 	f.StringArrayVar(&subnets, "subnet", nil, "ask the addresses of this subnet one by one, for cameras behind a router: 10.2.0.0/24 or an address; may be given several times")
 	f.IntVar(&o.SweepRate, "sweep-rate", 20, "addresses of --subnet per second, 1 to 1000; a /16 takes 55 minutes at 20")
 	f.BoolVar(&o.SweepPorts, "sweep-ports", false, "connect to ports 80, 554, 8080, 443 and 8000 of addresses of --subnet that answer no probe")
-	f.IntVar(&o.Width, "width", 0, "grabs at a time (default 32)")
+	f.IntVar(&o.Width, "width", 0, "grabs at a time (default: as many as the site bears, 32 at first)")
 	f.StringArrayVar(&o.Tags, "tag", nil, "a word for the centre about this box, for example gpu; may be given several times")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	for _, name := range []string{"data", "server"} {

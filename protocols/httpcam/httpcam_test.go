@@ -3,6 +3,8 @@ package httpcam_test
 import (
 	"bytes"
 	"context"
+	"crypto/md5" //nolint:gosec // Digest is built on it
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"image"
@@ -85,6 +87,11 @@ func TestSnapshot(t *testing.T) {
 		{name: "one part", kind: "multipart/x-mixed-replace; boundary=x", body: append([]byte("--other\r\n\r\n"), p...), codec: fleet.JPEG, want: p},
 		{name: "part under a wrong name", kind: "image/jpeg", body: append([]byte("--other\r\n\r\n"), p...), codec: fleet.JPEG, want: p},
 		{name: "truncated jpeg", kind: "image/jpeg", body: p[:len(p)-5], cause: fleet.CauseProtocol, says: "breaks off"},
+		{name: "end of image and no picture", kind: "image/jpeg", body: []byte("\xff\xd8\xff\xd9"), cause: fleet.CauseProtocol, says: "breaks off"},
+		{name: "error page with 200", kind: "text/html", body: []byte("<html><body>503 busy</body></html>"), cause: fleet.CauseProtocol, says: "a web page"},
+		{name: "xml error with 200", kind: "image/jpeg", body: []byte("<?xml version=\"1.0\"?><ResponseStatus><statusCode>4</statusCode></ResponseStatus>"), cause: fleet.CauseProtocol, says: "an XML document"},
+		{name: "jpeg called html", kind: "text/html", body: p, codec: fleet.JPEG, want: p},
+		{name: "a web page behind the picture", kind: "image/jpeg", body: append(bytes.Clone(p), "<html></html>"...), codec: fleet.JPEG, want: p},
 		{name: "truncated png", kind: "image/png", body: dot.Bytes()[:dot.Len()-3], cause: fleet.CauseProtocol, says: "breaks off"},
 		{name: "empty", kind: "image/jpeg", cause: fleet.CauseProtocol, says: "empty"},
 		{name: "login page", kind: "image/jpeg", body: []byte("<!DOCTYPE html><html><title>Log\x00in \x1b[31m</title>"), cause: fleet.CauseProtocol, says: `a web page ("Log in [31m")`},
@@ -131,6 +138,11 @@ func TestMJPEG(t *testing.T) {
 		{"wrong boundary", "----zzz\r\n\r\n", ""},
 		{"a length that lies", "--b\r\nContent-Length: 5\r\n\r\n", ""},
 		{"nothing between", "", ""},
+		{"a length that is too long", "--b\r\nContent-Length: 99999999\r\n\r\n", "\r\n"},
+		{"a length that is no number", "--b\r\nContent-Length: -1e9\r\n\r\n", "\r\n"},
+		{"headers that never end", "--b\r\nContent-Type: image/jpeg\r\n", "\r\n"},
+		{"a boundary of another stream", "\r\n--" + strings.Repeat("x", 200) + "\n\n", "--"},
+		{"text before the first part", "HTTP/1.0 200 OK\r\nServer: cam\r\n\r\n--b\r\n\r\n", "\r\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			left := make(chan struct{})
@@ -154,6 +166,104 @@ func TestMJPEG(t *testing.T) {
 			}
 			<-left
 		})
+	}
+}
+
+// Snapshots behind a digest of each kind; the first 401 of a camera that let the
+// login in before is taken for what it mostly is, a want of connections.
+func TestSnapshotDigest(t *testing.T) {
+	p := still()
+	login := fleet.Credentials{User: "viewer", Password: `p:@"\ß`, Version: 1}
+	for _, challenge := range []string{
+		`Digest realm="cam", nonce="n1"`,
+		`Digest realm="cam", nonce="n1", qop="auth"`,
+		`Digest realm="cam", nonce="n1", qop="auth,auth-int", algorithm=SHA-256`,
+	} {
+		var full atomic.Bool
+		var logins atomic.Int32
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			a := r.Header.Get("Authorization")
+			if a != "" {
+				logins.Add(1)
+			}
+			if full.Load() || !rightDigest(a, r, login, strings.Contains(challenge, "SHA-256")) {
+				w.Header().Set("WWW-Authenticate", challenge)
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			w.Write(p)
+		}))
+		g := newGrabber(t, httpcam.Options{})
+		at := target(fleet.Snapshot, s.URL+"/snap.jpg?channel=1&q=a%20b")
+		at.Credentials = []fleet.Credentials{login}
+		for range 2 {
+			if f, err := g.Grab(within(t, 5*time.Second), at); err != nil || !bytes.Equal(f.Data, p) {
+				t.Fatalf("%s: %v", challenge, err)
+			}
+		}
+		full.Store(true)
+		logins.Store(0)
+		if _, err := g.Grab(within(t, 5*time.Second), at); causeOf(err) != fleet.CauseRefused || !strings.Contains(err.Error(), "connections") {
+			t.Errorf("%s: a lone 401 after success: %v (%s), want refused", challenge, err, causeOf(err))
+		}
+		if n := logins.Load(); n != 1 {
+			t.Errorf("%s: the login was sent %d times, want once", challenge, n)
+		}
+		full.Store(false)
+		if _, err := g.Grab(within(t, 5*time.Second), at); err != nil {
+			t.Errorf("%s: when a connection is free again: %v", challenge, err)
+		}
+		s.Close()
+	}
+}
+
+// rightDigest reports whether an Authorization header is the right one (RFC 7616).
+func rightDigest(header string, r *http.Request, c fleet.Credentials, sha bool) bool {
+	sum := func(s string) string {
+		if sha {
+			return fmt.Sprintf("%x", sha256.Sum256([]byte(s)))
+		}
+		return fmt.Sprintf("%x", md5.Sum([]byte(s))) //nolint:gosec // Digest is built on it
+	}
+	got := guard.ParseChallenges([]string{header})
+	if len(got) != 1 {
+		return false
+	}
+	v := got[0].Params
+	middle := v["nonce"]
+	if v["qop"] != "" {
+		middle += ":" + v["nc"] + ":" + v["cnonce"] + ":" + v["qop"]
+	}
+	want := sum(sum(c.User+":cam:"+c.Password.Reveal()) + ":" + middle + ":" + sum(r.Method+":"+r.RequestURI))
+	return v["nonce"] == "n1" && v["uri"] == r.RequestURI && v["response"] == want
+}
+
+// A stream without Huffman tables, as M-JPEG allows, decodes.
+func TestMJPEGWithoutTables(t *testing.T) {
+	var p []byte
+	for rest := still(); ; {
+		at := bytes.Index(rest, []byte{0xff, 0xc4})
+		if at < 0 {
+			p = append(p, rest...)
+			break
+		}
+		p = append(p, rest[:at]...)
+		rest = rest[at+2+int(rest[at+2])<<8+int(rest[at+3]):]
+	}
+	if _, err := jpeg.Decode(bytes.NewReader(p)); err == nil {
+		t.Fatal("the test's own picture decodes without tables")
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "multipart/x-mixed-replace;boundary=b")
+		fmt.Fprintf(w, "--b\r\nContent-Type: image/jpeg\r\n\r\n%s\r\n--b\r\n", p)
+	}))
+	defer s.Close()
+	f, err := newGrabber(t, httpcam.Options{}).Grab(within(t, 5*time.Second), target(fleet.MJPEG, s.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jpeg.Decode(bytes.NewReader(f.Data)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -26,6 +26,7 @@ type scanner struct {
 	skip   int
 	seen   int64
 	tables bool // a DHT came before the first SOS
+	scans  int  // of this picture
 	starts int  // pictures begun
 
 	lost    []byte // to be looked at again
@@ -169,6 +170,8 @@ func (s *scanner) code(c byte) {
 		s.state = wantCode
 	case c == markSOI: // the picture before broke off
 		s.begin()
+	case c == markEOI && s.scans == 0: // a placeholder: its end without a picture
+		s.lose(c)
 	case c == markEOI:
 		s.state = complete
 	case c == 0x01 || c >= 0xd0 && c <= 0xd7: // no content
@@ -185,12 +188,13 @@ func (s *scanner) code(c byte) {
 func (s *scanner) behind() {
 	if s.state = wantFF; s.marker == markSOS {
 		s.state = coded
+		s.scans++
 	}
 }
 
 func (s *scanner) begin() {
 	s.image = append(s.image[:0], 0xff, markSOI)
-	s.state, s.tables = wantFF, false
+	s.state, s.tables, s.scans = wantFF, false, 0
 	s.starts++
 }
 

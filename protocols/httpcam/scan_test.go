@@ -93,6 +93,11 @@ func scanTable(tb testing.TB) []scanCase {
 		{"a start in the text", cat("\xff\xd8text", p), p},
 		{"truncated", p[:len(p)-2], nil},
 		{"only the start", p[:2], nil},
+		{"an end without a picture", []byte("\xff\xd8\xff\xd9"), nil},
+		{"a placeholder, then a picture", cat("--b\r\n\r\n\xff\xd8\xff\xd9\r\n--b\r\n\r\n", p), p},
+		{"a comment that holds an end", cat(p[:2], "\xff\xfe\x00\x06\xff\xd9ab", p[2:]), cat(p[:2], "\xff\xfe\x00\x06\xff\xd9ab", p[2:])},
+		{"line feeds alone", cat("--b\nContent-Type: image/jpeg\n\n", p, "\n--b\n"), p},
+		{"a picture cut off by its boundary", cat("--b\r\n\r\n", p[:len(p)-40], "\r\n--b\r\n\r\n", small, "\r\n--b--"), small},
 		{"empty", nil, nil},
 		{"text", []byte("<html>\xff\xd7\xff</html>"), nil},
 		{"a segment of length 1", cat("\xff\xd8\xff\xe0\x00\x01", "abc"), nil},
@@ -202,4 +207,17 @@ func FuzzReadFrame(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkReadFrame reads a snapshot of about 100 kB; what it allocates is the
+// picture and its buffers.
+func BenchmarkReadFrame(b *testing.B) {
+	p := picture(b, 320, 240)
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := readFrame(bytes.NewReader(p), "image/jpeg", 8<<20); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -66,6 +66,7 @@ func (c *camera) url(path string) string { return "rtsp://" + c.ln.Addr().String
 
 func (c *camera) serve(nc net.Conn) {
 	rc := conn.NewConn(nc)
+	interleaved := false
 	for {
 		what, err := rc.Read()
 		if err != nil {
@@ -98,7 +99,10 @@ func (c *camera) serve(nc net.Conn) {
 		if err := rc.WriteResponse(res); err != nil {
 			return
 		}
-		if req.Method == base.Play && res.StatusCode == base.StatusOK {
+		if tr := res.Header["Transport"]; len(tr) > 0 {
+			interleaved = strings.Contains(tr[0], "interleaved")
+		}
+		if interleaved && req.Method == base.Play && res.StatusCode == base.StatusOK {
 			for _, p := range c.rtp {
 				b, err := p.Marshal()
 				if err != nil {
@@ -213,7 +217,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-func newGuard(t *testing.T) *guard.Guard {
+func newGuard(t testing.TB) *guard.Guard {
 	g := guard.New(guard.Options{})
 	t.Cleanup(g.Close)
 	return g

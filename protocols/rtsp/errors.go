@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 
@@ -26,11 +27,16 @@ func (s *stream) cause(ctx context.Context, err error) error {
 		return ce
 	}
 	if bad, ok := errors.AsType[liberrors.ErrClientBadStatusCode](err); ok {
+		if bad.Code == base.StatusUnsupportedTransport && s.tcpOnly {
+			return fleet.Errorf(fleet.CauseTimeout, "the camera streams over UDP alone and no packet came: let UDP from it through")
+		}
 		return status(bad)
 	}
 	// The end of ctx closes the connection, so its error comes in many shapes;
 	// the connection's own deadline is the same and may come a moment earlier.
 	switch late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded); {
+	case errors.Is(err, errNoUDP), late && s.silent && s.transport == gortsplib.TransportUDP:
+		return fleet.Errorf(fleet.CauseTimeout, "the camera streams over UDP and no packet came: let UDP from it through, or set it to RTSP over TCP")
 	case late && s.asm != nil:
 		return s.asm.verdict()
 	case late:

@@ -3,10 +3,14 @@ package rtsp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/pion/rtp"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // FuzzAssemble feeds the three assemblers any packets: each is a length of two
@@ -67,6 +71,74 @@ func FuzzAssemble(f *testing.F) {
 			if kind%3 != 0 && !bytes.HasPrefix(out, []byte{0, 0, 0, 1}) {
 				t.Fatalf("no Annex B: %x", out)
 			}
+		}
+	})
+}
+
+// descriptions are those of TestChoose, and what FuzzDescription begins with.
+var descriptions = []struct {
+	name, media string
+	codec       fleet.Codec
+	says        string
+}{
+	{"H.264", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1; sprop-parameter-sets=Z2QADKw7ULBLQgAAAwACAAADAD0I,aO48gA==\r\n", fleet.H264, ""},
+	{"H.264, mode 0, no sets", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=0\r\n", fleet.H264, ""},
+	{"H.264 without fmtp", "m=video 0 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n", fleet.H264, ""},
+	{"H.264 with broken sets", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 sprop-parameter-sets=%%%,\r\n", fleet.H264, ""},
+	{"audio without its configuration", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\nm=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/8000\r\na=fmtp:97 mode=AAC-hbr; config=zz\r\n", fleet.H264, ""},
+	{"a media of nonsense first", "m=audio x\r\nm=video 0 RTP/AVP 98\r\na=rtpmap:98 H265/90000\r\n", fleet.H265, ""},
+	{"interleaved mode", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=2\r\n", "", "not usable"},
+	{"H.265", "m=video 0 RTP/AVP 98\r\na=rtpmap:98 H265/90000\r\n", fleet.H265, ""},
+	{"M-JPEG", "m=video 0 RTP/AVP 26\r\n", fleet.JPEG, ""},
+	{"M-JPEG beside H.264", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\nm=video 0 RTP/AVP 26\r\n", fleet.JPEG, ""},
+	{"audio and metadata alone", "m=audio 0 RTP/AVP 0\r\nm=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\n", "", "no video"},
+	{"another codec", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n", "", "VP8"},
+	{"a back channel", "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=sendonly\r\n", "", "no video"},
+}
+
+const sessionLines = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+
+func TestChoose(t *testing.T) {
+	for _, c := range descriptions {
+		d, err := parseSDP(mend([]byte(sessionLines + c.media)))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		_, _, codec, _, err := choose(d)
+		if codec != c.codec || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %q, %v; want %q, %q", c.name, codec, err, c.codec, c.says)
+		}
+	}
+}
+
+// FuzzDescription reads any description, and makes an assembler for what it
+// chooses.
+func FuzzDescription(f *testing.F) {
+	for _, c := range descriptions {
+		f.Add(sessionLines + c.media)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		mended := mend([]byte(text))
+		d, err := parseSDP(mended)
+		if again := mend(mended); !bytes.Equal(again, mended) {
+			t.Fatalf("mended twice %q is not %q", again, mended)
+		}
+		if err != nil {
+			return
+		}
+		m, chosen, codec, a, err := choose(d)
+		if err != nil {
+			if _, ok := errors.AsType[*fleet.CameraError](err); !ok {
+				t.Fatalf("error %v has no cause", err)
+			}
+			return
+		}
+		if m == nil || chosen == nil || codec == "" || a == nil || len(m.Formats) != 1 {
+			t.Fatalf("chosen: %v %v %q", m, chosen, codec)
+		}
+		if _, err := a.push(&rtp.Packet{Payload: []byte(text)}); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

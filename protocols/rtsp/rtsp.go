@@ -4,7 +4,7 @@
 //	OPTIONS ► DESCRIBE ─401─► login, within the budget
 //	             │200                    │
 //	             ▼                       ▼
-//	        SDP: M-JPEG, H.264, H.265 ► SETUP (TCP; UDP on 461) ► PLAY
+//	        SDP: M-JPEG, H.264, H.265 ► SETUP (TCP; UDP on 461; TCP again when UDP is silent) ► PLAY
 //	                                                               │ RTP
 //	        JPEG, or Annex B with parameter sets ◄── assembler ◄───┘
 //
@@ -17,7 +17,9 @@ package rtsp
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -53,8 +55,10 @@ type Options struct {
 // Grabber takes stills from RTSP streams. It is safe for use by several
 // goroutines.
 type Grabber struct {
-	guard *guard.Guard
-	opts  Options
+	guard     *guard.Guard
+	opts      Options
+	listenUDP func(network string, a *net.UDPAddr) (*net.UDPConn, error)
+	heard     func() // for tests: a stream's first packet came
 
 	mu      sync.Mutex
 	learned map[string]gortsplib.Transport // by URL host, what worked when it was not the first choice
@@ -68,7 +72,7 @@ func New(g *guard.Guard, o Options) *Grabber {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Grabber{guard: g, opts: o, learned: make(map[string]gortsplib.Transport)}
+	return &Grabber{guard: g, opts: o, listenUDP: net.ListenUDP, heard: func() {}, learned: make(map[string]gortsplib.Transport)}
 }
 
 // Grab returns one still of the stream at t.Endpoints[0], an rtsp or rtsps
@@ -93,14 +97,21 @@ func (g *Grabber) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error)
 		ctx, cancel = context.WithTimeout(ctx, grabWait)
 		defer cancel()
 	}
-	for hop := 0; ; hop++ {
+	tcpOnly := false
+	for hop := 0; ; {
 		s := newStream(ctx, g, t, u)
+		s.tcpOnly = tcpOnly
 		f, err := s.grab(ctx)
 		s.close()
 		if err == nil {
 			f.Origin = fleet.Origin{Protocol: fleet.RTSP, URL: at.URL}
 			g.opts.Log.DebugContext(ctx, "frame grabbed", "url", at.URL, "codec", f.Codec, "bytes", len(f.Data))
 			return f, nil
+		}
+		if errors.Is(err, errNoUDP) && !tcpOnly && ctx.Err() == nil {
+			tcpOnly = true
+			g.learn(u, gortsplib.TransportUDP, false)
+			continue
 		}
 		to := s.movedTo()
 		if to == "" {
@@ -114,6 +125,7 @@ func (g *Grabber) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error)
 			return fleet.Frame{}, guard.CameraError(err, "grab "+u.String())
 		}
 		u = next
+		hop++
 	}
 }
 
@@ -151,48 +163,6 @@ func follow(from *base.URL, location string) (*base.URL, error) {
 		return nil, fleet.Errorf(fleet.CauseGuarded, "a redirect from rtsps to rtsp: a login would cross the network in clear")
 	}
 	return next, nil
-}
-
-// transports returns the transports to ask a host for, in order.
-func (g *Grabber) transports(u *base.URL) []gortsplib.Transport {
-	if u.Scheme == "rtsps" {
-		return []gortsplib.Transport{gortsplib.TransportTCP} // plain UDP would undo the TLS
-	}
-	order := []gortsplib.Transport{gortsplib.TransportTCP, gortsplib.TransportUDP}
-	g.mu.Lock()
-	first, ok := g.learned[u.Host]
-	g.mu.Unlock()
-	if !ok && g.opts.UDPFirst {
-		first = gortsplib.TransportUDP
-	}
-	if (ok || g.opts.UDPFirst) && first == gortsplib.TransportUDP {
-		order[0], order[1] = order[1], order[0]
-	}
-	return order
-}
-
-// learn remembers that a transport brought a frame, or that it did not.
-func (g *Grabber) learn(u *base.URL, tr gortsplib.Transport, worked bool) {
-	usual := gortsplib.TransportTCP
-	if g.opts.UDPFirst {
-		usual = gortsplib.TransportUDP
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case worked && tr != usual:
-		if _, ok := g.learned[u.Host]; !ok && len(g.learned) >= maxLearned {
-			for h := range g.learned {
-				delete(g.learned, h)
-				break
-			}
-		}
-		g.learned[u.Host] = tr
-	case !worked && tr == gortsplib.TransportUDP && g.opts.UDPFirst:
-		g.learned[u.Host] = gortsplib.TransportTCP // nothing came by UDP: a filter on the way, most likely
-	case g.learned[u.Host] == tr && !worked:
-		delete(g.learned, u.Host)
-	}
 }
 
 // device is whose login budget counts.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ func TestGrabKeyFrame(t *testing.T) {
 		want string
 	}{
 		{"sets from the description", h264SDP, [][][]byte{{inter264}, {idr264}}, annexB(sps264, pps264, idr264)},
+		{"sets in the description are broken", strings.Replace(h264SDP, "sprop-parameter-sets=", "sprop-parameter-sets=%", 1), [][][]byte{{sps264, pps264, idr264}}, annexB(sps264, pps264, idr264)},
 		{"sets in band win", h264SDP, [][][]byte{{other, pps264, idr264}}, annexB(other, pps264, idr264)},
 		{"sets in band alone, in a picture before", "a=rtpmap:96 H264/90000", [][][]byte{{sps264, pps264}, {inter264}, {idr264}}, annexB(sps264, pps264, idr264)},
 		{"more slices than 25, delimiter dropped", h264SDP, [][][]byte{append([][]byte{aud264}, slices40...)}, annexB(append([][]byte{sps264, pps264}, slices40...)...)},
@@ -230,6 +232,43 @@ func TestGrabLogin(t *testing.T) {
 		}
 		if _, n := cam.count(); n != 2 {
 			t.Errorf("the wrong login was sent %d times, want 2", n)
+		}
+	})
+	t.Run("a lone 401 after success is a want of connections", func(t *testing.T) {
+		cam := newCamera(t, sdp(96, h264SDP), packets([][]byte{idr264}))
+		let := digest(right.User, right.Password.Reveal())
+		var sent atomic.Int32
+		full := make(chan bool, 1) // one setting
+		full <- false
+		cam.script = func(c *camera, req *base.Request) *base.Response {
+			is := <-full
+			full <- is
+			if is && len(req.Header["Authorization"]) > 0 && req.Method == base.Describe {
+				sent.Add(1) // a goodbye of the grab before may carry it too
+			}
+			if is && req.Method == base.Describe {
+				return digest("nobody", "x")(c, req)
+			}
+			return let(c, req)
+		}
+		g := rtsp.New(newGuard(t), rtsp.Options{})
+		grab := func() (fleet.Frame, error) {
+			return g.Grab(within(t, 10*time.Second), target(cam.url("/live"), right, wrong))
+		}
+		if _, err := grab(); err != nil {
+			t.Fatal(err)
+		}
+		<-full
+		full <- true
+		f, err := grab()
+		wantCause(t, f, err, fleet.CauseRefused, "out of connections")
+		if n := sent.Load(); n != 1 {
+			t.Errorf("%d logins were sent for it, want one, and no other login", n)
+		}
+		<-full
+		full <- false
+		if _, err := grab(); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("basic in clear only on an operator's word", func(t *testing.T) {

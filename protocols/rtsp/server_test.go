@@ -7,16 +7,18 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
+	"github.com/bluenviron/gortsplib/v4/pkg/auth"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 	"github.com/pion/rtp"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -34,9 +36,13 @@ type server struct {
 	tcp    bool // refuses UDP
 	udp    bool // refuses TCP
 	setups []gortsplib.Transport
+	login  *fleet.Credentials // nil for none
 }
 
-func (s *server) OnDescribe(*gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
+func (s *server) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	if s.login != nil && !ctx.Conn.VerifyCredentials(ctx.Request, s.login.User, s.login.Password.Reveal()) {
+		return &base.Response{StatusCode: base.StatusUnauthorized}, nil, liberrors.ErrServerAuth{}
+	}
 	return &base.Response{StatusCode: base.StatusOK}, s.stream, nil
 }
 
@@ -164,6 +170,98 @@ func TestGrabOverUDP(t *testing.T) {
 	}
 }
 
+// UDP that is agreed on and dropped on the way, or not permitted here, gives
+// way to TCP in the same grab, and for the next ones.
+func TestGrabUDPDropped(t *testing.T) {
+	dropping := func() *camera {
+		c := newCamera(t, sdp(96, h264SDP), packets([][]byte{idr264}))
+		c.script = func(c *camera, req *base.Request) *base.Response {
+			if tr := req.Header["Transport"]; req.Method != base.Setup || strings.Contains(tr[0], "TCP") {
+				return nil
+			}
+			return &base.Response{StatusCode: base.StatusOK, Header: base.Header{
+				"Session":   base.HeaderValue{"1"},
+				"Transport": base.HeaderValue{"RTP/AVP/UDP;unicast;server_port=9-10"}, // discard
+			}}
+		}
+		return c
+	}
+	t.Run("dropped", func(t *testing.T) {
+		c := dropping()
+		g := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: true})
+		if _, err := g.Grab(within(t, 2*time.Second), target(c.url("/"))); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := g.Transport(c.ln.Addr().String()); !ok || got != rtsp.TCP {
+			t.Errorf("Transport = %q, %v", got, ok)
+		}
+		before := time.Now()
+		if _, err := g.Grab(within(t, 10*time.Second), target(c.url("/"))); err != nil || time.Since(before) > 2*time.Second {
+			t.Errorf("the second grab: %v after %v", err, time.Since(before))
+		}
+	})
+	t.Run("not permitted", func(t *testing.T) {
+		c := dropping()
+		g := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: true})
+		g.ListenUDPBy(func(string, *net.UDPAddr) (*net.UDPConn, error) {
+			return nil, &net.OpError{Op: "listen", Net: "udp", Err: os.NewSyscallError("socket", syscall.EPERM)}
+		})
+		if _, err := g.Grab(within(t, 10*time.Second), target(c.url("/"))); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("and TCP is refused", func(t *testing.T) {
+		c := dropping()
+		udp := c.script
+		c.script = func(c *camera, req *base.Request) *base.Response {
+			if res := udp(c, req); res != nil || req.Method != base.Setup {
+				return res
+			}
+			return &base.Response{StatusCode: base.StatusUnsupportedTransport}
+		}
+		for _, first := range []bool{true, false} {
+			f, err := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: first}).Grab(within(t, time.Second), target(c.url("/")))
+			wantCause(t, f, err, fleet.CauseTimeout, "let UDP from it through")
+		}
+	})
+}
+
+// What worked is told, and taken back by a new Grabber.
+func TestTransportIsRemembered(t *testing.T) {
+	s := &server{udp: true}
+	url := h264Server(t, s)
+	g := rtsp.New(newGuard(t), rtsp.Options{})
+	if _, err := g.Grab(within(t, 10*time.Second), target(url)); err != nil {
+		t.Fatal(err)
+	}
+	got, ok := g.Transport(s.RTSPAddress)
+	if !ok || got != rtsp.UDP {
+		t.Fatalf("Transport = %q, %v", got, ok)
+	}
+	s.mu.Lock()
+	s.setups = nil
+	s.mu.Unlock()
+	g = rtsp.New(newGuard(t), rtsp.Options{})
+	g.Prefer(s.RTSPAddress, got)
+	if _, err := g.Grab(within(t, 10*time.Second), target(url)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.asked(); len(got) != 1 || got[0] != gortsplib.TransportUDP {
+		t.Errorf("SETUPs %v", got)
+	}
+}
+
+func TestGrabDigests(t *testing.T) {
+	login := fleet.Credentials{User: "viewer", Password: `p:@"\ß`, Version: 1}
+	for name, m := range map[string]auth.VerifyMethod{"MD5": auth.VerifyMethodDigestMD5, "SHA-256": auth.VerifyMethodDigestSHA256} {
+		s := &server{login: &login}
+		s.AuthMethods = []auth.VerifyMethod{m}
+		if _, err := rtsp.New(newGuard(t), rtsp.Options{}).Grab(within(t, 10*time.Second), target(h264Server(t, s), login)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestGrabUDPFirst(t *testing.T) {
 	s := &server{}
 	url := h264Server(t, s)
@@ -280,61 +378,4 @@ func TestGrabUDPElsewhere(t *testing.T) {
 	}
 	f, err := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: true}).Grab(within(t, 10*time.Second), target(cam.url("/")))
 	wantCause(t, f, err, fleet.CauseGuarded, "127.0.0.99")
-}
-
-// Many rounds against cameras that refuse, hang up half way and say nothing
-// leave no goroutine (goleak looks) and no descriptor.
-func TestGrabCycles(t *testing.T) {
-	files := func() int {
-		d, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Skip("no /proc to count descriptors in")
-		}
-		return len(d)
-	}
-	half := newCamera(t, sdp(96, h264SDP), nil)
-	half.script = func(_ *camera, req *base.Request) *base.Response {
-		if req.Method == base.Setup {
-			return &base.Response{}
-		}
-		return nil
-	}
-	mute := newCamera(t, sdp(96, h264SDP), nil)
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	g := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: true})
-	before := files()
-	for i := range 300 {
-		url, wait := half.url("/"), 5*time.Second
-		switch i % 3 {
-		case 1:
-			url, wait = mute.url("/"), 5*time.Millisecond
-		case 2:
-			url = "rtsp://" + gone.Addr().String() + "/"
-		}
-		if f, err := g.Grab(within(t, wait), target(url)); err == nil {
-			t.Fatalf("%d bytes from nowhere", len(f.Data))
-		}
-	}
-	// The cameras' ends close when theirs do.
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		half.mu.Lock()
-		mute.mu.Lock()
-		open := half.open + mute.open
-		mute.mu.Unlock()
-		half.mu.Unlock()
-		if open == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are still open", open)
-		}
-		runtime.Gosched()
-	}
-	if after := files(); after > before+2 {
-		t.Errorf("%d descriptors before, %d after", before, after)
-	}
 }

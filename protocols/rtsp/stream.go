@@ -2,12 +2,13 @@ package rtsp
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
@@ -15,8 +16,6 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
-	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
-	"github.com/pion/rtp"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
@@ -40,8 +39,12 @@ type stream struct {
 	auth  func(method, uri string) string // makes the Authorization header, or nil
 	last  answer
 
-	started bool
-	asm     assembler // once the stream plays
+	tcpOnly    bool // UDP was tried before, in vain
+	tcpRefused bool
+	started    bool
+	silent     bool // it played, and no packet came
+	transport  gortsplib.Transport
+	asm        assembler // once the stream plays
 }
 
 // answer is what was noted of the last response before the library read it.
@@ -102,51 +105,6 @@ func (s *stream) dial(ctx context.Context, network, address string) (net.Conn, e
 	return c, nil
 }
 
-// conn is a connection whose deadlines never lie beyond a limit.
-type conn struct {
-	net.Conn
-	release func() bool
-
-	mu  sync.Mutex
-	end time.Time
-}
-
-func (c *conn) limit(end time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.end = end
-	_ = c.Conn.SetDeadline(end)
-}
-
-func (c *conn) bound(t time.Time) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t.IsZero() || !c.end.IsZero() && t.After(c.end) {
-		return c.end
-	}
-	return t
-}
-
-func (c *conn) SetDeadline(t time.Time) error      { return c.Conn.SetDeadline(c.bound(t)) }
-func (c *conn) SetReadDeadline(t time.Time) error  { return c.Conn.SetReadDeadline(c.bound(t)) }
-func (c *conn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(c.bound(t)) }
-
-func (c *conn) Close() error {
-	c.release()
-	return c.Conn.Close()
-}
-
-// listen hands out the UDP sockets that setup opened: the library would listen
-// on every interface, and try ports for ever when there are none.
-func (s *stream) listen(_, _ string) (net.PacketConn, error) {
-	if len(s.ready) == 0 {
-		return nil, fleet.Errorf(fleet.CauseInternal, "no UDP port is prepared")
-	}
-	c := s.ready[0]
-	s.ready = s.ready[1:]
-	return c, nil
-}
-
 // onRequest adds the login, which the library would send without asking the
 // budget, and without qop.
 func (s *stream) onRequest(req *base.Request) {
@@ -175,6 +133,9 @@ func (s *stream) onResponse(res *base.Response) {
 	if loc := res.Header["Location"]; len(loc) > 0 && res.StatusCode >= 300 && res.StatusCode < 400 {
 		s.last.location = loc[0]
 		delete(res.Header, "Location") // or the library goes there by itself
+	}
+	if s.asked == base.Describe && res.StatusCode == base.StatusOK {
+		res.Body = mend(res.Body)
 	}
 	if s.asked != base.Setup || s.conn == nil {
 		return
@@ -222,58 +183,66 @@ func (s *stream) grab(ctx context.Context) (fleet.Frame, error) {
 	if err != nil {
 		return fleet.Frame{}, err
 	}
-	type result struct {
-		frame fleet.Frame
-		err   error
-	}
-	var (
-		mu     sync.Mutex // UDP packets come from another goroutine than the end
-		heard  bool
-		ended  bool
-		done   = make(chan result, 1) // there is but one
-		unless = func() { mu.Lock(); ended = true; mu.Unlock() }
-	)
-	s.client.OnPacketRTP(media, chosen, func(p *rtp.Packet) {
-		mu.Lock()
-		defer mu.Unlock()
-		if ended {
-			return
-		}
-		heard = true
-		data, err := asm.push(p)
-		if data != nil || err != nil {
-			ended = true
-			done <- result{fleet.Frame{Data: data, Codec: codec, At: s.g.opts.Now()}, err}
-		}
-	})
-	defer unless() // the assembler's verdict is read without the lock
+	s.asm, s.transport = asm, tr
+	rec := newReception(asm, codec, s.g.opts.Now, s.g.heard)
+	s.client.OnPacketRTP(media, chosen, rec.packet)
+	defer rec.end() // the assembler's verdict is read without the lock
 	if err := s.ask(ctx, func() error { _, err := s.client.Play(nil); return err }); err != nil {
+		s.asm = nil
+		if tr == gortsplib.TransportUDP && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES)) {
+			return fleet.Frame{}, fmt.Errorf("%w: %w", errNoUDP, err)
+		}
 		return fleet.Frame{}, err
 	}
-	s.asm = asm
+	return s.receive(ctx, rec)
+}
+
+// receive waits for the frame, the end of the connection or of the time, and,
+// over UDP, for the first packet.
+func (s *stream) receive(ctx context.Context, rec *reception) (fleet.Frame, error) {
 	gone := make(chan error, 1) // there is but one
 	go func() { gone <- s.client.Wait() }()
-	select {
-	case r := <-done:
-		s.close()
-		<-gone
-		s.g.learn(s.url, tr, r.err == nil)
-		return r.frame, r.err
-	case <-ctx.Done():
-		s.close()
-		<-gone
-		err = ctx.Err()
-	case err = <-gone:
+	var silent <-chan time.Time
+	if s.transport == gortsplib.TransportUDP {
+		wait := udpSilence
+		if end, ok := ctx.Deadline(); ok {
+			wait = min(wait, time.Until(end)/2)
+		}
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		silent = t.C
 	}
-	unless()
+	var err error
+	for waiting := true; waiting; {
+		select {
+		case r := <-rec.done:
+			s.close()
+			<-gone
+			s.g.learn(s.url, s.transport, r.err == nil)
+			return r.frame, r.err
+		case <-ctx.Done():
+			s.close()
+			<-gone
+			err, waiting = ctx.Err(), false
+		case <-silent:
+			if silent = nil; !rec.heard() && !s.tcpRefused {
+				s.close()
+				<-gone
+				err, waiting = errNoUDP, false
+			}
+		case err = <-gone:
+			waiting = false
+		}
+	}
+	rec.end()
 	select {
-	case r := <-done: // it came in the same moment
-		s.g.learn(s.url, tr, r.err == nil)
+	case r := <-rec.done: // it came in the same moment
+		s.g.learn(s.url, s.transport, r.err == nil)
 		return r.frame, r.err
 	default:
 	}
-	if !heard {
-		s.g.learn(s.url, tr, false)
+	if s.silent = !rec.heard(); s.silent {
+		s.g.learn(s.url, s.transport, false)
 	}
 	return fleet.Frame{}, err
 }
@@ -320,66 +289,6 @@ func choose(desc *description.Session) (*description.Media, format.Format, fleet
 	return nil, nil, "", nil, fleet.Errorf(fleet.CauseProtocol, "the stream's description has no video")
 }
 
-// setup asks for the media over the first transport that the camera takes.
-func (s *stream) setup(ctx context.Context, at *base.URL, m *description.Media) (gortsplib.Transport, error) {
-	var first error
-	for _, tr := range s.g.transports(s.url) {
-		s.client.Transport = &tr
-		rtpPort, rtcpPort := 0, 0
-		if tr == gortsplib.TransportUDP {
-			var err error
-			if rtpPort, rtcpPort, err = s.openUDP(); err != nil {
-				return tr, errors.Join(first, err)
-			}
-		}
-		err := s.ask(ctx, func() error {
-			_, err := s.client.Setup(at, m, rtpPort, rtcpPort)
-			return err
-		})
-		for _, c := range s.ready {
-			_ = c.Close() // not taken by the library, so not closed by it either
-		}
-		s.ready = nil
-		if err == nil {
-			return tr, nil
-		}
-		if first == nil {
-			first = err
-		}
-		var no liberrors.ErrClientServerRequestedTCP
-		if s.answer().status != base.StatusUnsupportedTransport && !errors.As(err, &no) {
-			return tr, err
-		}
-	}
-	return 0, first
-}
-
-// openUDP opens an even port and the odd one above it, on the address that the
-// connection has and nowhere else.
-func (s *stream) openUDP() (rtpPort, rtcpPort int, err error) {
-	s.mu.Lock()
-	local, ok := s.conn.LocalAddr().(*net.TCPAddr)
-	s.mu.Unlock()
-	if !ok {
-		return 0, 0, fleet.Errorf(fleet.CauseInternal, "a connection of a kind that UDP cannot stand beside")
-	}
-	for range 64 { // a random port is even in half of the cases, and the next mostly free
-		a, err := net.ListenUDP("udp", &net.UDPAddr{IP: local.IP, Zone: local.Zone})
-		if err != nil {
-			return 0, 0, err
-		}
-		port := a.LocalAddr().(*net.UDPAddr).Port
-		if port%2 == 0 {
-			if b, err := net.ListenUDP("udp", &net.UDPAddr{IP: local.IP, Zone: local.Zone, Port: port + 1}); err == nil {
-				s.ready = []*net.UDPConn{a, b}
-				return port, port + 1, nil
-			}
-		}
-		_ = a.Close()
-	}
-	return 0, 0, fleet.Errorf(fleet.CauseInternal, "no two UDP ports in a row are free")
-}
-
 // close ends the connection, politely if it stands. It may be called again.
 func (s *stream) close() {
 	s.mu.Lock()
@@ -390,147 +299,4 @@ func (s *stream) close() {
 	if s.started {
 		s.client.Close()
 	}
-}
-
-// ask sends a request and, when the camera wants a login, once more with each
-// of the credentials, within the budget.
-func (s *stream) ask(ctx context.Context, request func() error) error {
-	err := request()
-	if !s.unauthorized(err) {
-		return err
-	}
-	budget, dev := s.g.guard.Budget(), device(s.target, s.url)
-	known := s.candidates()
-	if len(known) == 0 {
-		return unusable("the camera asks for a login and none is known: store credentials for it")
-	}
-	var locked error
-	tried := 0
-	for _, c := range known {
-		leave, enter := budget.Enter(ctx, dev, c)
-		if enter != nil {
-			if ce, ok := errors.AsType[*fleet.CameraError](enter); ok && ce.Cause != fleet.CauseLocked {
-				return enter
-			}
-			if locked == nil {
-				locked = enter
-			}
-			continue
-		}
-		err = s.try(c, request)
-		if !s.unauthorized(err) {
-			if err == nil {
-				budget.Accepted(dev, c)
-			} else if p, ok := budget.Proven(dev); s.answer().status == base.StatusForbidden && (!ok || p != c) {
-				budget.Refused(dev, c)
-			}
-			leave()
-			return err
-		}
-		if errors.Is(err, guard.ErrUnusable) {
-			leave()
-			return err
-		}
-		budget.Refused(dev, c)
-		leave()
-		tried++
-		s.mu.Lock()
-		s.auth = nil // not even the goodbye carries it again
-		s.mu.Unlock()
-	}
-	if tried == 0 {
-		return locked
-	}
-	if c, ok := budget.Proven(dev); ok && tried == 1 && c == known[0] && budget.Try(dev, c) == nil {
-		return fleet.Errorf(fleet.CauseRefused, "the camera refused a login that worked before: it may be out of connections")
-	}
-	return fleet.Errorf(fleet.CauseUnauthorized, "the camera refused the login of user %q: correct its credentials", known[len(known)-1].User)
-}
-
-// unauthorized reports whether a request ended in 401, or was not sent for want
-// of a usable login.
-func (s *stream) unauthorized(err error) bool {
-	if errors.Is(err, guard.ErrUnusable) {
-		return true
-	}
-	bad, ok := errors.AsType[liberrors.ErrClientBadStatusCode](err)
-	return ok && bad.Code == base.StatusUnauthorized
-}
-
-// try answers the challenge at hand with one login. A nonce that went stale on
-// the way is replaced once and does not count.
-func (s *stream) try(c fleet.Credentials, request func() error) error {
-	for round := 0; ; round++ {
-		d, basic := strongest(s.answer().challenges)
-		var auth func(method, uri string) string
-		switch {
-		case d != nil:
-			auth = func(method, uri string) string { return d.Authorize(method, uri, nil, c) }
-		case basic && s.url.Scheme != "rtsps" && !s.g.opts.BasicInClear:
-			return unusable("the camera offers only Basic over plain rtsp, which would send the password in clear: use rtsps, or permit it for this site")
-		case basic && strings.Contains(c.User, ":"):
-			return unusable("the user name %q holds a colon, which Basic cannot send", c.User)
-		case basic:
-			header := "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password.Reveal()))
-			auth = func(string, string) string { return header }
-		default:
-			return unusable("the camera asks for a login of a kind that is not spoken here")
-		}
-		s.mu.Lock()
-		s.auth = auth
-		s.mu.Unlock()
-		err := request()
-		if round > 0 || !s.unauthorized(err) || !stale(s.answer().challenges) {
-			return err
-		}
-	}
-}
-
-// candidates are the credentials worth a try, what worked before first.
-func (s *stream) candidates() []fleet.Credentials {
-	var known []fleet.Credentials
-	for _, c := range s.target.Credentials {
-		if !c.Empty() && !slices.Contains(known, c) {
-			known = append(known, c)
-		}
-	}
-	if c, ok := s.g.guard.Budget().Proven(device(s.target, s.url)); ok {
-		if i := slices.Index(known, c); i > 0 {
-			known = slices.Insert(slices.Delete(known, i, i+1), 0, c)
-		}
-	}
-	return known
-}
-
-// strongest picks the digest that is hardest to break, and says whether Basic
-// is offered.
-func strongest(challenges []string) (d *guard.Digest, basic bool) {
-	rank := -1
-	for _, c := range guard.ParseChallenges(challenges) {
-		if c.Scheme == "basic" {
-			basic = true
-			continue
-		}
-		n, err := guard.NewDigest(c)
-		if err != nil {
-			continue
-		}
-		r := 0
-		switch alg := strings.ToUpper(c.Params["algorithm"]); {
-		case strings.HasPrefix(alg, "SHA-512"):
-			r = 2
-		case strings.HasPrefix(alg, "SHA"):
-			r = 1
-		}
-		if r > rank {
-			d, rank = n, r
-		}
-	}
-	return d, basic
-}
-
-func stale(challenges []string) bool {
-	return slices.ContainsFunc(guard.ParseChallenges(challenges), func(c guard.Challenge) bool {
-		return strings.EqualFold(c.Params["stale"], "true")
-	})
 }

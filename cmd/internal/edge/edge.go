@@ -53,7 +53,7 @@ type Options struct {
 	SweepPorts    bool                            // connect to the ports that cameras use, where such an address is silent
 	MachineListen string                          // address for /livez, /readyz and /metrics; "" = none
 	FFmpeg        string                          // the program for H.264; default: ffmpeg on PATH, when it is there
-	Width         int                             // grabs at a time; default 32
+	Width         int                             // grabs at a time; default: as many as the site bears
 	Tags          []string                        // the operator's, told to the centre
 	Version       string                          // the build
 	Clock         func() time.Time                // the box's own clock, which may be wrong; default time.Now
