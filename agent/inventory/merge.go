@@ -76,19 +76,25 @@ type rivalry struct {
 }
 
 func newMerger(all []observation, junk map[value]bool) *merger {
-	at := make(map[obsID]int, len(all))
-	for i, o := range all {
-		at[o.id()] = i
+	at := map[obsID]int{} // only of those that descriptions came from
+	for _, o := range all {
+		if o.Via == viaDescribed {
+			at[o.of] = -1
+		}
 	}
-	// A description stands and falls with what led to it.
-	if slices.ContainsFunc(all, func(o observation) bool { return o.Via == viaDescribed }) {
-		all = slices.DeleteFunc(all, func(o observation) bool {
-			_, ok := at[o.of]
-			return o.Via == viaDescribed && !ok
-		})
-		clear(at)
-		for i, o := range all {
-			at[o.id()] = i
+	if len(at) > 0 {
+		// A description stands and falls with what led to it.
+		here := make(map[obsID]bool, len(at))
+		for i := range all {
+			if id := all[i].id(); at[id] == -1 {
+				here[id] = true
+			}
+		}
+		all = slices.DeleteFunc(all, func(o observation) bool { return o.Via == viaDescribed && !here[o.of] })
+		for i := range all {
+			if id := all[i].id(); here[id] {
+				at[id] = i
+			}
 		}
 	}
 	m := &merger{

@@ -139,21 +139,25 @@ func fresh(set map[obsID]observation, junk map[value]bool) []observation {
 		four    bool
 		primary string
 	}
-	of := func(o observation) same { return same{o.Via, o.Interface, o.Source.Is4(), o.primary()} }
-	newest := map[same]time.Time{}
-	for _, o := range set {
-		if k := of(o); o.At.After(newest[k]) {
+	of := func(id obsID) same { return same{id.via, id.ifname, id.source.Is4(), id.primary} }
+	newest := make(map[same]time.Time, len(set))
+	for id, o := range set {
+		if k := of(id); o.At.After(newest[k]) {
 			newest[k] = o.At
 		}
 	}
-	out := make([]observation, 0, len(set))
-	for _, o := range set {
-		if p := o.primary(); p != "" && newest[of(o)].Sub(o.At) > staleAfter && !(len(junk) > 0 && junk[primaryValue(p)]) {
+	ids := make([]obsID, 0, len(set))
+	for id, o := range set {
+		if id.primary != "" && newest[of(id)].Sub(o.At) > staleAfter && !(len(junk) > 0 && junk[primaryValue(id.primary)]) {
 			continue
 		}
-		out = append(out, o)
+		ids = append(ids, id)
 	}
-	slices.SortFunc(out, func(a, b observation) int { return compareIDs(a.id(), b.id()) })
+	slices.SortFunc(ids, compareIDs)
+	out := make([]observation, len(ids))
+	for i, id := range ids {
+		out[i] = set[id]
+	}
 	return out
 }
 
