@@ -3,6 +3,7 @@ package fleet
 import (
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -57,6 +58,14 @@ const (
 type Claim struct {
 	Kind  ClaimKind `json:"kind"`
 	Value string    `json:"value"`
+}
+
+// BareUUID returns the UUID of an endpoint reference or a unique device name,
+// in lower case, so that the one can be found in the other; other names keep
+// their form.
+func BareUUID(name string) string {
+	low := strings.ToLower(name)
+	return strings.TrimPrefix(strings.TrimPrefix(low, "urn:"), "uuid:")
 }
 
 // Sighting is one discovery answer, with its evidence. Everything in it comes

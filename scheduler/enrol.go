@@ -326,35 +326,48 @@ func (s *Scheduler) Inventory(ctx context.Context, agent fleet.AgentID, devices 
 	count := a.site.cameras
 	var ch change
 	told := map[string]bool{}
+	winners := s.winners(a.Site)
 	for i := range devices {
 		if told[devices[i].Key] {
 			continue // it said so already
 		}
 		told[devices[i].Key] = true
-		s.takeDevice(&ch, a.Site, &devices[i], now, &count)
+		d := &devices[i]
+		key := d.Key
+		if one := winners[key]; one != "" {
+			if slices.ContainsFunc(devices, func(d fleet.Device) bool { return d.Key == one }) {
+				continue // it is that one, which is told as well
+			}
+			key = one
+		}
+		if err := s.takeDevice(&ch, a, key, d, now, &count); err != nil {
+			return err
+		}
 	}
 	return s.apply(ctx, &ch)
 }
 
-func (s *Scheduler) takeDevice(ch *change, site fleet.SiteID, d *fleet.Device, now fleet.Instant, count *int) {
+func (s *Scheduler) takeDevice(ch *change, a *agent, key string, d *fleet.Device, now fleet.Instant, count *int) error {
 	if d.Key == "" || len(d.Key) > 512 {
-		return
+		return nil
 	}
-	key := d.Key
+	site := a.Site
 	known := s.sources(site, key)
 	if known == nil {
 		// Another agent of the site may know it by other evidence.
 		for _, c := range d.Claims {
-			if !slices.Contains([]fleet.ClaimKind{fleet.ClaimEPR, fleet.ClaimUDN, fleet.ClaimMAC}, c.Kind) {
+			if !slices.Contains([]fleet.ClaimKind{fleet.ClaimEPR, fleet.ClaimUDN, fleet.ClaimMAC}, c.Kind) || isJunk(d, c) {
 				continue
 			}
-			if k := s.deviceOf(site, c); k != "" {
+			if k := s.deviceOf(site, c); k != "" && !s.strangers(site, d, k) {
 				key = k
 				known = s.sources(site, key)
 				break
 			}
 		}
 	}
+	old := s.disputes[disputed{site, key}]
+	dispute := s.disputeOf(a.ID, site, key, d, now)
 	sources := d.Sources
 	if len(sources) == 0 {
 		sources = []fleet.Source{{}}
@@ -386,16 +399,25 @@ func (s *Scheduler) takeDevice(ch *change, site fleet.SiteID, d *fleet.Device, n
 			if s.ruled(&c) {
 				c = enrolled(c, fleet.Approved, now)
 			}
-		} else if same(&before, &c) {
+		}
+		dispute.quarantine(&before, &c, d, !ok, now)
+		if ok && c.State == before.State && same(&before, &c) {
 			continue
 		}
 		s.put(ch, c, now)
 	}
+	if dispute.differs(old) {
+		if err := s.keepDispute(ch, dispute); err != nil {
+			return err
+		}
+		ch.then(func() { s.camerasChanged(site) })
+	}
 	for _, c := range d.Claims {
-		if len(c.Value) <= 256 {
+		if len(c.Value) <= 256 && d.Conflict == nil && !isJunk(d, c) {
 			ch.claims = append(ch.claims, claimed{site, key, c})
 		}
 	}
+	return nil
 }
 
 // describe writes what was found out about the device into its camera. What a

@@ -55,7 +55,7 @@ func (m *merger) valuesOf(o *observation, f func(value)) {
 	for _, c := range o.Claims {
 		switch c.Kind {
 		case fleet.ClaimEPR, fleet.ClaimUDN:
-			f(value{string(fleet.ClaimEPR), bare(c.Value)})
+			f(value{string(fleet.ClaimEPR), fleet.BareUUID(c.Value)})
 		case fleet.ClaimMAC, fleet.ClaimHost, fleet.ClaimTLSKey, fleet.ClaimScene:
 			f(value{string(c.Kind), c.Value})
 		case fleet.ClaimSerial:

@@ -161,13 +161,6 @@ func fresh(set map[obsID]observation, junk map[value]bool) []observation {
 	return out
 }
 
-// bare returns the UUID of an endpoint reference or unique device name, so
-// that the one can be found in the other; other names stay as they are.
-func bare(name string) string {
-	low := strings.ToLower(name)
-	return strings.TrimPrefix(strings.TrimPrefix(low, "urn:"), "uuid:")
-}
-
 // hostPort returns where a URL leads, if its host is an address.
 func hostPort(raw string) (netip.Addr, uint16, bool) {
 	u, err := url.Parse(raw)
@@ -191,7 +184,7 @@ func primaryValue(primary string) value {
 	kind, name, _ := strings.Cut(primary, ":")
 	switch fleet.ClaimKind(kind) {
 	case fleet.ClaimEPR, fleet.ClaimUDN:
-		return value{string(fleet.ClaimEPR), bare(name)}
+		return value{string(fleet.ClaimEPR), fleet.BareUUID(name)}
 	}
 	return value{kind, name}
 }

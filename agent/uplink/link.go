@@ -308,7 +308,7 @@ func (l *link) take(ctx context.Context, in *wire.Instruction) error {
 func cameras(c *wire.Cameras) Cameras {
 	out := Cameras{Version: c.GetVersion(), Full: c.GetFull(), Site: logins(c.GetSiteCredentials())}
 	for _, p := range c.GetPut() {
-		t := fleet.Target{Camera: fleet.CameraID(p.GetId()), Device: p.GetDevice(), Source: p.GetSource(), Credentials: logins(p.GetCredentials())}
+		t := fleet.Target{Camera: fleet.CameraID(p.GetId()), Device: p.GetDevice(), Source: p.GetSource(), Credentials: logins(p.GetCredentials()), Same: p.GetSame(), Apart: p.GetApart()}
 		for _, e := range p.GetEndpoints() {
 			t.Endpoints = append(t.Endpoints, fleet.Endpoint{Protocol: fleet.Protocol(e.GetProtocol()), URL: e.GetUrl()})
 		}
