@@ -174,10 +174,33 @@ func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
 }
 
+// maxSkew is how wrong a device's clock may be before that is its state: from
+// 20 s on cameras refuse a WS-UsernameToken that is not signed with their own
+// time. Ours is, so logins go on; other clients' and the picture's overlay do
+// not.
+const maxSkew = 20 * time.Second
+
+// skewed says what a wrong clock breaks, and the fix; "" when it is right.
+func skewed(d fleet.Device) string {
+	if d.ClockSkew.Abs() <= maxSkew {
+		return ""
+	}
+	way := "ahead of"
+	if d.ClockSkew < 0 {
+		way = "behind"
+	}
+	return fmt.Sprintf("its clock is %v %s ours, which breaks logins that carry the time: set an NTP server in its settings", d.ClockSkew.Abs().Round(time.Second), way)
+}
+
 // verdict says how a description went, and the way on.
 func verdict(o outcome) (fleet.DeviceState, string) {
+	skew := skewed(o.device)
 	if o.err == nil {
-		return cmp.Or(o.device.State, fleet.DeviceOK), o.device.Reason
+		state := cmp.Or(o.device.State, fleet.DeviceOK)
+		if skew != "" && state == fleet.DeviceOK {
+			return fleet.DeviceSkewed, skew
+		}
+		return state, o.device.Reason
 	}
 	state := fleet.DeviceUnreachable
 	if ce, ok := errors.AsType[*fleet.CameraError](o.err); ok {
@@ -191,5 +214,9 @@ func verdict(o outcome) (fleet.DeviceState, string) {
 	if s := o.device.State; s != "" && s != fleet.DeviceOK {
 		state = s
 	}
-	return state, cmp.Or(o.device.Reason, cleanText(o.err.Error()))
+	reason := cmp.Or(o.device.Reason, cleanText(o.err.Error()))
+	if skew != "" && state == fleet.DeviceNeedsCredentials {
+		reason += "; " + skew
+	}
+	return state, reason
 }
