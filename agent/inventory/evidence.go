@@ -99,9 +99,6 @@ type while struct {
 	from, to int64
 }
 
-// always is how long what the centre or this agent remembers holds.
-func always(text string) while { return while{text, math.MinInt64, math.MaxInt64} }
-
 // together says whether two values were seen at the same time: not at all;
 // maybe, each within staleAfter of the other; or surely, each again after the
 // other had come.
