@@ -227,12 +227,12 @@ func clippedRival(r fleet.Rival) fleet.Rival {
 }
 
 // quarantine says what becomes of one of the device's cameras: before is it as
-// it was, c as the agent tells it now. p may be nil.
+// it was, c as the agent tells it now. old is the dispute before; both may be nil.
 //
 // An approved camera goes on while it is where it was and goes by the name it
 // had: what contradicts is elsewhere then, and stopping it would let anybody on
 // the LAN stop any camera by answering with its name.
-func (p *dispute) quarantine(before, c *fleet.Camera, d *fleet.Device, fresh bool, now fleet.Instant) {
+func (p *dispute) quarantine(old *dispute, before, c *fleet.Camera, d *fleet.Device, now fleet.Instant) {
 	if p == nil {
 		return
 	}
@@ -252,7 +252,7 @@ func (p *dispute) quarantine(before, c *fleet.Camera, d *fleet.Device, fresh boo
 		}
 		return
 	}
-	if c.State == fleet.Quarantined || c.State == fleet.Ignored || c.State == fleet.Retired || c.State == fleet.Approved && !fresh && p.unmoved(before, d) {
+	if c.State == fleet.Quarantined || c.State == fleet.Ignored || c.State == fleet.Retired || before.State == fleet.Approved && p.unmoved(old, before, d) {
 		return
 	}
 	if p.Was == nil {
@@ -266,24 +266,35 @@ func (p *dispute) quarantine(before, c *fleet.Camera, d *fleet.Device, fresh boo
 	c.State, c.Enabled = fleet.Quarantined, 0
 }
 
-// unmoved reports whether the device of a camera is where the camera was, with
-// the name it had, and no rival is there.
-func (p *dispute) unmoved(before *fleet.Camera, d *fleet.Device) bool {
+// unmoved reports whether the device of a camera is where the camera was and
+// the hardware it was, as far as that is known, and no rival is there.
+func (p *dispute) unmoved(old *dispute, before *fleet.Camera, d *fleet.Device) bool {
+	if before.Serial != "" && d.Serial != "" && before.Serial != d.Serial {
+		return false
+	}
+	if old != nil && old.Since != 0 {
+		was, is := macs(old.Self.Claims), macs(d.Claims)
+		if len(was) > 0 && len(is) > 0 && !slices.ContainsFunc(is, func(m string) bool { return slices.Contains(was, m) }) {
+			return false
+		}
+	}
 	if len(before.Addresses) == 0 {
 		return true // added by a host name: nobody else has it
 	}
 	at := before.Addresses[0]
-	for _, r := range p.Rivals {
-		if slices.Contains(r.Addresses, at) {
-			return false
+	if slices.ContainsFunc(p.Rivals, func(r fleet.Rival) bool { return slices.Contains(r.Addresses, at) }) {
+		return false
+	}
+	return len(d.Addresses) == 0 || slices.Contains(d.Addresses, at) // silent: known where it was
+}
+
+func macs(claims []fleet.Claim) (out []string) {
+	for _, c := range claims {
+		if c.Kind == fleet.ClaimMAC {
+			out = append(out, c.Value)
 		}
 	}
-	if len(d.Addresses) == 0 {
-		return true // silent, and known where it was
-	}
-	named := !slices.ContainsFunc(d.Claims, func(c fleet.Claim) bool { return c.Kind == fleet.ClaimEPR || c.Kind == fleet.ClaimUDN }) ||
-		slices.ContainsFunc(d.Claims, func(c fleet.Claim) bool { return string(c.Kind)+":"+c.Value == before.Device }) || d.Key == before.Device
-	return named && slices.Contains(d.Addresses, at)
+	return out
 }
 
 // back makes a quarantined camera what it was.

@@ -400,7 +400,7 @@ func (s *Scheduler) takeDevice(ch *change, a *agent, key string, d *fleet.Device
 				c = enrolled(c, fleet.Approved, now)
 			}
 		}
-		dispute.quarantine(&before, &c, d, !ok, now)
+		dispute.quarantine(old, &before, &c, d, now)
 		if ok && c.State == before.State && same(&before, &c) {
 			continue
 		}
@@ -411,6 +411,8 @@ func (s *Scheduler) takeDevice(ch *change, a *agent, key string, d *fleet.Device
 			return err
 		}
 		ch.then(func() { s.camerasChanged(site) })
+	} else if dispute != nil {
+		ch.then(func() { s.disputes[dispute.key()] = dispute }) // only when it was heard is new
 	}
 	for _, c := range d.Claims {
 		if len(c.Value) <= 256 && d.Conflict == nil && !isJunk(d, c) {

@@ -343,7 +343,7 @@ func byAge(clusters []cluster) []int {
 func (b *book) note() {
 	for _, r := range b.records {
 		ts, ok := b.known[r.key]
-		if !ok || len(r.rivals) > 0 {
+		if !ok || len(r.rivals) > 0 || strings.HasPrefix(r.key, string(fleet.ClaimURL)+":") { // a URL is who answers there
 			continue
 		}
 		var h hardware

@@ -17,8 +17,9 @@ const (
 	maxEndpoints    = 64 // of one device
 	maxClaims       = 32 // of one device
 	maxAddresses    = 16 // of one device
-	maxEvidence     = 32 // of one device
-	maxRivals       = 8  // of one device
+	maxEvidence     = 16 // of one device
+	maxRivals       = 4  // of one device
+	maxRivalLines   = 8  // claims, addresses, pieces of evidence of a rival
 	maxJunk         = 4096
 	maxScenes       = 4096
 	maxObservations = 16384 // in all

@@ -50,6 +50,7 @@ const (
 	forgetAfter     = 24 * time.Hour   // unheard for this long: no longer listed, unless the centre knows it
 	housekeeping    = 15 * time.Second
 	restartFinder   = 5 * time.Second
+	seenEvery       = 10 * time.Minute // how often a rival that is still there is news
 )
 
 // Options configure an Inventory.
@@ -256,6 +257,15 @@ func (v *Inventory) find(ctx context.Context, f protocols.Finder, heard chan<- f
 	}
 }
 
+func junkOf(all []fleet.Evidence) (out []fleet.Evidence) {
+	for _, e := range all {
+		if e.Junk {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // publish shows devices, and says so if more than the time changed.
 func (v *Inventory) publish(devices []fleet.Device) {
 	v.mu.Lock()
@@ -269,6 +279,9 @@ func (v *Inventory) publish(devices []fleet.Device) {
 
 func sameButTime(a, b fleet.Device) bool {
 	a.LastSeen, b.LastSeen = time.Time{}, time.Time{}
+	// Which of two reasons joined sightings first changes with their times; what
+	// is junk does not.
+	a.Evidence, b.Evidence = junkOf(a.Evidence), junkOf(b.Evidence)
 	if (a.ClockSkew - b.ClockSkew).Abs() < time.Second { // every description measures a little differently
 		a.ClockSkew = b.ClockSkew
 	}

@@ -34,6 +34,11 @@ type merged struct {
 // looking at each pair of them.
 const maxBearers = 64
 
+// fewBearers is how many sets may share a value for each pair of them to be
+// weighed. Beyond it what joins by itself is weighed along a line, and what
+// needs a second witness says nothing.
+const fewBearers = 16
+
 // merge sorts observations into devices. It is a function of the set and of
 // the junk that was learned before: the order in which things were heard does
 // not matter. Records that share values are joined when their weights reach
@@ -277,7 +282,10 @@ func (m *merger) round(kinds func(string) bool) {
 			continue
 		}
 		for n, b := range roots {
-			for _, a := range roots[:n] {
+			for k, a := range roots[:n] {
+				if len(roots) > fewBearers && (weights[v.kind] < joinAt || k > 0 && k < n-1) {
+					continue
+				}
 				p := pairs[[2]int{a, b}]
 				if p == nil {
 					p = &pair{a: a, b: b}
@@ -322,7 +330,8 @@ func (m *merger) contested(v value, roots []int) bool {
 		for _, a := range roots[:n] {
 			x, y := &m.facts[a], &m.facts[b]
 			t := m.two(v.kind, x, y)
-			if v.kind == string(fleet.ClaimEPR) && (strangers(x, y) > apartInTime || len(x.keys)+len(y.keys) > 0) {
+			known, other := len(x.keys)+len(y.keys) > 0, strangers(x, y) > apartInTime
+			if v.kind == string(fleet.ClaimEPR) && (known || other) || v.kind == kindKey && known && other {
 				claims = append(claims, rivalry{a, b, v})
 			}
 			if t == apartInTime {

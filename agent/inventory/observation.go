@@ -131,24 +131,32 @@ func compareEndpoints(a, b fleet.Endpoint) int {
 
 // fresh returns the observations in order, without the addresses that their
 // devices left. A name that several live devices have says nothing about who
-// left.
+// left, unless their MACs tell them apart.
 func fresh(set map[obsID]observation, junk map[value]bool) []observation {
 	type same struct {
 		via     fleet.Via
 		ifname  string
 		four    bool
 		primary string
+		near    string
 	}
-	of := func(id obsID) same { return same{id.via, id.ifname, id.source.Is4(), id.primary} }
+	shared := func(id obsID) bool { return len(junk) > 0 && id.primary != "" && junk[primaryValue(id.primary)] }
+	of := func(id obsID, o observation) same {
+		k := same{id.via, id.ifname, id.source.Is4(), id.primary, ""}
+		if shared(id) {
+			k.near = o.near
+		}
+		return k
+	}
 	newest := make(map[same]time.Time, len(set))
 	for id, o := range set {
-		if k := of(id); o.At.After(newest[k]) {
+		if k := of(id, o); o.At.After(newest[k]) {
 			newest[k] = o.At
 		}
 	}
 	ids := make([]obsID, 0, len(set))
 	for id, o := range set {
-		if id.primary != "" && newest[of(id)].Sub(o.At) > staleAfter && !(len(junk) > 0 && junk[primaryValue(id.primary)]) {
+		if id.primary != "" && newest[of(id, o)].Sub(o.At) > staleAfter && (o.near != "" || !shared(id)) {
 			continue
 		}
 		ids = append(ids, id)

@@ -78,22 +78,30 @@ func (b *book) likenesses(now time.Time) {
 	if len(b.scenes) < 2 {
 		return
 	}
-	var lost, there []*record
+	type kind struct{ vendor, model, path string }
+	lost, there := map[kind][]*record{}, map[kind][]*record{}
 	for _, r := range b.records {
 		s := b.scenes[r.key]
+		k := kind{r.device.Vendor, r.device.Model, r.path()}
 		switch {
 		case s == nil || r.strong():
 		case r.lost(s, now):
-			lost = append(lost, r)
+			lost[k] = append(lost[k], r)
 		default:
-			there = append(there, r)
+			there[k] = append(there[k], r)
 		}
 	}
+	for k, gone := range lost {
+		b.compare(gone, there[k])
+	}
+}
+
+// compare puts lost devices in conflict with those that show what they showed.
+func (b *book) compare(lost, there []*record) {
 	for _, l := range lost {
 		for _, r := range there {
 			old, fresh := b.scenes[l.key], b.scenes[r.key]
-			if r.created.Before(old.at) || r.device.Vendor != l.device.Vendor || r.device.Model != l.device.Model || r.path() != l.path() ||
-				b.apart(l, r) || b.apart(r, l) {
+			if r.created.Before(old.at) || b.apart(l, r) || b.apart(r, l) {
 				continue
 			}
 			near := slices.IndexFunc(old.hashes, func(h uint64) bool { return bits.OnesCount64(h^fresh.hashes[0]) <= sceneBits })

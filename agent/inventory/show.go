@@ -142,7 +142,8 @@ func (r *record) conflict(now time.Time) *fleet.Conflict {
 			continue
 		}
 		c.Rivals = append(c.Rivals, fleet.Rival{
-			Key: v.rec.key, Addresses: d.Addresses, Claims: d.Claims, Vendor: d.Vendor, Model: d.Model, LastSeen: d.LastSeen.Truncate(time.Minute), Evidence: v.evidence,
+			Key: v.rec.key, Addresses: capped(d.Addresses, maxRivalLines), Claims: capped(d.Claims, maxRivalLines), Vendor: d.Vendor, Model: d.Model,
+			LastSeen: d.LastSeen.Truncate(seenEvery), Evidence: capped(v.evidence, maxRivalLines),
 		})
 	}
 	if len(c.Rivals) == 0 {
