@@ -379,13 +379,16 @@ func (s *Scheduler) camerasOf(site fleet.SiteID, device string) []fleet.CameraID
 }
 
 // decisions returns the devices' keys that are, and that are not, a device, and
-// whether anything is disputed about it.
+// whether anything is disputed about it. A key that the device itself claims is
+// left out: it is what both claim, and tells nobody from nobody.
 func (s *Scheduler) decisions(site fleet.SiteID, device string) (same, apart []string, any bool) {
 	d := s.disputes[disputed{site, device}]
 	if d == nil {
 		return nil, nil, false
 	}
-	return rivalsOf(d.Same), rivalsOf(d.Apart), true
+	return rivalsOf(d.Same), slices.DeleteFunc(rivalsOf(d.Apart), func(key string) bool {
+		return slices.ContainsFunc(d.Self.Claims, func(c fleet.Claim) bool { return string(c.Kind)+":"+c.Value == key })
+	}), true
 }
 
 // evidenceOf returns the claim as evidence names it.

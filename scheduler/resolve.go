@@ -39,6 +39,9 @@ func (s *Scheduler) Resolve(ctx context.Context, id fleet.CameraID, r Resolution
 	if other := s.disputes[b.key()]; other != nil {
 		b = other.clone()
 	}
+	if i := slices.IndexFunc(own.Rivals, func(v fleet.Rival) bool { return v.Key == r.Rival }); i >= 0 && b.Self.Key == "" {
+		b.Self = own.Rivals[i]
+	}
 	var ch change
 	stays := id
 	if r.Same {

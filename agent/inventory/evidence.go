@@ -74,6 +74,9 @@ func (m *merger) valuesOf(o *observation, f func(value)) {
 	}
 	if o.near != "" {
 		f(value{string(fleet.ClaimMAC), o.near})
+		if t := string(fleet.ClaimMAC) + ":" + o.near; m.keys[t] {
+			f(value{kindKey, t})
+		}
 	}
 	if !m.weak {
 		return
