@@ -314,9 +314,11 @@ func TestDescribeIsBounded(t *testing.T) {
 			ear <- wsdOf(i+1, "")
 		}
 		time.Sleep(5500 * time.Millisecond)
-		if d.most != 8 || d.count() != 40 {
-			t.Errorf("%d at a time, %d in all; want 8 and 40", d.most, d.count())
+		d.mu.Lock()
+		if d.most != 8 || len(d.asked) != 40 {
+			t.Errorf("%d at a time, %d in all; want 8 and 40", d.most, len(d.asked))
 		}
+		d.mu.Unlock()
 		if got := v.Devices(); len(got) != 40 {
 			t.Errorf("%d devices, want 40", len(got))
 		}

@@ -128,6 +128,9 @@ func anyObservation(t *rapid.T) observation {
 	if rapid.Bool().Draw(t, "has endpoint") {
 		o.Endpoints = []fleet.Endpoint{{Protocol: fleet.RTSP, URL: "rtsp://" + netip.AddrPortFrom(o.Source, uint16(550+n.Draw(t, "port"))).String() + "/"}}
 	}
+	if a := o.Source.As16(); a[15]%2 == 0 { // half of the addresses are in the neighbour table
+		o.near = fmt.Sprintf("ac:cc:8e:00:00:%02x", a[15]%4)
+	}
 	o.Sighting = clean(o.Sighting)
 	return o
 }
@@ -140,23 +143,32 @@ func TestMergeKnowsNoOrder(t *testing.T) {
 		for _, key := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"host:h1.local", "epr:urn:uuid:00000002", "mac:ac:cc:8e:00:00:03"}), rapid.ID[string]).Draw(t, "known") {
 			heard = append(heard, knownObservation(key, nil))
 		}
+		junk := map[value]bool{}
+		for _, v := range rapid.SliceOfDistinct(rapid.SampledFrom([]value{{"epr", "00000001"}, {"mac", "ac:cc:8e:00:00:02"}, {"host", "h1.local"}}), rapid.ID[value]).Draw(t, "junk") {
+			junk[v] = true
+		}
 		other := rapid.Permutation(heard).Draw(t, "other order")
-		if a, b := picture(heard), picture(other); a != b {
+		if a, b := picture(heard, junk), picture(other, junk); a != b {
 			t.Fatalf("in one order\n%s\nin the other\n%s", a, b)
 		}
 	})
 }
 
-func picture(heard []observation) string {
+func picture(heard []observation, junk map[value]bool) string {
 	set := map[obsID]observation{}
 	for _, o := range heard {
 		remember(set, o)
 	}
 	var out []string
-	for _, c := range merge(set, nil).clusters {
+	m := merge(set, junk)
+	for _, c := range m.clusters {
 		d := c.device()
 		out = append(out, fmt.Sprintf("%+v", d))
 	}
+	for _, x := range m.conflicts {
+		out = append(out, fmt.Sprintf("%+v %+v %v", m.clusters[x.a].device(), m.clusters[x.b].device(), x.evidence))
+	}
+	out = append(out, fmt.Sprint(m.junk))
 	slices.Sort(out)
 	return strings.Join(out, "\n")
 }
