@@ -74,12 +74,6 @@ type merger struct {
 	weak   bool // the last round
 }
 
-// rivalry is two observations that share a contested unique name.
-type rivalry struct {
-	i, j int
-	v    value
-}
-
 func newMerger(all []observation, junk map[value]bool) *merger {
 	at := map[obsID]int{} // only of those that descriptions came from
 	for _, o := range all {
@@ -320,36 +314,38 @@ func (m *merger) round(kinds func(string) bool) {
 // contested reports whether sets that are not one device share v, which then
 // joins nobody.
 func (m *merger) contested(v value, roots []int) bool {
-	vain := m.junk[v] || len(roots) > maxBearers
-	if len(roots) > maxBearers {
-		m.proven[v] = v.kind != kindAddress && v.kind != kindPort && v.kind != kindKey
-		roots = roots[:2]
-	}
+	vain, proven, doubtful := m.junk[v] || len(roots) > maxBearers, len(roots) > maxBearers, 0
+	unique := v.kind == string(fleet.ClaimEPR) || v.kind == kindKey // each pair of its bearers may be a conflict
 	var claims []rivalry
+	if len(roots) > maxBearers {
+		roots = nil
+	}
+pairs:
 	for n, b := range roots {
 		for _, a := range roots[:n] {
 			x, y := &m.facts[a], &m.facts[b]
-			t := m.two(v.kind, x, y)
-			known, other := len(x.keys)+len(y.keys) > 0, strangers(x, y) > apartInTime
-			if v.kind == string(fleet.ClaimEPR) && (known || other) || v.kind == kindKey && known && other {
-				claims = append(claims, rivalry{a, b, v})
+			if unique {
+				known, other := len(x.keys)+len(y.keys) > 0, strangers(x, y) > apartInTime
+				if other && known || v.kind != kindKey && (known || other) {
+					claims = append(claims, rivalry{a, b, v})
+				}
 			}
+			t := m.two(v.kind, x, y)
 			if t == apartInTime {
 				continue
 			}
-			vain = true
-			switch v.kind {
-			case kindAddress, kindPort, kindKey:
-			default:
-				if t == surely {
-					m.proven[v] = true
-				}
+			vain, proven = true, proven || t == surely
+			if doubtful++; !unique && (proven || doubtful == maxBearers) {
+				break pairs
 			}
 		}
 	}
 	if vain {
 		m.vain[v] = true
 		m.rivals = append(m.rivals, claims...)
+	}
+	if proven && v.kind != kindAddress && v.kind != kindPort && v.kind != kindKey {
+		m.proven[v] = true
 	}
 	return vain
 }
@@ -404,33 +400,5 @@ func (m *merger) result() (out merged) {
 	}
 	slices.SortFunc(out.junk, func(a, b value) int { return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.text, b.text)) })
 	out.conflicts = m.conflicts(place)
-	return out
-}
-
-// conflicts returns each pair of clusters that share a contested unique name,
-// but for those that were decided upon.
-func (m *merger) conflicts(place []int) (out []verdictOn) {
-	found := map[[2]int]*verdictOn{}
-	for _, r := range m.rivals {
-		i, j := min(m.root(r.i), m.root(r.j)), max(m.root(r.i), m.root(r.j))
-		a, b := &m.facts[i], &m.facts[j]
-		if i == j || decided(a, b) || decided(b, a) {
-			continue
-		}
-		x := found[[2]int{i, j}]
-		if x == nil {
-			no, _ := against(a, b)
-			x = &verdictOn{a: place[i], b: place[j], evidence: no}
-			found[[2]int{i, j}] = x
-		}
-		kind := r.v.kind
-		x.evidence = append(x.evidence, fleet.Evidence{Kind: kind, Value: r.v.text, Weight: weights[kind]})
-	}
-	for _, x := range found {
-		slices.SortFunc(x.evidence, compareEvidence)
-		x.evidence = slices.Compact(x.evidence)
-		out = append(out, *x)
-	}
-	slices.SortFunc(out, func(x, y verdictOn) int { return cmp.Or(cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b)) })
 	return out
 }

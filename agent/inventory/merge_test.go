@@ -351,3 +351,21 @@ func BenchmarkMerge(b *testing.B) {
 	}
 	b.ReportMetric(4096, "devices")
 }
+
+// BenchmarkMergeHostile has as many observations as the caps allow, each with
+// as many claims, shared as widely as costs most.
+func BenchmarkMergeHostile(b *testing.B) {
+	set := map[obsID]observation{}
+	for i := range maxObservations {
+		ip := netip.AddrFrom4([4]byte{10, 0, 0, byte(i / maxPerSource)}).String()
+		claims := []fleet.Claim{claim(fleet.ClaimEPR, fmt.Sprint("urn:uuid:", i))}
+		for n := range maxClaims/2 - 1 {
+			claims = append(claims, claim(fleet.ClaimMAC, fmt.Sprintf("ac:cc:8e:%02x:%04x", n, (i*(2*n+1))%(maxObservations/maxBearers))))
+		}
+		remember(set, seen(fleet.ViaWSDiscovery, ip, "m", "http://"+ip+"/onvif/device_service", claims...))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		merge(set, nil)
+	}
+}

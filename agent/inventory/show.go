@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -130,46 +129,6 @@ func (r *record) show(now time.Time) fleet.Device {
 		d.Reason = conflictReason(c)
 	}
 	return d
-}
-
-// conflict returns what contradicts r's evidence for longer than an address
-// change takes, or nil.
-func (r *record) conflict(now time.Time) *fleet.Conflict {
-	var c fleet.Conflict
-	for _, v := range r.rivals {
-		d := &v.rec.device
-		if !v.rec.listed(0) || !v.rec.named && now.Sub(v.rec.created) < doubt || !r.named && now.Sub(r.created) < doubt {
-			continue
-		}
-		c.Rivals = append(c.Rivals, fleet.Rival{
-			Key: v.rec.key, Addresses: capped(d.Addresses, maxRivalLines), Claims: capped(d.Claims, maxRivalLines), Vendor: d.Vendor, Model: d.Model,
-			LastSeen: d.LastSeen.Truncate(seenEvery), Evidence: capped(v.evidence, maxRivalLines),
-		})
-	}
-	if len(c.Rivals) == 0 {
-		return nil
-	}
-	slices.SortFunc(c.Rivals, func(a, b fleet.Rival) int { return strings.Compare(a.Key, b.Key) })
-	c.Rivals = capped(c.Rivals, maxRivals)
-	return &c
-}
-
-// conflictReason says what contradicts, and the fix.
-func conflictReason(c *fleet.Conflict) string {
-	v := c.Rivals[0]
-	at := v.Key
-	if len(v.Addresses) > 0 {
-		at = v.Addresses[0].String()
-	}
-	shared := "the same evidence"
-	if i := slices.IndexFunc(v.Evidence, func(e fleet.Evidence) bool { return e.Weight > 0 }); i >= 0 {
-		shared = "the same " + v.Evidence[i].Kind + " " + v.Evidence[i].Value
-	}
-	more := ""
-	if n := len(c.Rivals) - 1; n > 0 {
-		more = fmt.Sprintf(", and %d more", n)
-	}
-	return fmt.Sprintf("the device at %s%s has %s, and other evidence contradicts: say whether they are one with `cameras resolve`", at, more, shared)
 }
 
 // hints reports whether nothing in c says that it is a camera.
