@@ -39,7 +39,13 @@ type Devices interface {
 	Changed() <-chan struct{}
 	SetKnown(targets []fleet.Target)
 	SetCredentials(site []fleet.Credentials)
+	// Seen tells the pHash of a frame that was taken of a device now.
+	Seen(device string, phash uint64)
 }
+
+// sceneQuality is the PDQ quality from which a frame says where it was taken: a
+// dark or blank one looks like any other (the PDQ paper's bound for search).
+const sceneQuality = 50
 
 // Options configure an Agent.
 type Options struct {
@@ -263,6 +269,14 @@ func (a *Agent) begin(o fleet.Order) {
 // says; keep writes it, and tells of the disk's faults.
 func (a *Agent) done(c fleet.Capture) {
 	a.log.Debug("capture", "camera_id", c.Camera, "capture_result", c.Outcome, "cause", c.Cause, "took", c.Took, "attempt", c.Attempts)
+	if f := &c.Reading.Fingerprint; c.Outcome == fleet.Captured && f.PDQQuality >= sceneQuality {
+		a.mu.Lock()
+		device := a.known[c.Camera].Device
+		a.mu.Unlock()
+		if device != "" {
+			a.devices.Seen(device, uint64(f.PHash))
+		}
+	}
 	a.uplink.Show(c)
 	a.store.Enter(c)
 	signal(a.unsaved)

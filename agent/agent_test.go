@@ -33,10 +33,12 @@ func TestMain(m *testing.M) {
 // cams is a Grabber and Reader whose pictures cost some time, and keeps when
 // each was taken.
 type cams struct {
-	cost time.Duration
+	looks fleet.Fingerprint // of each frame
+	cost  time.Duration
 
 	mu    sync.Mutex
 	taken map[fleet.CameraID][]time.Time
+	seen  []string // what the inventory was told of scenes
 }
 
 func (c *cams) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error) {
@@ -55,17 +57,26 @@ func (c *cams) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error) {
 }
 
 func (c *cams) Read(context.Context, fleet.Frame) (fleet.Reading, error) {
-	return fleet.Reading{Width: 640, Height: 360, Codec: fleet.JPEG, Thumbnail: []byte("jpeg")}, nil
+	return fleet.Reading{Width: 640, Height: 360, Codec: fleet.JPEG, Thumbnail: []byte("jpeg"), Fingerprint: c.looks}, nil
 }
 
 // lan is an inventory that knows one device.
-type lan struct{ changed chan struct{} }
+type lan struct {
+	changed chan struct{}
+	cams    *cams
+}
 
 func (l lan) Run(ctx context.Context) error        { <-ctx.Done(); return nil }
 func (l lan) Devices() []fleet.Device              { return []fleet.Device{{Key: "epr:1", State: fleet.DeviceOK}} }
 func (l lan) Changed() <-chan struct{}             { return l.changed }
 func (l lan) SetKnown([]fleet.Target)              {}
 func (l lan) SetCredentials(c []fleet.Credentials) {}
+
+func (l lan) Seen(device string, phash uint64) {
+	l.cams.mu.Lock()
+	defer l.cams.mu.Unlock()
+	l.cams.seen = append(l.cams.seen, fmt.Sprintf("%s %x", device, phash))
+}
 
 // pipes is a network in memory: a listener and its dialer, with a switch.
 type pipes struct {
@@ -175,7 +186,7 @@ func (w *town) build(o uplink.Options) (*store.Store, *agent.Agent, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := agent.New(s, w.cams, w.cams, runner.Options{}, u, lan{make(chan struct{}, 1)}, agent.Options{})
+	a, err := agent.New(s, w.cams, w.cams, runner.Options{}, u, lan{make(chan struct{}, 1), w.cams}, agent.Options{})
 	return s, a, err
 }
 
@@ -215,6 +226,29 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestScenesAreTold: the inventory hears what a device shows, unless the frame
+// shows nothing.
+func TestScenesAreTold(t *testing.T) {
+	for quality, want := range map[uint8]int{90: 1, 49: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTown(t)
+			w.cams.looks = fleet.Fingerprint{PHash: 0xabc, PDQQuality: quality}
+			cut := w.serve()
+			_, _, stop := w.boot()
+			w.await("it is connected", func(s uplinktest.State) bool { return s.Connected })
+			w.Push(uplinktest.Cameras(1))
+			at := fleet.At(time.Now()) + 5000
+			w.Push(uplinktest.Orders(fleet.Order{Occurrence: fleet.Occurrence{Camera: 1, Schedule: 1, Nominal: at}, Deadline: at + 8000}))
+			w.await("it is reported", func(s uplinktest.State) bool { return len(s.Outcomes) == 1 })
+			stop()
+			cut()
+			if got := w.cams.seen; len(got) != want || want > 0 && got[0] != "device-1 abc" {
+				t.Errorf("quality %d: seen %q", quality, got)
+			}
+		})
 	}
 }
 

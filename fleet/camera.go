@@ -3,6 +3,7 @@ package fleet
 import (
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -46,12 +47,26 @@ const (
 	ClaimSerial ClaimKind = "serial" // serial number; only means something beside a model
 	ClaimHost   ClaimKind = "host"   // mDNS host name
 	ClaimURL    ClaimKind = "url"    // typed by hand
+
+	// Weaker than a serial with its model, since firmware may ship one key to
+	// many devices: SHA-256 of the TLS key's SubjectPublicKeyInfo, 64 hex digits.
+	ClaimTLSKey ClaimKind = "tls"
+	// Weakest of all, never enough by itself: 64-bit pHash of a frame, 16 hex digits.
+	ClaimScene ClaimKind = "scene"
 )
 
 // Claim is one piece of evidence about who a device is.
 type Claim struct {
 	Kind  ClaimKind `json:"kind"`
 	Value string    `json:"value"`
+}
+
+// BareUUID returns the UUID of an endpoint reference or a unique device name,
+// in lower case, so that the one can be found in the other; other names keep
+// their form.
+func BareUUID(name string) string {
+	low := strings.ToLower(name)
+	return strings.TrimPrefix(strings.TrimPrefix(low, "urn:"), "uuid:")
 }
 
 // Sighting is one discovery answer, with its evidence. Everything in it comes
@@ -68,6 +83,34 @@ type Sighting struct {
 	Name      string
 	Vendor    string
 	Model     string
+}
+
+// Evidence is one reason why two records are one device, or are not. Kind is a
+// ClaimKind, or one of "answer" (one datagram), "key" (the centre's name for
+// it), "decision" (an operator's), "port" and "address" (where it answers);
+// reasons against are "addresses", "hardware" and "renamed".
+type Evidence struct {
+	Kind   string `json:"kind"`
+	Value  string `json:"value,omitempty"`
+	Weight int    `json:"weight"`         // 100 together is one device; negative: against
+	Junk   bool   `json:"junk,omitempty"` // several live devices have the value: it counts for nothing
+}
+
+// Conflict says that evidence about a device contradicts: it is not merged
+// with its rivals until an operator decides.
+type Conflict struct {
+	Rivals []Rival `json:"rivals"` // by key
+}
+
+// Rival is the other side of a Conflict.
+type Rival struct {
+	Key       string       `json:"key"`
+	Addresses []netip.Addr `json:"addresses"`
+	Claims    []Claim      `json:"claims"`
+	Vendor    string       `json:"vendor"`
+	Model     string       `json:"model"`
+	LastSeen  time.Time    `json:"last_seen"`
+	Evidence  []Evidence   `json:"evidence"` // for and against its being the same device
 }
 
 // Device is a network endpoint with one or more cameras, as an agent knows it:
@@ -88,6 +131,8 @@ type Device struct {
 	Reason    string       `json:"reason"` // why it is not ok, and the fix
 	ClockSkew time.Duration
 	LastSeen  time.Time
+	Evidence  []Evidence `json:"evidence,omitempty"` // why its sightings are one device, and what of them is junk
+	Conflict  *Conflict  `json:"conflict,omitempty"` // of a device in the state conflict
 }
 
 // Source is one schedulable video source of a device. An NVR has many.
@@ -174,4 +219,8 @@ type Target struct {
 	Source      string   // Source.Token
 	Endpoints   []Endpoint
 	Credentials []Credentials // tried in order, within the login budget
+
+	// What an operator decided about Device, by keys of devices or texts of
+	// claims, "mac:ac:cc:8e:00:00:01": those of Same are it, those of Apart are not.
+	Same, Apart []string
 }

@@ -33,6 +33,7 @@ func invalid(field, format string, args ...any) error {
 const (
 	StatusRetired          = "retired"
 	StatusIgnored          = "ignored"
+	StatusQuarantined      = "quarantined"       // its evidence contradicts another device's: an operator decides
 	StatusPending          = "pending"           // waits for an operator's approval
 	StatusNeedsCredentials = "needs-credentials" // approved, and no login is known
 	StatusOffline          = "offline"           // no agent of its site is connected

@@ -415,12 +415,18 @@ func (s *Scheduler) keepAgent(a *agent) {
 func (s *Scheduler) cameraList(at *site, version uint64) *CameraList {
 	list := &CameraList{Version: version, Site: s.credentialsFor(at.ID, 0), Cameras: make([]fleet.Target, 0, at.cameras)}
 	for n := at.first; n != 0; n = s.cams.slots.at(n).next {
-		if !s.cams.slots.at(n).approved {
+		if !s.cams.slots.at(n).approved && len(s.disputes) == 0 {
 			continue
 		}
 		c := s.cams.get(n)
+		same, apart, known := s.decisions(at.ID, c.Device)
+		// An agent tells a disputed device from its rivals by the centre's word
+		// for it, whether it is photographed or not.
+		if c.State != fleet.Approved && (!known || c.State == fleet.Retired || c.State == fleet.Ignored) {
+			continue
+		}
 		list.Cameras = append(list.Cameras, fleet.Target{
-			Camera: c.ID, Device: c.Device, Source: c.Source, Endpoints: c.Endpoints, Credentials: s.credentialsFor(at.ID, c.ID),
+			Camera: c.ID, Device: c.Device, Source: c.Source, Endpoints: c.Endpoints, Credentials: s.credentialsFor(at.ID, c.ID), Same: same, Apart: apart,
 		})
 	}
 	slices.SortFunc(list.Cameras, func(a, b fleet.Target) int { return cmp.Compare(a.Camera, b.Camera) })

@@ -77,8 +77,10 @@ func (s *Scheduler) viewWith(c *fleet.Camera, last *fleet.Capture) CameraView {
 
 func (s *Scheduler) status(c *fleet.Camera, last *fleet.Capture) string {
 	switch c.State {
-	case fleet.Pending, fleet.Candidate, fleet.Quarantined:
+	case fleet.Pending, fleet.Candidate:
 		return StatusPending
+	case fleet.Quarantined:
+		return StatusQuarantined
 	case fleet.Ignored:
 		return StatusIgnored
 	case fleet.Retired:
@@ -89,7 +91,7 @@ func (s *Scheduler) status(c *fleet.Camera, last *fleet.Capture) string {
 		return StatusOffline
 	case last != nil && (last.Cause == fleet.CauseUnauthorized || last.Cause == fleet.CauseLocked):
 		return StatusNeedsCredentials
-	case last == nil && c.DeviceState == fleet.DeviceNeedsCredentials:
+	case last == nil && (c.DeviceState == fleet.DeviceNeedsCredentials || c.DeviceState == fleet.DeviceLocked):
 		return StatusNeedsCredentials
 	case last == nil:
 		return StatusIdle

@@ -102,8 +102,11 @@ type Scheduler struct {
 	creds   map[string]store.Credentials
 	credSeq uint64
 	rules   []rule
-	nonce   uint64
-	roster  uint64 // version of the newest camera list or standing orders
+
+	disputes map[disputed]*dispute
+
+	nonce  uint64
+	roster uint64 // version of the newest camera list or standing orders
 }
 
 type revisionKey struct {
@@ -157,7 +160,7 @@ func New(ctx context.Context, dir string, o Options) (*Scheduler, error) {
 		cams: newCameras(), flights: map[orderKey]uint32{}, withdrawn: map[fleet.Occurrence]fleet.Instant{}, early: map[fleet.Occurrence]bool{},
 		siteIDs: map[fleet.SiteID]*site{}, placeNumbers: map[string]uint32{}, tagNumbers: map[string]uint16{}, agents: map[fleet.AgentID]*agent{},
 		revOf: map[revisionKey]uint32{}, idents: map[fleet.ScheduleID]uint32{}, jobs: map[string]*job{}, taken: map[uint32]bool{},
-		keys: map[string]store.Key{}, tokens: map[[32]byte]store.Token{}, creds: map[string]store.Credentials{},
+		keys: map[string]store.Key{}, tokens: map[[32]byte]store.Token{}, creds: map[string]store.Credentials{}, disputes: map[disputed]*dispute{},
 	}
 	if err := s.restore(ctx, state); err != nil {
 		return nil, errors.Join(err, st.Close())
@@ -231,6 +234,9 @@ func (s *Scheduler) restore(ctx context.Context, st *store.State) error {
 		if err := s.restorePause(p); err != nil {
 			return err
 		}
+	}
+	if err := s.restoreDisputes(st.Disputes); err != nil {
+		return err
 	}
 	if err := s.restoreJobs(st.Jobs); err != nil {
 		return err

@@ -14,9 +14,14 @@ import (
 // Caps on what the LAN may make us remember.
 const (
 	maxDevices      = 4096
-	maxEndpoints    = 64    // of one device
-	maxClaims       = 32    // of one device
-	maxAddresses    = 16    // of one device
+	maxEndpoints    = 64 // of one device
+	maxClaims       = 32 // of one device
+	maxAddresses    = 16 // of one device
+	maxEvidence     = 16 // of one device
+	maxRivals       = 4  // of one device
+	maxRivalLines   = 8  // claims, addresses, pieces of evidence of a rival
+	maxJunk         = 4096
+	maxScenes       = 4096
 	maxObservations = 16384 // in all
 	maxPerSource    = 64    // observations that name one address as their sender
 	maxTextBytes    = 256
@@ -26,7 +31,7 @@ const (
 func (c cluster) device() fleet.Device {
 	var d fleet.Device
 	heard := false
-	for _, o := range c {
+	for _, o := range c.obs {
 		heard = heard || o.Via != viaKnown && len(o.Endpoints) > 0
 	}
 	type place struct {
@@ -35,7 +40,7 @@ func (c cluster) device() fleet.Device {
 		gone  bool
 	}
 	var places []place
-	for _, o := range c {
+	for _, o := range c.obs {
 		switch o.Via {
 		case viaKnown, viaDescribed:
 		default:
@@ -45,6 +50,9 @@ func (c cluster) device() fleet.Device {
 			d.Via = append(d.Via, fleet.ViaManual)
 		}
 		d.Claims = append(d.Claims, o.Claims...)
+		if o.near != "" {
+			d.Claims = append(d.Claims, fleet.Claim{Kind: fleet.ClaimMAC, Value: o.near})
+		}
 		if o.Source.IsValid() {
 			if i := slices.IndexFunc(places, func(p place) bool { return p.addr == o.Source }); i < 0 {
 				places = append(places, place{o.Source, o.first, o.Gone})
@@ -70,7 +78,7 @@ func (c cluster) device() fleet.Device {
 			d.Addresses = append(d.Addresses, p.addr)
 		}
 	}
-	for _, o := range c {
+	for _, o := range c.obs {
 		// What the centre remembers of a heard device may be old by now.
 		if o.Via == viaKnown && heard && !strings.HasPrefix(o.key, string(fleet.ClaimURL)+":") {
 			continue
@@ -94,12 +102,13 @@ func (c cluster) device() fleet.Device {
 	d.Endpoints = capped(slices.Compact(d.Endpoints), maxEndpoints)
 	slices.SortFunc(d.Claims, compareClaims)
 	d.Claims = capped(slices.Compact(d.Claims), maxClaims)
+	d.Evidence = capped(c.evidence, maxEvidence)
 	slices.Sort(d.Via)
 	d.Via = slices.Compact(d.Via)
 
 	// The device's own description knows best, then what its protocol carries.
-	byTrust := slices.Clone(c)
-	trust := map[fleet.Via]int{viaDescribed: 0, fleet.ViaWSDiscovery: 1, fleet.ViaUPnP: 2, fleet.ViaMDNS: 3, viaKnown: 4}
+	byTrust := slices.Clone(c.obs)
+	trust := map[fleet.Via]int{viaDescribed: 0, fleet.ViaWSDiscovery: 1, fleet.ViaUPnP: 2, fleet.ViaMDNS: 3, fleet.ViaSweep: 1, viaKnown: 4}
 	slices.SortStableFunc(byTrust, func(a, b observation) int {
 		return cmp.Or(cmp.Compare(trust[a.Via], trust[b.Via]), b.first.Compare(a.first))
 	})
@@ -111,15 +120,10 @@ func (c cluster) device() fleet.Device {
 	return d
 }
 
-// hinted reports whether nothing that was heard speaks for a camera.
-func (c cluster) hinted() bool {
-	return !slices.ContainsFunc(c, func(o observation) bool { return !o.Hint && o.Via != viaKnown && o.Via != viaDescribed })
-}
-
 // gone reports whether every way the device was heard has said goodbye.
 func (c cluster) gone() bool {
 	heard := false
-	for _, o := range c {
+	for _, o := range c.obs {
 		if o.Via == viaKnown || o.Via == viaDescribed {
 			continue
 		}
@@ -137,7 +141,9 @@ func (c cluster) gone() bool {
 func keyFor(d fleet.Device, taken func(string) bool) (key string, doubtful bool) {
 	for _, c := range d.Claims {
 		switch {
-		case c.Kind == fleet.ClaimSerial: // serials repeat across models
+		case c.Kind == fleet.ClaimSerial, c.Kind == fleet.ClaimTLSKey, c.Kind == fleet.ClaimScene: // they repeat across devices
+		case slices.ContainsFunc(d.Evidence, func(e fleet.Evidence) bool { return e.Junk && value{e.Kind, e.Value} == primaryValue(text(c)) }):
+			doubtful = doubtful || taken(text(c))
 		case taken(text(c)):
 			doubtful = true
 		default:

@@ -258,6 +258,49 @@ func TestDescribeFailures(t *testing.T) {
 	}
 }
 
+// TestSkewed: a clock that breaks logins is a state, with its fix; one that
+// does not is none.
+func TestSkewed(t *testing.T) {
+	for _, c := range []struct {
+		skew time.Duration
+		want fleet.DeviceState
+		says string
+	}{
+		{0, fleet.DeviceOK, ""},
+		{19 * time.Second, fleet.DeviceOK, ""},
+		{-21 * time.Second, fleet.DeviceSkewed, "21s behind"},
+		{3 * time.Hour, fleet.DeviceSkewed, "3h0m0s ahead of"},
+	} {
+		t.Run(c.skew.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ear := make(air)
+				d := &desk{answer: func(g fleet.Target) (fleet.Device, error) {
+					r, err := described(g)
+					r.ClockSkew = c.skew
+					return r, err
+				}}
+				v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d})
+				ear <- wsdOf(5, "")
+				time.Sleep(time.Minute)
+				got := v.Devices()[0]
+				if got.State != c.want || !strings.Contains(got.Reason, c.says) || c.says != "" && !strings.Contains(got.Reason, "NTP") {
+					t.Errorf("state %s: %q, want %s with %q and the fix", got.State, got.Reason, c.want, c.says)
+				}
+				d.mu.Lock()
+				d.answer = func(g fleet.Target) (fleet.Device, error) {
+					return fleet.Device{ClockSkew: c.skew}, fleet.Errorf(fleet.CauseUnauthorized, "it said no")
+				}
+				d.mu.Unlock()
+				v.SetCredentials([]fleet.Credentials{{User: "u", Version: 1}})
+				time.Sleep(time.Minute)
+				if got := v.Devices()[0]; got.State != fleet.DeviceNeedsCredentials || !strings.Contains(got.Reason, c.says) || !strings.Contains(got.Reason, "it said no") {
+					t.Errorf("refused: %s: %q", got.State, got.Reason)
+				}
+			})
+		})
+	}
+}
+
 func TestDescribeIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ear := make(air)
@@ -271,9 +314,11 @@ func TestDescribeIsBounded(t *testing.T) {
 			ear <- wsdOf(i+1, "")
 		}
 		time.Sleep(5500 * time.Millisecond)
-		if d.most != 8 || d.count() != 40 {
-			t.Errorf("%d at a time, %d in all; want 8 and 40", d.most, d.count())
+		d.mu.Lock()
+		if d.most != 8 || len(d.asked) != 40 {
+			t.Errorf("%d at a time, %d in all; want 8 and 40", d.most, len(d.asked))
 		}
+		d.mu.Unlock()
 		if got := v.Devices(); len(got) != 40 {
 			t.Errorf("%d devices, want 40", len(got))
 		}

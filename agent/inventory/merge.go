@@ -2,311 +2,188 @@ package inventory
 
 import (
 	"cmp"
-	"net/netip"
-	"net/url"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// staleAfter is how much older than its newest sighting an address of the same
-// identity may be: probes go out to all at once, so an address that does not
-// answer while another does is one that the device left. Together with the
-// probes' 60 s it keeps an address change under two minutes without a Hello.
-const staleAfter = 30 * time.Second
-
-// observation is the latest of what was heard in one way, from one address,
-// about one identity.
-type observation struct {
-	fleet.Sighting
-	first time.Time // when it was first heard
-	key   string    // set by the centre: the device's key
-	of    obsID     // a description: the observation that led to it
-}
-
-// obsID is what makes a sighting the next one of the same observation.
-type obsID struct {
-	via     fleet.Via
-	ifname  string
-	source  netip.Addr
-	primary string // the text of the sender's own name for itself
-}
-
-const (
-	viaKnown     fleet.Via = "known"     // inside only: what the centre told
-	viaDescribed fleet.Via = "described" // inside only: what the device itself told
-)
-
-func (o observation) id() obsID {
-	return obsID{o.Via, o.Interface, o.Source, o.primary()}
-}
-
-// primary returns the name the sender goes by in its protocol.
-func (o observation) primary() string {
-	if o.key != "" {
-		return o.key
-	}
-	for _, kind := range []fleet.ClaimKind{fleet.ClaimEPR, fleet.ClaimUDN, fleet.ClaimHost} {
-		for _, c := range o.Claims {
-			if c.Kind == kind {
-				return text(c)
-			}
-		}
-	}
-	return ""
-}
-
-func text(c fleet.Claim) string { return string(c.Kind) + ":" + c.Value }
-
-// compareIDs orders observations in a way that no order of arrival changes.
-func compareIDs(a, b obsID) int {
-	return cmp.Or(
-		cmp.Compare(a.via, b.via), strings.Compare(a.ifname, b.ifname),
-		a.source.Compare(b.source), strings.Compare(a.primary, b.primary),
-	)
-}
-
-// remember puts s into obs, as a new observation or as the next of one. It
-// reports whether anything but the time is new. The newest sighting counts,
-// whatever order they come in.
-func remember(obs map[obsID]observation, s observation) (news bool) {
-	id := s.id()
-	old, ok := obs[id]
-	if !ok {
-		if s.first.IsZero() {
-			s.first = s.At
-		}
-		obs[id] = s
-		return true
-	}
-	if s.first.IsZero() || old.first.Before(s.first) {
-		s.first = old.first
-	}
-	if s.At.Before(s.first) {
-		s.first = s.At
-	}
-	switch c := s.At.Compare(old.At); {
-	case c < 0, c == 0 && compareContent(s.Sighting, old.Sighting) < 0:
-		old.first = s.first
-		obs[id] = old
-		return false
-	}
-	obs[id] = s
-	return compareContent(s.Sighting, old.Sighting) != 0
-}
-
-// compareContent orders sightings by all they say but the time.
-func compareContent(a, b fleet.Sighting) int {
-	is := func(v bool) int {
-		if v {
-			return 1
-		}
-		return 0
-	}
-	return cmp.Or(
-		cmp.Compare(is(a.Gone), is(b.Gone)),
-		cmp.Compare(is(a.Hint), is(b.Hint)),
-		slices.CompareFunc(a.Claims, b.Claims, compareClaims),
-		slices.CompareFunc(a.Endpoints, b.Endpoints, compareEndpoints),
-		strings.Compare(a.Name, b.Name), strings.Compare(a.Vendor, b.Vendor), strings.Compare(a.Model, b.Model),
-	)
-}
-
-// claimRank orders kinds of evidence, strongest first.
-var claimRank = map[fleet.ClaimKind]int{
-	fleet.ClaimEPR: 0, fleet.ClaimUDN: 1, fleet.ClaimMAC: 2, fleet.ClaimSerial: 3, fleet.ClaimHost: 4, fleet.ClaimURL: 5,
-}
-
-func compareClaims(a, b fleet.Claim) int {
-	return cmp.Or(cmp.Compare(claimRank[a.Kind], claimRank[b.Kind]), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Value, b.Value))
-}
-
-var protocolRank = map[fleet.Protocol]int{fleet.ONVIF: 0, fleet.Snapshot: 1, fleet.MJPEG: 2, fleet.RTSP: 3}
-
-func compareEndpoints(a, b fleet.Endpoint) int {
-	return cmp.Or(cmp.Compare(protocolRank[a.Protocol], protocolRank[b.Protocol]), strings.Compare(string(a.Protocol), string(b.Protocol)), strings.Compare(a.URL, b.URL))
-}
-
 // cluster is the observations of one device, in order.
-type cluster []observation
-
-// merge sorts observations into devices. It is a function of the set alone:
-// the order in which things were heard does not matter. Evidence is applied
-// from the strongest to the weakest,
-//
-//	description of the same answer · EPR, UDN · one mDNS answer ·
-//	key from the centre · MAC · serial with model · address and port ·
-//	address · host name
-//
-// and each step joins only what does not contradict: two endpoint references,
-// two unique device names or two keys of the centre make two devices, however
-// much else they share. A MAC, a serial or an address that contradicting
-// devices share says nothing and joins nobody. A host name joins addresses of
-// different families only, since cheap cameras all have the same one.
-func merge(set map[obsID]observation) []cluster {
-	all := fresh(set)
-	here := make(map[obsID]bool, len(all))
-	for _, o := range all {
-		here[o.id()] = true
-	}
-	all = slices.DeleteFunc(all, func(o observation) bool { // a description stands and falls with what led to it
-		return o.Via == viaDescribed && !here[o.of]
-	})
-	m := newMerger(all)
-	at := make(map[obsID]int, len(all))
-	for i, o := range all {
-		at[o.id()] = i
-	}
-	for i, o := range all {
-		if o.Via == viaDescribed {
-			if j, ok := at[o.of]; ok {
-				m.join(i, j)
-			}
-		}
-	}
-	m.level(true, func(o observation) (out []string) {
-		for _, c := range o.Claims {
-			if c.Kind == fleet.ClaimEPR || c.Kind == fleet.ClaimUDN {
-				out = append(out, bare(c.Value))
-			}
-		}
-		return out
-	}, m.keysAgree)
-	m.level(false, func(o observation) []string { // one mDNS answer with two addresses is one host with two
-		if o.Via != fleet.ViaMDNS || o.primary() == "" {
-			return nil
-		}
-		return []string{o.Interface + "\x00" + o.primary() + "\x00" + strconv.FormatInt(o.At.UnixNano(), 10)}
-	}, m.agree)
-	m.level(false, func(o observation) (out []string) {
-		if o.key != "" {
-			out = append(out, o.key)
-		}
-		for _, c := range o.Claims {
-			if m.keys[text(c)] {
-				out = append(out, text(c))
-			}
-		}
-		return out
-	}, func(a, b int) bool { return m.agree(a, b) && !m.apart(a, b) })
-	m.level(false, func(o observation) (out []string) {
-		for _, c := range o.Claims {
-			if c.Kind == fleet.ClaimMAC {
-				out = append(out, c.Value)
-			}
-		}
-		return out
-	}, m.agree)
-	m.level(false, func(o observation) (out []string) {
-		for _, c := range o.Claims {
-			if c.Kind == fleet.ClaimSerial && o.Model != "" {
-				out = append(out, strings.ToLower(o.Model+"\x00"+c.Value))
-			}
-		}
-		return out
-	}, m.agree)
-	m.level(false, func(o observation) (out []string) {
-		for _, e := range o.Endpoints {
-			if host, port, ok := hostPort(e.URL); ok && host == o.Source {
-				out = append(out, netip.AddrPortFrom(host, port).String())
-			}
-		}
-		return out
-	}, m.agree)
-	m.level(false, func(o observation) []string {
-		if o.Source.IsValid() {
-			return []string{o.Source.String()}
-		}
-		return nil
-	}, m.agree)
-	m.level(false, func(o observation) (out []string) {
-		for _, c := range o.Claims {
-			if c.Kind == fleet.ClaimHost {
-				out = append(out, c.Value)
-			}
-		}
-		return out
-	}, func(a, b int) bool { return m.agree(a, b) && !m.apart(a, b) })
-	return m.clusters()
+type cluster struct {
+	obs      []observation
+	evidence []fleet.Evidence // why they are one, and what of theirs is junk; heaviest first
 }
 
-// fresh returns the observations in order, without the addresses that their
-// devices left.
-func fresh(set map[obsID]observation) []observation {
-	type same struct {
-		via     fleet.Via
-		ifname  string
-		four    bool
-		primary string
-	}
-	of := func(o observation) same { return same{o.Via, o.Interface, o.Source.Is4(), o.primary()} }
-	newest := map[same]time.Time{}
-	for _, o := range set {
-		if k := of(o); o.At.After(newest[k]) {
-			newest[k] = o.At
-		}
-	}
-	out := make([]observation, 0, len(set))
-	for _, o := range set {
-		if o.primary() != "" && newest[of(o)].Sub(o.At) > staleAfter {
-			continue
-		}
-		out = append(out, o)
-	}
-	slices.SortFunc(out, func(a, b observation) int { return compareIDs(a.id(), b.id()) })
-	return out
+// verdictOn is two clusters that share a value that ought to be unique, and why
+// they are two all the same.
+type verdictOn struct {
+	a, b     int // of merged.clusters
+	evidence []fleet.Evidence
 }
 
-// bare returns the UUID of an endpoint reference or unique device name, so
-// that the one can be found in the other; other names stay as they are.
-func bare(name string) string {
-	low := strings.ToLower(name)
-	return strings.TrimPrefix(strings.TrimPrefix(low, "urn:"), "uuid:")
+// merged is what a merge comes to.
+type merged struct {
+	clusters  []cluster
+	conflicts []verdictOn
+	junk      []value // seen on two live devices, each again after the other
+}
+
+// maxBearers is how many sets may share a value before it says nothing without
+// looking at each pair of them.
+const maxBearers = 64
+
+// fewBearers is how many sets may share a value for each pair of them to be
+// weighed. Beyond it what joins by itself is weighed along a line, and what
+// needs a second witness says nothing.
+const fewBearers = 16
+
+// merge sorts observations into devices. It is a function of the set and of
+// the junk that was learned before: the order in which things were heard does
+// not matter. Records that share values are joined when their weights reach
+// joinAt against what contradicts (weights, penalties), in three rounds so that
+// each sees what the one before has joined,
+//
+//	description and datagram, decisions · unique names · key from the centre · all the rest
+//
+// and never when forbidden says so. A value that two devices have at the same
+// time joins nobody. If it is a unique name, they are in conflict, unless an
+// operator has decided.
+func merge(set map[obsID]observation, junk map[value]bool) merged {
+	m := newMerger(fresh(set, junk), junk)
+	m.given()
+	m.round(func(k string) bool { return k == string(fleet.ClaimEPR) })
+	m.round(func(k string) bool { return k == kindKey })
+	m.weak = true
+	m.round(func(k string) bool { return k != string(fleet.ClaimEPR) && k != kindKey })
+	return m.result()
 }
 
 // merger is a disjoint-set forest with what each set must not be joined over.
 type merger struct {
 	all    []observation
 	parent []int
-	facts  []facts         // of the roots
-	keys   map[string]bool // all keys the centre has told
+	facts  []facts            // of the roots
+	why    [][]fleet.Evidence // of the roots: what joined them
+	keys   map[string]bool    // all keys the centre has told
+	junk   map[value]bool     // learned before
+	vain   map[value]bool     // contradicting sets have it
+	proven map[value]bool     // they are alive at the same time
+	rivals []rivalry
+	weak   bool // the last round
 }
 
-// facts are what may contradict.
-type facts struct{ epr, udn, key, v4 map[string]bool }
-
-func newMerger(all []observation) *merger {
-	m := &merger{all: all, parent: make([]int, len(all)), facts: make([]facts, len(all)), keys: map[string]bool{}}
-	for i, o := range all {
-		m.parent[i] = i
-		f := &m.facts[i]
-		for _, c := range o.Claims {
-			switch c.Kind {
-			case fleet.ClaimEPR:
-				put(&f.epr, c.Value)
-			case fleet.ClaimUDN:
-				put(&f.udn, c.Value)
+func newMerger(all []observation, junk map[value]bool) *merger {
+	at := map[obsID]int{} // only of those that descriptions came from
+	for _, o := range all {
+		if o.Via == viaDescribed {
+			at[o.of] = -1
+		}
+	}
+	if len(at) > 0 {
+		// A description stands and falls with what led to it.
+		here := make(map[obsID]bool, len(at))
+		for i := range all {
+			if id := all[i].id(); at[id] == -1 {
+				here[id] = true
 			}
 		}
-		if o.key != "" {
-			put(&f.key, o.key)
-			m.keys[o.key] = true
+		all = slices.DeleteFunc(all, func(o observation) bool { return o.Via == viaDescribed && !here[o.of] })
+		for i := range all {
+			if id := all[i].id(); here[id] {
+				at[id] = i
+			}
 		}
-		if o.Source.Is4() {
-			put(&f.v4, o.Source.String())
+	}
+	m := &merger{
+		all: all, parent: make([]int, len(all)), facts: make([]facts, len(all)), why: make([][]fleet.Evidence, len(all)),
+		keys: map[string]bool{}, junk: junk, vain: map[value]bool{}, proven: map[value]bool{},
+	}
+	decisions := false
+	for _, o := range all {
+		if o.key != "" {
+			m.keys[o.key] = true
+			decisions = decisions || len(o.same)+len(o.apart) > 0
+		}
+	}
+	for i := range all {
+		m.parent[i] = i
+		m.facts[i] = m.factsOf(i, at, decisions)
+	}
+	for i, o := range all {
+		if o.Via == viaDescribed {
+			m.join(i, at[o.of], fleet.Evidence{Kind: kindAnswer, Value: string(viaDescribed), Weight: weights[kindAnswer]})
 		}
 	}
 	return m
 }
 
-func put(set *map[string]bool, v string) {
-	if *set == nil {
-		*set = map[string]bool{}
+func (m *merger) factsOf(i int, at map[obsID]int, decisions bool) (f facts) {
+	o := &m.all[i]
+	heard := o
+	if o.Via == viaDescribed { // it was alive while its answers were heard
+		heard = &m.all[at[o.of]]
 	}
-	(*set)[v] = true
+	from, to := heard.first.UnixNano(), heard.At.UnixNano()
+	f.heard = o.Via != viaKnown
+	if o.Via == viaKnown {
+		from, to = math.MinInt64, math.MaxInt64
+	}
+	add := func(list *[]while, v value, t string) {
+		if !m.junk[v] {
+			*list = append(*list, while{t, from, to})
+		}
+	}
+	for _, c := range o.Claims {
+		v := value{string(c.Kind), c.Value}
+		switch c.Kind {
+		case fleet.ClaimEPR:
+			f.epr = append(f.epr, while{c.Value, from, to})
+		case fleet.ClaimUDN:
+			f.udn = append(f.udn, while{c.Value, from, to})
+		case fleet.ClaimMAC:
+			add(&f.mac, v, c.Value)
+		case fleet.ClaimSerial:
+			if (o.Via == viaDescribed || o.Via == viaKnown) && o.Model != "" {
+				t := strings.ToLower(o.Model + " " + c.Value)
+				add(&f.serial, value{v.kind, t}, t)
+			}
+		}
+		if decisions {
+			f.names = append(f.names, text(c))
+		}
+	}
+	if o.near != "" {
+		add(&f.mac, value{string(fleet.ClaimMAC), o.near}, o.near)
+	}
+	if o.key != "" {
+		f.keys, f.not = []string{o.key}, o.apart
+	}
+	if o.Source.Is4() {
+		f.v4 = []while{{o.Source.String(), from, to}}
+	}
+	if decisions {
+		f.names = append(f.names, o.names()...)
+	}
+	return f
+}
+
+// names returns what a decision may call o by, beside its claims.
+func (o *observation) names() (out []string) {
+	if o.key != "" {
+		out = append(out, o.key)
+	}
+	if o.near != "" {
+		out = append(out, string(fleet.ClaimMAC)+":"+o.near)
+	}
+	if o.Source.IsValid() {
+		out = append(out, string(fleet.ClaimHost)+":"+o.Source.String())
+	}
+	for _, e := range o.Endpoints {
+		out = append(out, string(fleet.ClaimURL)+":"+e.URL)
+	}
+	return out
 }
 
 func (m *merger) root(i int) int {
@@ -318,7 +195,7 @@ func (m *merger) root(i int) int {
 }
 
 // join makes one set of two; the lower number stays the root.
-func (m *merger) join(i, j int) {
+func (m *merger) join(i, j int, why ...fleet.Evidence) {
 	i, j = m.root(i), m.root(j)
 	if i == j {
 		return
@@ -327,116 +204,201 @@ func (m *merger) join(i, j int) {
 		i, j = j, i
 	}
 	m.parent[j] = i
-	a, b := &m.facts[i], &m.facts[j]
-	for _, p := range []struct {
-		to   *map[string]bool
-		from map[string]bool
-	}{{&a.epr, b.epr}, {&a.udn, b.udn}, {&a.key, b.key}, {&a.v4, b.v4}} {
-		for v := range p.from {
-			put(p.to, v)
+	m.why[i] = append(m.why[i], m.why[j]...)
+	if a, b := &m.facts[i], &m.facts[j]; a.heard && b.heard { // what the centre repeats is no news
+		m.why[i] = append(m.why[i], why...)
+	}
+	m.facts[i].merge(&m.facts[j])
+	m.facts[j], m.why[j] = facts{}, nil
+}
+
+// given joins what needs no weighing: one mDNS answer with two addresses is one
+// host with two, and what an operator decided to be one is.
+func (m *merger) given() {
+	answers := map[string]int{}
+	for i := range m.all {
+		o := &m.all[i]
+		if p := o.primary(); o.Via == fleet.ViaMDNS && p != "" {
+			k := o.Interface + "\x00" + p + "\x00" + strconv.FormatInt(o.At.UnixNano(), 10)
+			j, ok := answers[k]
+			if !ok {
+				answers[k] = i
+			} else if forbidden(&m.facts[m.root(i)], &m.facts[m.root(j)]) == apartInTime {
+				m.join(j, i, fleet.Evidence{Kind: kindAnswer, Value: strings.TrimPrefix(p, string(fleet.ClaimHost)+":"), Weight: weights[kindAnswer]})
+			}
+		}
+	}
+	for i := range m.all {
+		o := &m.all[i]
+		if len(o.same) == 0 {
+			continue
+		}
+		for _, name := range append([]string{o.key}, o.same...) {
+			for j := range m.all {
+				a, b := &m.facts[m.root(i)], &m.facts[m.root(j)]
+				if slices.Contains(b.names, name) && !decided(a, b) && !decided(b, a) {
+					m.join(i, j, fleet.Evidence{Kind: kindDecision, Value: name, Weight: weights[kindDecision]})
+				}
+			}
 		}
 	}
 }
 
-func disjoint(a, b map[string]bool) bool {
-	if len(a) == 0 || len(b) == 0 {
-		return false
-	}
-	for v := range a {
-		if b[v] {
-			return false
-		}
-	}
-	return true
+// pair is two sets and what they share.
+type pair struct {
+	a, b  int
+	score int
+	why   []fleet.Evidence
 }
 
-func (m *merger) keysAgree(a, b int) bool { return !disjoint(m.facts[a].key, m.facts[b].key) }
-
-func (m *merger) agree(a, b int) bool {
-	return m.keysAgree(a, b) && !disjoint(m.facts[a].epr, m.facts[b].epr) && !disjoint(m.facts[a].udn, m.facts[b].udn)
-}
-
-func (m *merger) apart(a, b int) bool { return disjoint(m.facts[a].v4, m.facts[b].v4) }
-
-// level joins the sets whose observations share a value. If any two of them
-// disagree, the value joins nobody; with greedy set, it still joins each to
-// the first that it agrees with.
-func (m *merger) level(greedy bool, values func(observation) []string, agree func(a, b int) bool) {
-	groups := map[string][]int{}
-	for i, o := range m.all {
-		for _, v := range values(o) {
-			groups[v] = append(groups[v], i)
-		}
+// round weighs the values of some kinds and joins what reaches joinAt.
+func (m *merger) round(kinds func(string) bool) {
+	groups := map[value][]int{}
+	for i := range m.all {
+		m.valuesOf(&m.all[i], func(v value) {
+			if kinds(v.kind) {
+				groups[v] = append(groups[v], i)
+			}
+		})
 	}
-	order := make([]string, 0, len(groups))
+	pairs := map[[2]int]*pair{}
+	var roots []int
 	for v, g := range groups {
-		if len(g) > 1 {
-			order = append(order, v)
+		if len(g) < 2 {
+			continue
 		}
-	}
-	slices.Sort(order)
-	for _, v := range order {
-		var roots []int
-		for _, i := range groups[v] {
+		roots = roots[:0]
+		for _, i := range g {
 			roots = append(roots, m.root(i))
 		}
 		slices.Sort(roots)
-		roots = slices.Compact(roots)
-		if greedy {
-			for n, r := range roots {
-				for _, q := range roots[:n] {
-					if a, b := m.root(q), m.root(r); a != b && agree(a, b) {
-						m.join(a, b)
-						break
-					}
-				}
-			}
+		if roots = slices.Compact(roots); len(roots) < 2 || m.contested(v, roots) {
 			continue
 		}
-		ok := true
-		for n, r := range roots {
-			for _, q := range roots[:n] {
-				ok = ok && agree(q, r)
+		for n, b := range roots {
+			for k, a := range roots[:n] {
+				if len(roots) > fewBearers && (weights[v.kind] < joinAt || k > 0 && k < n-1) {
+					continue
+				}
+				p := pairs[[2]int{a, b}]
+				if p == nil {
+					p = &pair{a: a, b: b}
+					pairs[[2]int{a, b}] = p
+				}
+				p.score += weights[v.kind]
+				p.why = append(p.why, fleet.Evidence{Kind: v.kind, Value: v.text, Weight: weights[v.kind]})
 			}
 		}
-		if ok {
-			for _, r := range roots {
-				m.join(roots[0], r)
-			}
+	}
+	order := make([]*pair, 0, len(pairs))
+	for _, p := range pairs {
+		if p.score >= joinAt {
+			slices.SortFunc(p.why, compareEvidence)
+			order = append(order, p)
+		}
+	}
+	slices.SortFunc(order, func(x, y *pair) int {
+		return cmp.Or(cmp.Compare(y.score, x.score), compareEvidence(x.why[0], y.why[0]), cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b))
+	})
+	for _, p := range order {
+		a, b := &m.facts[m.root(p.a)], &m.facts[m.root(p.b)]
+		if a == b || forbidden(a, b) > apartInTime {
+			continue
+		}
+		if no, sum := against(a, b); p.score+sum >= joinAt {
+			m.join(p.a, p.b, append(p.why, no...)...)
 		}
 	}
 }
 
-func (m *merger) clusters() []cluster {
-	var out []cluster
-	place := map[int]int{}
+// contested reports whether sets that are not one device share v, which then
+// joins nobody.
+func (m *merger) contested(v value, roots []int) bool {
+	vain, proven, doubtful := m.junk[v] || len(roots) > maxBearers, len(roots) > maxBearers, 0
+	unique := v.kind == string(fleet.ClaimEPR) || v.kind == kindKey // each pair of its bearers may be a conflict
+	var claims []rivalry
+	if len(roots) > maxBearers {
+		roots = nil
+	}
+pairs:
+	for n, b := range roots {
+		for _, a := range roots[:n] {
+			x, y := &m.facts[a], &m.facts[b]
+			if unique {
+				known, other := len(x.keys)+len(y.keys) > 0, strangers(x, y) > apartInTime
+				if other && known || v.kind != kindKey && (known || other) {
+					claims = append(claims, rivalry{a, b, v})
+				}
+			}
+			t := m.two(v.kind, x, y)
+			if t == apartInTime {
+				continue
+			}
+			vain, proven = true, proven || t == surely
+			if doubtful++; !unique && (proven || doubtful == maxBearers) {
+				break pairs
+			}
+		}
+	}
+	if vain {
+		m.vain[v] = true
+		m.rivals = append(m.rivals, claims...)
+	}
+	if proven && v.kind != kindAddress && v.kind != kindPort && v.kind != kindKey {
+		m.proven[v] = true
+	}
+	return vain
+}
+
+// two says whether a and b, which share a value of a kind, are two devices.
+func (m *merger) two(kind string, a, b *facts) together {
+	t := forbidden(a, b)
+	switch kind {
+	case kindAddress, kindPort:
+		return t
+	case string(fleet.ClaimEPR):
+		return max(t, strangers(a, b))
+	case kindKey:
+		return max(t, strangers(a, b), disjoint(a.v4, b.v4))
+	}
+	return max(t, disjoint(a.v4, b.v4))
+}
+
+// placed says whether the place where the centre knows o to be counts: only where
+// its name does not, since others say they are it.
+func (m *merger) placed(o *observation) bool {
+	return m.weak && len(o.was) > 0 && (m.vain[value{kindKey, o.key}] || m.vain[primaryValue(o.key)])
+}
+
+func (m *merger) result() (out merged) {
+	place := make([]int, len(m.all))
+	for i := range m.all {
+		if r := m.root(i); r == i {
+			place[i] = len(out.clusters)
+			out.clusters = append(out.clusters, cluster{evidence: m.why[i]})
+		}
+	}
 	for i, o := range m.all {
-		r := m.root(i)
-		n, ok := place[r]
-		if !ok {
-			n = len(out)
-			place[r] = n
-			out = append(out, nil)
+		c := &out.clusters[place[m.root(i)]]
+		c.obs = append(c.obs, o)
+		if len(m.vain) == 0 {
+			continue
 		}
-		out[n] = append(out[n], o)
+		m.valuesOf(&m.all[i], func(v value) {
+			if m.vain[v] && v.kind != kindKey {
+				c.evidence = append(c.evidence, fleet.Evidence{Kind: v.kind, Value: v.text, Junk: true})
+			}
+		})
 	}
+	for i := range out.clusters {
+		e := out.clusters[i].evidence
+		slices.SortFunc(e, compareEvidence)
+		out.clusters[i].evidence = slices.Compact(e)
+	}
+	for v := range m.proven {
+		out.junk = append(out.junk, v)
+	}
+	slices.SortFunc(out.junk, func(a, b value) int { return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.text, b.text)) })
+	out.conflicts = m.conflicts(place)
 	return out
-}
-
-// hostPort returns where a URL leads, if its host is an address.
-func hostPort(raw string) (netip.Addr, uint16, bool) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return netip.Addr{}, 0, false
-	}
-	host, err := netip.ParseAddr(u.Hostname())
-	if err != nil {
-		return netip.Addr{}, 0, false
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443", "rtsp": "554", "rtsps": "322"}[u.Scheme]
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return host.Unmap(), uint16(n), err == nil
 }

@@ -50,6 +50,7 @@ type target struct {
 	Device, Source string
 	Endpoints      []fleet.Endpoint
 	Credentials    []login
+	Same, Apart    []string `json:",omitempty"`
 }
 
 type login struct {
@@ -249,7 +250,7 @@ func (s *Store) load() error {
 			return fmt.Errorf("camera %s: %w", fleet.CameraID(id), err)
 		}
 		c := fleet.CameraID(id)
-		s.cameras[c] = fleet.Target{Camera: c, Device: t.Device, Source: t.Source, Endpoints: t.Endpoints, Credentials: credentials(t.Credentials)}
+		s.cameras[c] = fleet.Target{Camera: c, Device: t.Device, Source: t.Source, Endpoints: t.Endpoints, Credentials: credentials(t.Credentials), Same: t.Same, Apart: t.Apart}
 		return nil
 	})
 	if err != nil {
@@ -345,7 +346,7 @@ func writeCameras(tx *sql.Tx, n *snapshot) error {
 			}
 			continue
 		}
-		b, err := json.Marshal(target{Device: t.Device, Source: t.Source, Endpoints: t.Endpoints, Credentials: logins(t.Credentials)})
+		b, err := json.Marshal(target{Device: t.Device, Source: t.Source, Endpoints: t.Endpoints, Credentials: logins(t.Credentials), Same: t.Same, Apart: t.Apart})
 		if err != nil {
 			return err
 		}

@@ -175,7 +175,7 @@ func TestCamerasAndIdentitySurvive(t *testing.T) {
 	ctx := t.Context()
 	s := open(t, path, store.Options{})
 	cam := func(id fleet.CameraID) fleet.Target {
-		return fleet.Target{Camera: id, Device: "d", Source: "s", Endpoints: []fleet.Endpoint{{Protocol: fleet.RTSP, URL: "rtsp://127.0.1.1/"}},
+		return fleet.Target{Camera: id, Device: "d", Source: "s", Same: []string{"mac:1"}, Apart: []string{"mac:2"}, Endpoints: []fleet.Endpoint{{Protocol: fleet.RTSP, URL: "rtsp://127.0.1.1/"}},
 			Credentials: []fleet.Credentials{{User: "u", Password: "p", Version: 3}}}
 	}
 	site := []fleet.Credentials{{User: "site", Password: "secret", Version: 1}}

@@ -308,7 +308,7 @@ func (l *link) take(ctx context.Context, in *wire.Instruction) error {
 func cameras(c *wire.Cameras) Cameras {
 	out := Cameras{Version: c.GetVersion(), Full: c.GetFull(), Site: logins(c.GetSiteCredentials())}
 	for _, p := range c.GetPut() {
-		t := fleet.Target{Camera: fleet.CameraID(p.GetId()), Device: p.GetDevice(), Source: p.GetSource(), Credentials: logins(p.GetCredentials())}
+		t := fleet.Target{Camera: fleet.CameraID(p.GetId()), Device: p.GetDevice(), Source: p.GetSource(), Credentials: logins(p.GetCredentials()), Same: p.GetSame(), Apart: p.GetApart()}
 		for _, e := range p.GetEndpoints() {
 			t.Endpoints = append(t.Endpoints, fleet.Endpoint{Protocol: fleet.Protocol(e.GetProtocol()), URL: e.GetUrl()})
 		}
@@ -356,6 +356,11 @@ func (l *link) probe(ctx context.Context) error {
 	}
 }
 
+// inventoryBytes is how much of the inventory goes into one message: a device
+// that is not in it stays as it was, so a long list may come in parts, and the
+// centre takes 4 MiB at a time.
+const inventoryBytes = 1 << 20
+
 // tell sends the inventory whenever it changes, and the load now and then.
 func (l *link) tell(ctx context.Context) error {
 	load := time.NewTicker(l.u.opts.LoadEvery)
@@ -363,16 +368,29 @@ func (l *link) tell(ctx context.Context) error {
 	l.u.inventory.again() // the centre may be another one than last time
 	for {
 		if batch, devices := l.u.inventory.take(); devices != nil {
-			m := &wire.Inventory{Batch: batch}
+			m, size := &wire.Inventory{Batch: batch}, 0
+			say := func() error {
+				if err := l.say(&wire.FromAgent{Body: &wire.FromAgent_Inventory{Inventory: m}}); err != nil {
+					return fmt.Errorf("inventory: %w", err)
+				}
+				m, size = &wire.Inventory{Batch: batch}, 0
+				return nil
+			}
 			for _, d := range devices {
 				b, err := json.Marshal(d)
 				if err != nil {
 					return fmt.Errorf("inventory: %w", err)
 				}
+				if size += len(b); size > inventoryBytes && len(m.Devices) > 0 {
+					if err := say(); err != nil {
+						return err
+					}
+					size = len(b)
+				}
 				m.Devices = append(m.Devices, b)
 			}
-			if err := l.say(&wire.FromAgent{Body: &wire.FromAgent_Inventory{Inventory: m}}); err != nil {
-				return fmt.Errorf("inventory: %w", err)
+			if err := say(); err != nil {
+				return err
 			}
 		}
 		select {

@@ -138,6 +138,21 @@ func (b *bench) finish(os []fleet.Order) {
 	}
 }
 
+// TestLongInventory: a list beyond what the centre takes in one message comes
+// in parts.
+func TestLongInventory(t *testing.T) {
+	b := newBench(t)
+	b.serve()
+	stop := b.connect(nil)
+	defer stop()
+	devices := make([]fleet.Device, 4096)
+	for i := range devices {
+		devices[i] = fleet.Device{Key: fmt.Sprint("epr:", i), Name: strings.Repeat("x", 2048)}
+	}
+	b.line.SetDevices(devices)
+	b.await("all devices are told", func(s uplinktest.State) bool { return len(s.Devices) == len(devices) })
+}
+
 func TestOneCaptureOverTheLine(t *testing.T) {
 	b := newBench(t)
 	b.serve()
@@ -150,6 +165,9 @@ func TestOneCaptureOverTheLine(t *testing.T) {
 	b.await("instructions are stored", stored)
 	if held, _, _ := b.store.Counts(); held != 2 || len(b.store.Cameras().Put) != 5 {
 		t.Fatalf("%d orders and %d cameras held, want 2 and 5", held, len(b.store.Cameras().Put))
+	}
+	if c := b.store.Cameras().Put[0]; !slices.Equal(c.Same, []string{"mac:1"}) || !slices.Equal(c.Apart, []string{"mac:2"}) {
+		t.Errorf("decisions did not come through: %+v", c)
 	}
 	b.line.SetDevices([]fleet.Device{{Key: "epr:1"}})
 	c := fleet.Capture{Occurrence: os[0].Occurrence, Outcome: fleet.Captured}

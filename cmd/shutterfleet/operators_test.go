@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // TestExamplesOfTheOperatorsGuide runs each command of docs/operators.md, in
@@ -15,6 +17,9 @@ func TestExamplesOfTheOperatorsGuide(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newTerminal(t, "operator")
+	for id := fleet.CameraID(2); id <= 3; id++ {
+		c.f.Contradict(id, fleet.Rival{Key: "mac:ac:cc:8e:00:00:01"})
+	}
 	ran := 0
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(doc), -1) {
 		for line := range strings.Lines(block[1]) {
@@ -28,6 +33,9 @@ func TestExamplesOfTheOperatorsGuide(t *testing.T) {
 			}
 			ran++
 		}
+	}
+	if r := c.f.Resolved; len(r) != 2 || r[0].Same || !r[1].Same {
+		t.Errorf("resolved %+v", r)
 	}
 	if ran < 15 || len(c.f.Paused) != 0 || len(c.f.Asked) != 2 || c.f.Places["home"].Burst != 20 {
 		t.Errorf("%d commands ran and left %v, %v", ran, c.f.Paused, c.f.Asked)

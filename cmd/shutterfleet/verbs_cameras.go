@@ -21,6 +21,7 @@ func camerasCommand() *cobra.Command {
 		camerasLs(&d), camerasShow(&d), camerasAdd(&d), camerasSet(&d),
 		camerasEnrol(&d, "approve", fleet.Approved, "Approve cameras, so that schedules may select them"),
 		camerasEnrol(&d, "ignore", fleet.Ignored, "Ignore cameras: they are neither photographed nor shown"),
+		camerasConflicts(&d), camerasResolve(&d),
 	))
 }
 
@@ -52,8 +53,14 @@ func printCamera(d *door, cmd *cobra.Command, c admin.Camera) error {
 		line("site", c.Site)
 		line("state", c.State)
 		line("status", c.Status)
+		if c.DeviceState != "" {
+			line("device state", c.DeviceState)
+		}
 		if c.Reason != "" {
 			line("reason", c.Reason)
+		}
+		if c.Fix != "" {
+			line("fix", c.Fix)
 		}
 		line("device", strings.TrimSpace(c.Vendor+" "+c.Model+" "+c.Firmware))
 		line("serial", c.Serial)

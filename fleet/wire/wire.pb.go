@@ -1341,6 +1341,8 @@ type CameraConfig struct {
 	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	Endpoints     []*Endpoint            `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	Credentials   []*Credential          `protobuf:"bytes,5,rep,name=credentials,proto3" json:"credentials,omitempty"`
+	Same          []string               `protobuf:"bytes,6,rep,name=same,proto3" json:"same,omitempty"`   // keys of devices that an operator decided to be this one
+	Apart         []string               `protobuf:"bytes,7,rep,name=apart,proto3" json:"apart,omitempty"` // and not to be
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1406,6 +1408,20 @@ func (x *CameraConfig) GetEndpoints() []*Endpoint {
 func (x *CameraConfig) GetCredentials() []*Credential {
 	if x != nil {
 		return x.Credentials
+	}
+	return nil
+}
+
+func (x *CameraConfig) GetSame() []string {
+	if x != nil {
+		return x.Same
+	}
+	return nil
+}
+
+func (x *CameraConfig) GetApart() []string {
+	if x != nil {
+		return x.Apart
 	}
 	return nil
 }
@@ -2311,13 +2327,15 @@ const file_wire_proto_rawDesc = "" +
 	"\x06camera\x18\x01 \x01(\x06R\x06camera\x12\x1a\n" +
 	"\bschedule\x18\x02 \x01(\x06R\bschedule\x12\x17\n" +
 	"\afrom_ms\x18\x03 \x01(\x03R\x06fromMs\x12\x19\n" +
-	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"\xd0\x01\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"\xfa\x01\n" +
 	"\fCameraConfig\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x16\n" +
 	"\x06source\x18\x03 \x01(\tR\x06source\x12<\n" +
 	"\tendpoints\x18\x04 \x03(\v2\x1e.shutterfleet.wire.v1.EndpointR\tendpoints\x12B\n" +
-	"\vcredentials\x18\x05 \x03(\v2 .shutterfleet.wire.v1.CredentialR\vcredentials\"8\n" +
+	"\vcredentials\x18\x05 \x03(\v2 .shutterfleet.wire.v1.CredentialR\vcredentials\x12\x12\n" +
+	"\x04same\x18\x06 \x03(\tR\x04same\x12\x14\n" +
+	"\x05apart\x18\a \x03(\tR\x05apart\"8\n" +
 	"\bEndpoint\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\"V\n" +

@@ -40,6 +40,7 @@ func (a *Server) registerAPI() {
 	a.api.UseMiddleware(a.guard)
 
 	a.registerCameras()
+	a.registerConflicts()
 	a.registerSchedules()
 	a.registerPauses()
 	a.registerJobs()

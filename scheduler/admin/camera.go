@@ -51,6 +51,7 @@ type cameraData struct {
 	Says     []string // what is wrong, and what to do
 	Job      *jobPart // the picture that was asked for by the button
 	AskLogin bool
+	Conflict *conflictPart // both sides, when its device contradicts another
 	Captures []captureRow
 	Older    string
 }
@@ -72,6 +73,9 @@ func (a *Server) cameraPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	d := cameraData{page: a.page(r, "cameras", after == ""), Camera: cameraOf(v), Says: says(v), AskLogin: asksLogin(v)}
 	if d.Job, err = a.jobPart(ctx, r.URL.Query().Get("job"), id); err != nil {
+		return err
+	}
+	if d.Conflict, err = a.cameraConflict(ctx, id, d.page); err != nil {
 		return err
 	}
 	pauses, err := a.s.Pauses(ctx)
@@ -120,13 +124,16 @@ func pausesOf(v scheduler.CameraView, pauses []scheduler.Pause) (out []string) {
 
 // asksLogin reports whether a login is what the camera waits for.
 func asksLogin(v scheduler.CameraView) bool {
-	return v.Status == scheduler.StatusNeedsCredentials || v.DeviceState == fleet.DeviceNeedsCredentials ||
+	return v.Status == scheduler.StatusNeedsCredentials || v.DeviceState == fleet.DeviceNeedsCredentials || v.DeviceState == fleet.DeviceLocked ||
 		v.Last != nil && (v.Last.Cause == fleet.CauseUnauthorized || v.Last.Cause == fleet.CauseLocked)
 }
 
 func says(v scheduler.CameraView) (out []string) {
 	if v.Reason != "" && v.DeviceState != fleet.DeviceOK {
 		out = append(out, v.Reason)
+	}
+	if fix, ok := fixes[v.DeviceState]; ok {
+		out = append(out, fix)
 	}
 	switch v.Status {
 	case scheduler.StatusFailed, scheduler.StatusMissed, scheduler.StatusNeedsCredentials:

@@ -24,7 +24,7 @@ var words = map[string]string{scheduler.StatusNeedsCredentials: "needs credentia
 
 // statusOrder is the order of the filters: what needs a hand comes first.
 var statusOrder = []string{
-	scheduler.StatusFailed, scheduler.StatusMissed, scheduler.StatusNeedsCredentials, scheduler.StatusOffline,
+	scheduler.StatusQuarantined, scheduler.StatusFailed, scheduler.StatusMissed, scheduler.StatusNeedsCredentials, scheduler.StatusOffline,
 	scheduler.StatusLate, scheduler.StatusOK, scheduler.StatusIdle, scheduler.StatusIgnored, scheduler.StatusRetired,
 }
 
@@ -252,6 +252,7 @@ type galleryData struct {
 	Sites                     []string
 	NoSchedule                bool
 	Partial                   int
+	Conflicts                 int
 	Pending                   []pendingRow
 	PendingTotal, PendingMore int
 	Tiles                     []tile
@@ -300,6 +301,11 @@ func (a *Server) galleryPage(w http.ResponseWriter, r *http.Request) error {
 	if s.partial {
 		d.Partial = scanned
 	}
+	conflicts, err := a.s.Conflicts(ctx, fleet.SiteID(v.site))
+	if err != nil {
+		return err
+	}
+	d.Conflicts = len(conflicts)
 	d.PendingTotal = len(s.pending)
 	d.Pending = each(s.pending[:min(len(s.pending), pendingShown)], pendingOf)
 	d.PendingMore = len(s.pending) - len(d.Pending)

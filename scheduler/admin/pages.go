@@ -76,8 +76,8 @@ func newPages() *pages {
 			return slices.ContainsFunc(bs, func(b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) })
 		},
 	}
-	base := template.Must(template.New("").Funcs(funcs).ParseFS(files, "templates/layout.html", "templates/tile.html"))
-	for _, name := range []string{"gallery", "camera", "schedules", "agents", "login", "error"} {
+	base := template.Must(template.New("").Funcs(funcs).ParseFS(files, "templates/layout.html", "templates/tile.html", "templates/conflict.html"))
+	for _, name := range []string{"gallery", "camera", "schedules", "agents", "conflicts", "login", "error"} {
 		p.byName[name] = template.Must(template.Must(base.Clone()).ParseFS(files, "templates/"+name+".html"))
 	}
 	p.byName["tiles"] = template.Must(base.Clone())
@@ -153,8 +153,10 @@ func (a *Server) registerPages() {
 	view("/cameras/{id}", a.cameraPage)
 	view("/schedules", a.schedulesPage)
 	view("/agents", a.agentsPage)
+	view("/conflicts", a.conflictsPage)
 	form("/enrol", scheduler.RoleOperator, a.enrolForm)
 	form("/cameras/{id}", scheduler.RoleOperator, a.cameraForm)
+	form("/cameras/{id}/resolve", scheduler.RoleOperator, a.resolveForm)
 	form("/cameras/{id}/capture", scheduler.RoleOperator, a.captureForm)
 	form("/pauses", scheduler.RoleOperator, a.pauseForm)
 	form("/pauses/{id}/resume", scheduler.RoleOperator, a.resumeForm)

@@ -32,7 +32,7 @@ type Camera struct {
 	ID          fleet.CameraID    `json:"id" example:"cam-0r4k2m7q1x0ab"`
 	Site        fleet.SiteID      `json:"site"`
 	State       fleet.Enrollment  `json:"state" enum:"candidate,pending,approved,ignored,quarantined,retired"`
-	Status      string            `json:"status" doc:"the one word that an operator reads first" enum:"ok,late,failed,missed,pending,needs-credentials,offline,ignored,retired,idle"`
+	Status      string            `json:"status" doc:"the one word that an operator reads first" enum:"ok,late,failed,missed,quarantined,pending,needs-credentials,offline,ignored,retired,idle"`
 	Name        string            `json:"name"`
 	Addresses   []string          `json:"addresses"`
 	Protocols   []fleet.Protocol  `json:"protocols"`
@@ -46,6 +46,7 @@ type Camera struct {
 	Source      string            `json:"source"`
 	DeviceState fleet.DeviceState `json:"device_state" doc:"how far the agent gets with the device"`
 	Reason      string            `json:"reason" doc:"why the device is not ok, and the fix"`
+	Fix         string            `json:"fix,omitempty" doc:"what to do about device_state; absent when it is ok"`
 	Labels      map[string]string `json:"labels"`
 	Version     uint64            `json:"version" doc:"grows with each change; the ETag"`
 	Created     fleet.Instant     `json:"created" format:"date-time"`
@@ -288,7 +289,7 @@ func cameraOf(v scheduler.CameraView) Camera {
 		ID: v.ID, Site: v.Site, State: v.State, Status: v.Status, Name: v.Name,
 		Addresses: []string{}, Protocols: []fleet.Protocol{}, Endpoints: append([]fleet.Endpoint{}, v.Endpoints...),
 		FoundBy: append([]fleet.Via{}, v.Via...), Vendor: v.Vendor, Model: v.Model, Firmware: v.Firmware, Serial: v.Serial,
-		Device: v.Device, Source: v.Source, DeviceState: v.DeviceState, Reason: v.Reason, Labels: v.Labels,
+		Device: v.Device, Source: v.Source, DeviceState: v.DeviceState, Reason: v.Reason, Fix: fixes[v.DeviceState], Labels: v.Labels,
 		Version: v.Version, Created: v.Created, Enabled: some(v.Enabled), LastFrame: some(v.LastFrame),
 	}
 	for _, a := range v.Addresses {

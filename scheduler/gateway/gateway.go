@@ -384,7 +384,7 @@ func positive(v float64) float64 {
 func cameras(l *scheduler.CameraList) *wire.Cameras {
 	m := &wire.Cameras{Version: l.Version, Full: true, SiteCredentials: creds(l.Site)}
 	for _, t := range l.Cameras {
-		c := &wire.CameraConfig{Id: uint64(t.Camera), Device: t.Device, Source: t.Source, Credentials: creds(t.Credentials)}
+		c := &wire.CameraConfig{Id: uint64(t.Camera), Device: t.Device, Source: t.Source, Credentials: creds(t.Credentials), Same: t.Same, Apart: t.Apart}
 		for _, e := range t.Endpoints {
 			c.Endpoints = append(c.Endpoints, &wire.Endpoint{Protocol: string(e.Protocol), Url: e.URL})
 		}

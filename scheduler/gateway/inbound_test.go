@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"slices"
 	"testing"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/fleet/wire"
+	"github.com/shutterfleet/shutterfleet/scheduler"
 )
 
 // FuzzInbound holds Inbound to what proto.Unmarshal makes of the same bytes,
@@ -65,5 +68,13 @@ func TestInboundAllocates(t *testing.T) {
 		in.Release()
 	}); n != 0 {
 		t.Errorf("%v allocations, want none", n)
+	}
+}
+
+// TestDecisionsAreTold: what an operator decided about a device reaches agents.
+func TestDecisionsAreTold(t *testing.T) {
+	m := cameras(&scheduler.CameraList{Cameras: []fleet.Target{{Camera: 1, Device: "epr:1", Same: []string{"mac:1"}, Apart: []string{"mac:2", "mac:3"}}}})
+	if c := m.GetPut()[0]; !slices.Equal(c.GetSame(), []string{"mac:1"}) || !slices.Equal(c.GetApart(), []string{"mac:2", "mac:3"}) {
+		t.Errorf("told %v", c)
 	}
 }

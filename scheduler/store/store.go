@@ -100,6 +100,13 @@ type Pause struct {
 	Body json.RawMessage
 }
 
+// Dispute is what is known of one device's conflict, and decided about it. Body
+// is the scheduler's; nil forgets it.
+type Dispute struct {
+	ID   string
+	Body json.RawMessage
+}
+
 // Job is a stored job. Body is the scheduler's; Cameras are eight bytes each.
 type Job struct {
 	ID      string
@@ -139,6 +146,7 @@ type Batch struct {
 	Rules       *[]Rule // replaces all rules
 	Pauses      []Pause
 	Resume      []string // ids of pauses that are over
+	Disputes    []Dispute
 	Jobs        []Job
 	Reconcile   Mark // tasks may differ from what schedules say
 }
@@ -146,7 +154,7 @@ type Batch struct {
 // rest reports whether there is anything beside captures.
 func (b *Batch) rest() bool {
 	return b.Through != 0 || len(b.Issue)+len(b.Drop)+len(b.Assign)+len(b.Repeats)+len(b.OpenSpans)+len(b.CloseSpans)+len(b.Cameras)+len(b.Sites)+
-		len(b.Agents)+len(b.Schedules)+len(b.Keys)+len(b.Tokens)+len(b.Credentials)+len(b.Pauses)+len(b.Resume)+len(b.Jobs) > 0 || b.Rules != nil || b.Reconcile != Unchanged
+		len(b.Agents)+len(b.Schedules)+len(b.Keys)+len(b.Tokens)+len(b.Credentials)+len(b.Pauses)+len(b.Resume)+len(b.Disputes)+len(b.Jobs) > 0 || b.Rules != nil || b.Reconcile != Unchanged
 }
 
 // State is what Open found, but for what is large: EachCamera, EachSpan and
@@ -162,6 +170,7 @@ type State struct {
 	Credentials []Credentials
 	Rules       []Rule
 	Pauses      []Pause
+	Disputes    []Dispute
 	Jobs        []Job // newest first, at most a thousand
 	Reconcile   bool
 }
@@ -209,6 +218,7 @@ CREATE TABLE IF NOT EXISTS tokens (name TEXT PRIMARY KEY, body TEXT NOT NULL) WI
 CREATE TABLE IF NOT EXISTS credentials (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rules (name TEXT PRIMARY KEY, sel TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pauses (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS disputes (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, asked INTEGER NOT NULL, body TEXT NOT NULL, cameras BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS spans_closed ON spans (until) WHERE until != 0;
 `
@@ -336,6 +346,8 @@ var statements = map[string]string{
 	"rule":     "INSERT OR REPLACE INTO rules (name, sel) VALUES (?,?)",
 	"pause":    "INSERT OR REPLACE INTO pauses (id, body) VALUES (?,?)",
 	"resume":   "DELETE FROM pauses WHERE id = ?",
+	"dispute":  "INSERT OR REPLACE INTO disputes (id, body) VALUES (?,?)",
+	"agree":    "DELETE FROM disputes WHERE id = ?",
 	"job":      "INSERT OR REPLACE INTO jobs (id, asked, body, cameras) VALUES (?,?,?,?)",
 }
 
@@ -497,6 +509,13 @@ func (s *Store) write(t *txn, b *Batch) {
 	for _, id := range b.Resume {
 		t.do("resume", id)
 	}
+	for _, d := range b.Disputes {
+		if d.Body == nil {
+			t.do("agree", d.ID)
+		} else {
+			t.do("dispute", d.ID, string(d.Body))
+		}
+	}
 	for _, j := range b.Jobs {
 		t.do("job", j.ID, j.Asked, string(j.Body), j.Cameras)
 	}
@@ -542,6 +561,14 @@ func (s *Store) load(ctx context.Context) (*State, error) {
 			err := r.Scan(&p.ID, &body)
 			p.Body = json.RawMessage(body)
 			st.Pauses = append(st.Pauses, p)
+			return err
+		}),
+		each(ctx, s.db, "SELECT id, body FROM disputes ORDER BY id", func(r *sql.Rows) error {
+			var d Dispute
+			var body string
+			err := r.Scan(&d.ID, &body)
+			d.Body = json.RawMessage(body)
+			st.Disputes = append(st.Disputes, d)
 			return err
 		}),
 		each(ctx, s.db, "SELECT id, asked, body FROM jobs ORDER BY asked DESC LIMIT 1000", func(r *sql.Rows) error {

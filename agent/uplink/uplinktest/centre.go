@@ -58,6 +58,7 @@ type Centre struct {
 	duplicates int
 	reports    int
 	thumbs     int
+	inventory  uint64 // its latest batch
 	devices    [][]byte
 	probes     int
 	hellos     []*wire.Hello
@@ -249,7 +250,11 @@ func (c *Centre) hear(s *sender, m *wire.FromAgent) error {
 		c.thumbs++
 		answer = &wire.FromCentre{Body: &wire.FromCentre_ThumbnailStored{ThumbnailStored: &wire.ThumbnailStored{Batch: b.Thumbnail.GetBatch()}}}
 	case *wire.FromAgent_Inventory:
-		c.devices = b.Inventory.GetDevices()
+		if b.Inventory.GetBatch() != c.inventory {
+			c.devices = nil // a long list comes in parts
+		}
+		c.inventory = b.Inventory.GetBatch()
+		c.devices = append(slices.Clone(c.devices), b.Inventory.GetDevices()...)
 		answer = &wire.FromCentre{Body: &wire.FromCentre_InventoryStored{InventoryStored: &wire.InventoryStored{Batch: b.Inventory.GetBatch()}}}
 	}
 	c.note()
@@ -321,7 +326,7 @@ func Recall(orders ...fleet.Order) *wire.Instruction {
 func Cameras(n int) *wire.Instruction {
 	c := &wire.Cameras{Version: 1, Full: true}
 	for id := range n {
-		c.Put = append(c.Put, &wire.CameraConfig{Id: uint64(id + 1), Device: fmt.Sprint("device-", id+1), Endpoints: []*wire.Endpoint{{Protocol: "snapshot", Url: "http://127.0.1.1/"}}})
+		c.Put = append(c.Put, &wire.CameraConfig{Id: uint64(id + 1), Device: fmt.Sprint("device-", id+1), Same: []string{"mac:1"}, Apart: []string{"mac:2"}, Endpoints: []*wire.Endpoint{{Protocol: "snapshot", Url: "http://127.0.1.1/"}}})
 	}
 	return &wire.Instruction{Body: &wire.Instruction_Cameras{Cameras: c}}
 }

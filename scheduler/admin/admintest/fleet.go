@@ -45,6 +45,8 @@ type Fleet struct {
 	Asked    []scheduler.NewJob    // what CaptureNow was asked, oldest first
 	Loads    []scheduler.LoadQuery // what Load was asked, oldest first
 	Counts   fleet.Books
+	Disputed []scheduler.ConflictView // open conflicts
+	Resolved []scheduler.Resolution   // what was decided, oldest first
 	Frame    []byte
 	Fails    error  // of every reading call, when set
 	Revoked  string // a token that is worth nothing any more

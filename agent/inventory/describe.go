@@ -1,0 +1,222 @@
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+// outcome is the end of one description.
+type outcome struct {
+	rec    *record
+	target fleet.Target
+	device fleet.Device
+	err    error
+}
+
+func (v *Inventory) describe(ctx context.Context, t task) outcome {
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	defer cancel()
+	d, err := v.opts.Describer.Describe(ctx, t.target)
+	return outcome{rec: t.rec, target: t.target, device: d, err: err}
+}
+
+// target returns what the describer gets, and whether there is anything to
+// describe: an ONVIF endpoint, or a device of UPnP without any endpoint, which
+// nearly always has ONVIF at its usual place.
+func (b *book) target(r *record) (fleet.Target, bool) {
+	t := fleet.Target{Device: r.key}
+	for _, e := range r.device.Endpoints {
+		if e.Protocol == fleet.ONVIF {
+			t.Endpoints = append(t.Endpoints, e)
+		}
+	}
+	if len(t.Endpoints) == 0 && len(r.device.Endpoints) == 0 && slices.Contains(r.device.Via, fleet.ViaUPnP) {
+		for _, a := range r.device.Addresses[:min(1, len(r.device.Addresses))] {
+			host := a.String()
+			if a.Is6() {
+				host = "[" + host + "]"
+			}
+			t.Endpoints = []fleet.Endpoint{{Protocol: fleet.ONVIF, URL: (&url.URL{Scheme: "http", Host: host, Path: "/onvif/device_service"}).String()}}
+		}
+	}
+	if len(t.Endpoints) == 0 || b.opts.Describer == nil {
+		return t, false
+	}
+	for _, k := range b.known[r.key] {
+		t.Credentials = append(t.Credentials, k.Credentials...)
+	}
+	t.Credentials = append(t.Credentials, b.site...)
+	var once []fleet.Credentials
+	for _, c := range t.Credentials {
+		if !slices.Contains(once, c) {
+			once = append(once, c)
+		}
+	}
+	t.Credentials = once
+	return t, true
+}
+
+// question tells apart what was asked: another address or login is another try.
+func question(t fleet.Target) string {
+	var s strings.Builder
+	for _, e := range t.Endpoints {
+		fmt.Fprintf(&s, "%s\n", e.URL)
+	}
+	for _, c := range t.Credentials {
+		fmt.Fprintf(&s, "%q %d\n", c.User, c.Version)
+	}
+	return s.String()
+}
+
+// due returns the descriptions to start now.
+func (b *book) due(now time.Time) (out []task) {
+	n := 0
+	for _, r := range b.records {
+		if !r.listed(n) {
+			continue
+		}
+		n++
+		if r.busy || b.running >= describeWidth || now.Sub(r.created) < r.patience() {
+			continue
+		}
+		t, ok := b.target(r)
+		if !ok || !b.wants(r, t, now) {
+			continue
+		}
+		r.busy, r.asked = true, question(t)
+		r.shown = true // the login budget is counted by this key from now on
+		b.running++
+		out = append(out, task{r, t})
+	}
+	return out
+}
+
+func (b *book) wants(r *record, t fleet.Target, now time.Time) bool {
+	if r.silent(now) && !r.reviewed {
+		return true
+	}
+	return !r.tried || !now.Before(r.next) || question(t) != r.asked
+}
+
+// described takes the end of a description.
+func (b *book) described(o outcome, now time.Time) {
+	r := o.rec
+	r.busy, r.tried, r.reviewed = false, true, true
+	b.running--
+	r.state, r.reason = verdict(o)
+	switch r.state {
+	case fleet.DeviceOK, fleet.DeviceSkewed:
+		r.wait, r.next = retryDescribe, now.Add(jitter(b.opts.Every))
+	case fleet.DeviceNeedsCredentials:
+		r.wait, r.next = retryDescribe, now.Add(jitter(b.opts.Every)) // new credentials come earlier by themselves
+	case fleet.DeviceLocked:
+		r.next = now.Add(retryLocked)
+	default:
+		r.next = now.Add(jitter(r.wait))
+		r.wait = min(2*r.wait, retryLongest)
+	}
+	if o.err != nil && len(o.device.Sources) == 0 && len(o.device.Claims) == 0 {
+		return
+	}
+	d := o.device
+	if len(d.Sources) == 0 && r.result != nil {
+		d.Sources = r.result.Sources // what it offered before it locked us out
+	}
+	r.result = &d
+	b.learn(r, d, now)
+}
+
+// learn makes what the device said of itself evidence like the rest.
+func (b *book) learn(r *record, d fleet.Device, now time.Time) {
+	var of obsID
+	found := false
+	for _, m := range r.cluster.obs {
+		if m.Via != viaDescribed && (!found || len(m.Endpoints) > 0 && m.Endpoints[0].Protocol == fleet.ONVIF) {
+			of, found = m.id(), true
+			if len(m.Endpoints) > 0 && m.Endpoints[0].Protocol == fleet.ONVIF {
+				break
+			}
+		}
+	}
+	if !found {
+		return
+	}
+	for id, o := range b.obs {
+		if id.via == viaDescribed && b.owner[id] == r && o.of != of {
+			delete(b.obs, id)
+		}
+	}
+	o := observation{of: of, first: now}
+	o.Via, o.Interface, o.At = viaDescribed, string(of.via)+" "+of.ifname+" "+of.source.String()+" "+of.primary, now
+	o.Name, o.Vendor, o.Model = d.Name, d.Vendor, d.Model
+	o.Claims = slices.Clone(d.Claims)
+	if d.Serial != "" {
+		o.Claims = append(o.Claims, fleet.Claim{Kind: fleet.ClaimSerial, Value: d.Serial})
+	}
+	// Which endpoint reference the device has, its datagrams say; a description
+	// that names another must not tear it from them.
+	o.Claims = slices.DeleteFunc(o.Claims, func(c fleet.Claim) bool { return c.Kind == fleet.ClaimEPR || c.Kind == fleet.ClaimUDN })
+	o.Sighting = clean(o.Sighting)
+	b.obs[o.id()] = o
+	b.owner[o.id()] = r
+}
+
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
+}
+
+// maxSkew is how wrong a device's clock may be before that is its state: from
+// 20 s on cameras refuse a WS-UsernameToken that is not signed with their own
+// time. Ours is, so logins go on; other clients' and the picture's overlay do
+// not.
+const maxSkew = 20 * time.Second
+
+// skewed says what a wrong clock breaks, and the fix; "" when it is right.
+func skewed(d fleet.Device) string {
+	if d.ClockSkew.Abs() <= maxSkew {
+		return ""
+	}
+	way := "ahead of"
+	if d.ClockSkew < 0 {
+		way = "behind"
+	}
+	return fmt.Sprintf("its clock is %v %s ours, which breaks logins that carry the time: set an NTP server in its settings", d.ClockSkew.Abs().Round(time.Second), way)
+}
+
+// verdict says how a description went, and the way on.
+func verdict(o outcome) (fleet.DeviceState, string) {
+	skew := skewed(o.device)
+	if o.err == nil {
+		state := cmp.Or(o.device.State, fleet.DeviceOK)
+		if skew != "" && state == fleet.DeviceOK {
+			return fleet.DeviceSkewed, skew
+		}
+		return state, o.device.Reason
+	}
+	state := fleet.DeviceUnreachable
+	if ce, ok := errors.AsType[*fleet.CameraError](o.err); ok {
+		switch ce.Cause {
+		case fleet.CauseUnauthorized:
+			state = fleet.DeviceNeedsCredentials
+		case fleet.CauseLocked:
+			state = fleet.DeviceLocked
+		}
+	}
+	if s := o.device.State; s != "" && s != fleet.DeviceOK {
+		state = s
+	}
+	reason := cmp.Or(o.device.Reason, cleanText(o.err.Error()))
+	if skew != "" && state == fleet.DeviceNeedsCredentials {
+		reason += "; " + skew
+	}
+	return state, reason
+}
