@@ -21,7 +21,12 @@ import (
 // reference implementation on pictures that codectest draws.
 func rows(t testing.TB, name string) []map[string]string {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name))
+	return table(t, filepath.Join("testdata", name))
+}
+
+func table(t testing.TB, path string) []map[string]string {
+	t.Helper()
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +130,31 @@ func TestDihedral(t *testing.T) {
 			if got.String() != r[name] {
 				t.Errorf("%s %s: %s, want %s", r["name"], name, got, r[name])
 			}
+		}
+	}
+}
+
+// TestPhotos compares with the reference on pictures that are not part of this
+// repository: PDQ_VECTORS names a folder with pdq_photos_gray.csv (columns
+// file, w, h, sha256_pixels, pdq, quality, gap, class) and photos/*.pgm.
+func TestPhotos(t *testing.T) {
+	dir := os.Getenv("PDQ_VECTORS")
+	if dir == "" {
+		t.Skip("PDQ_VECTORS names no folder; the drawn pictures of TestSynthetic bear the parity")
+	}
+	var h pdq.Hasher
+	for _, r := range table(t, filepath.Join(dir, "pdq_photos_gray.csv")) {
+		data, err := os.ReadFile(filepath.Join(dir, "photos", r["file"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pic codec.Picture
+		if err := codec.DecodePGM(data, codec.Limits{}.WithDefaults(), &pic); err != nil {
+			t.Fatal(err)
+		}
+		got, quality := h.Sum(pic.Y)
+		if int(quality) != number(t, r["quality"]) || got.String() != r["pdq"] {
+			t.Errorf("%s (%s): %s with quality %d, want %s with %s", r["file"], r["class"], got, quality, r["pdq"], r["quality"])
 		}
 	}
 }
