@@ -1,7 +1,8 @@
 // Package capture reads one frame: what it shows in a few numbers, how to know
 // it again, and a small picture of it. It has no clock, no network, no disk.
 //
-//	Frame ──decode──► luma ──┬─ 64x64 grid ──► PDQ-256 + quality, pHash-64
+//	Frame ──decode──► luma ──┬─ 64x64 grid ──► PDQ-256 + quality
+//	   │                     ├─ 32x32 ───────► pHash-64
 //	   │                     ├─ one pass ────► scores
 //	   │                     └─ 320 wide ────► thumbnail (with the chroma)
 //	   └─ SHA-256
@@ -216,5 +217,5 @@ func (d *desk) fingerprint() fleet.Fingerprint {
 	if !ok {
 		return fleet.Fingerprint{}
 	}
-	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: pdq.Quality(&d.grid), PHash: d.phash.Sum(&d.grid)}
+	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: pdq.Quality(&d.grid), PHash: d.phash.Sum(d.pic.Y)}
 }
