@@ -217,5 +217,5 @@ func (d *desk) fingerprint() fleet.Fingerprint {
 	if !ok {
 		return fleet.Fingerprint{}
 	}
-	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: pdq.Quality(&d.grid), PHash: d.phash.Sum(d.pic.Y)}
+	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: d.pdq.Quality(&d.grid), PHash: d.phash.Sum(d.pic.Y)}
 }

@@ -155,7 +155,7 @@ func sizes(rng *rand.Rand) (w, h int) {
 		case 1:
 			return 5 + rng.IntN(60)
 		}
-		return 40 + rng.IntN(260)
+		return 40 + rng.IntN(160)
 	}
 	w, h = side(), side()
 	switch rng.IntN(400) {
@@ -323,5 +323,21 @@ func BenchmarkPeer(b *testing.B) {
 	var s peer
 	for b.Loop() {
 		s.sum(p)
+	}
+}
+
+// TestGolden: the model says of the golden picture what Check wants of it.
+func TestGolden(t *testing.T) {
+	for _, size := range [][2]int{{64, 64}, {161, 95}, {1030, 67}, {40, 2100}} {
+		p := codec.Golden(size[0], size[1])
+		g := plain(p)
+		m := model(&g)
+		if m.gap < firm {
+			t.Errorf("%v: the golden picture has no firm hash: gap %v", size, m.gap)
+		}
+		if got, q := pdq.Sum(p); got != m.hash || int(q) < m.qualityLo || int(q) > m.qualityHi {
+			t.Errorf("%v: %s %d, want %s %d..%d", size, got, q, m.hash, m.qualityLo, m.qualityHi)
+		}
+		t.Logf("%d,%d,%s,%d", size[0], size[1], m.hash, m.qualityLo)
 	}
 }

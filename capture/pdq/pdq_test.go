@@ -186,16 +186,3 @@ func ExampleHasher_Sum() {
 	fmt.Println(hash, quality)
 	// Output: 3a0665fe7f4536c1060d516b8469768df7834b6e242e480e30de1987dd33df33 100
 }
-
-func BenchmarkSum(b *testing.B) {
-	for _, size := range [][2]int{{640, 360}, {1920, 1080}, {3840, 2160}} {
-		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
-			p := codectest.Plane("clouds", size[0], size[1], size[0])
-			var h pdq.Hasher
-			b.ReportAllocs()
-			for b.Loop() {
-				h.Sum(p)
-			}
-		})
-	}
-}
