@@ -50,12 +50,13 @@ type Reader struct {
 
 // desk is the memory that reading one frame takes, used again for the next.
 type desk struct {
-	jpeg   jpeg.Decoder
-	pic    codec.Picture
-	grid   codec.Grid
-	pdq    pdq.Hasher
-	phash  phash.Hasher
-	shrink shrinker
+	jpeg    jpeg.Decoder
+	pic     codec.Picture
+	grid    codec.Grid
+	pdq     pdq.Hasher
+	phash   phash.Hasher
+	quality quality.Meter
+	shrink  shrinker
 }
 
 // New returns a Reader.
@@ -193,7 +194,7 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte) (fleet.Reading, e
 		Bytes:       uint32(len(f.Data)),
 		SHA256:      sha256.Sum256(f.Data),
 		Fingerprint: d.fingerprint(),
-		Quality:     quality.Score(p),
+		Quality:     d.quality.Score(p).Quality,
 		Thumbnail:   thumb,
 	}
 	if len(thumb) > 0 || r.opts.NoThumbnail {

@@ -43,14 +43,7 @@ func (k *kernel) fits(rows int) bool { return k.level > codec.PlainGo && rows >=
 // reduce writes the sums of the rows from y on, and returns how many these are.
 func (k *kernel) reduce(sums *[small][lanes]int32, p codec.Plane, y int) int {
 	for i := range lanes {
-		src, dst := p.Row(y+i), k.rows[i*k.stride:]
-		full := len(src) / step * step
-		if full > 0 {
-			widenAVX2(&dst[0], &src[0], full)
-		}
-		for x := full; x < len(src); x++ {
-			dst[x] = int16(src[x])
-		}
+		codec.Widen(k.rows[i*k.stride:], p.Row(y+i), k.level)
 	}
 	if k.level == codec.AVX512 {
 		dotsAVX512(sums, &k.rows[0], k.stride, &k.from, &k.weights[0], k.taps)
@@ -59,11 +52,6 @@ func (k *kernel) reduce(sums *[small][lanes]int32, p codec.Plane, y int) int {
 	}
 	return lanes
 }
-
-// widenAVX2 writes n bytes as 16-bit numbers, n a multiple of 32 and not 0.
-//
-//go:noescape
-func widenAVX2(dst *int16, src *byte, n int)
 
 // dotsAVX512 writes, for each output o and each of four rows that lie stride
 // samples apart, the sum over n samples from from[o] on of weight times sample.
