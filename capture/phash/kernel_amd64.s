@@ -1,5 +1,27 @@
 #include "textflag.h"
 
+// func pairsAVX2(dst *int16, src *byte, n int)
+TEXT ·pairsAVX2(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), DI
+	MOVQ         src+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VPCMPEQB     Y0, Y0, Y0
+	VPABSB       Y0, Y0 // 1 in each byte
+
+pairs:
+	VMOVDQU    (SI), Y1
+	VMOVDQU    32(SI), Y2
+	VPMADDUBSW Y0, Y1, Y1
+	VPMADDUBSW Y0, Y2, Y2
+	VMOVDQU    Y1, (DI)
+	VMOVDQU    Y2, 32(DI)
+	ADDQ       $64, SI
+	ADDQ       $64, DI
+	SUBQ       $64, CX
+	JNZ        pairs
+	VZEROUPPER
+	RET
+
 // func dotsAVX512(out *[32][4]int32, rows *int16, stride int, from *[32]int32, weights *int16, n int)
 TEXT ·dotsAVX512(SB), NOSPLIT, $0-48
 	MOVQ out+0(FP), DI

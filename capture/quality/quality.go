@@ -12,6 +12,7 @@ package quality
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -64,6 +65,7 @@ type Meter struct {
 	kernel kernel
 	plain  []uint16 // by column, how many samples of the block row are no edge
 	hist   [4][256]uint32
+	rest   [4][256]uint32 // in plain Go, of the rows that hist leaves out
 }
 
 // sums are what the pass adds up over the samples, all exact.
@@ -89,7 +91,7 @@ func (m *Meter) Score(p codec.Plane) Scores {
 	}
 	m.plain = m.plain[:p.Width]
 	clear(m.plain)
-	m.hist = [4][256]uint32{}
+	m.hist, m.rest = [4][256]uint32{}, [4][256]uint32{}
 
 	var s sums
 	var res Scores
@@ -99,16 +101,21 @@ func (m *Meter) Score(p codec.Plane) Scores {
 	top := 1 // of the block row, its first inner row
 	for y := range p.Height {
 		row := p.Row(y)
-		if y%step == 0 {
+		switch {
+		case y%step == 0:
 			count(&m.hist, row)
+		case !vector:
+			count(&m.rest, row)
 		}
 		if !inner || y == 0 || y == p.Height-1 {
-			s.add(row)
+			if vector {
+				s.add(row)
+			}
 			continue
 		}
-		s.add(row[:1])
-		s.add(row[p.Width-1:])
 		if vector {
+			s.add(row[:1])
+			s.add(row[p.Width-1:])
 			m.kernel.rows(p, y, m.plain, &s)
 		} else {
 			s.stencil(p.Row(y-1), row, p.Row(y+1), m.plain)
@@ -120,6 +127,9 @@ func (m *Meter) Score(p codec.Plane) Scores {
 	}
 	if vector {
 		m.kernel.flush(&s)
+	} else {
+		s.fromHistogram(&m.hist)
+		s.fromHistogram(&m.rest)
 	}
 	res.finish(p, &s)
 	res.Entropy = entropy(&m.hist)
@@ -151,61 +161,69 @@ func (m *Meter) fold(edges []float32, rows int) {
 	clear(m.plain)
 }
 
-// add counts samples that have no neighbors on all sides.
+// add counts samples that the vector loops leave out.
 func (s *sums) add(row []byte) {
-	for _, v := range row {
-		s.first(uint32(v))
+	for _, b := range row {
+		v := uint32(b)
+		s.sum += uint64(v)
+		s.squares += uint64(v * v)
+		s.dark += uint64((v - darkest - 1) >> 31) // the sign: 1 below zero
+		s.bright += 1 - uint64((v-brightest)>>31)
 	}
 }
 
-func (s *sums) first(v uint32) {
-	s.sum += uint64(v)
-	s.squares += uint64(v * v)
-	s.dark += uint64((v - darkest - 1) >> 31) // the sign: 1 below zero
-	s.bright += uint64((brightest - 1 - v) >> 31)
-}
-
-// stencil adds up the inner samples of one row. Each column is read once: of
-// the two to the left, sums and differences are kept.
+// stencil adds up what the inner samples of one row say with their neighbors.
+// Each column is read once: of the two to the left, sums and differences are
+// kept. Their own sums come from histograms, which is the shorter way here.
 func (s *sums) stencil(above, row, below []byte, plain []uint16) {
 	n := len(row)
 	above, below, plain = above[:n], below[:n], plain[:n]
-	type column struct{ c, outer, down int32 } // the middle sample, above plus below, below minus above
-	at := func(x int) column {
-		a, b := int32(above[x]), int32(below[x])
-		return column{int32(row[x]), a + b, b - a}
+	// Of a column: the middle, the three as 1 2 1 and as 1 -2 1, and as -1 0 1.
+	column := func(x int) (c, smooth, bent, down int) {
+		a, b := int(above[x]), int(below[x])
+		c = int(row[x])
+		outer := a + b
+		return c, outer + 2*c, outer - 2*c, b - a
 	}
-	left, here := at(0), at(1)
-	var laplacian, tenengrad, noise, sum, squares, dark, bright uint64
+	lc, lSmooth, lBent, lDown := column(0)
+	c, smooth, bent, down := column(1)
+	var laplacian, tenengrad, noise int64
 	for x := 2; x < n; x++ {
-		right := at(x)
-		lap := here.outer + left.c + right.c - 4*here.c
-		gx := right.outer + 2*right.c - left.outer - 2*left.c
-		gy := left.down + 2*here.down + right.down
-		fine := left.outer + right.outer - 2*(left.c+right.c+here.outer) + 4*here.c
-		laplacian += uint64(lap * lap)
-		tenengrad += uint64(gx*gx + gy*gy)
-		noise += uint64(abs(fine))
-		plain[x-1] += uint16(uint32(abs(gx)+abs(gy)-edgeStep-1) >> 31)
-		v := uint32(here.c)
-		sum += uint64(v)
-		squares += uint64(v * v)
-		dark += uint64((v - darkest - 1) >> 31)
-		bright += uint64((brightest - 1 - v) >> 31)
-		left, here = here, right
+		rc, rSmooth, rBent, rDown := column(x)
+		lap := bent - 2*c + lc + rc
+		gx := rSmooth - lSmooth
+		gy := lDown + 2*down + rDown
+		fine := lBent - 2*bent + rBent
+		laplacian += int64(lap * lap)
+		tenengrad += int64(gx*gx + gy*gy)
+		noise += int64(abs(fine))
+		plain[x-1] += uint16(uint(abs(gx)+abs(gy)-edgeStep-1) >> (bits.UintSize - 1))
+		lc, lSmooth, lBent, lDown = c, smooth, bent, down
+		c, smooth, bent, down = rc, rSmooth, rBent, rDown
 	}
-	s.laplacian += laplacian
-	s.tenengrad += tenengrad
-	s.noise += noise
-	s.sum += sum
-	s.squares += squares
-	s.dark += dark
-	s.bright += bright
+	s.laplacian += uint64(laplacian)
+	s.tenengrad += uint64(tenengrad)
+	s.noise += uint64(noise)
 }
 
-func abs(v int32) int32 {
-	m := v >> 31
+func abs(v int) int {
+	m := v >> (bits.UintSize - 1)
 	return (v ^ m) - m
+}
+
+// fromHistogram adds up what samples say by themselves.
+func (s *sums) fromHistogram(hist *[4][256]uint32) {
+	for v := range 256 {
+		c := uint64(hist[0][v]) + uint64(hist[1][v]) + uint64(hist[2][v]) + uint64(hist[3][v])
+		s.sum += uint64(v) * c
+		s.squares += uint64(v*v) * c
+		if v <= darkest {
+			s.dark += c
+		}
+		if v >= brightest {
+			s.bright += c
+		}
+	}
 }
 
 // finish turns sums into scores.
