@@ -56,8 +56,12 @@ type Verdict struct {
 	Score    float32 // how far beyond its limit, 0.5 at the limit .. 1; 1 for Ok
 	Evidence Evidence
 	Shift    Shift // of Moved
-	Lasting  Kind  // what has been so for long enough; Ok when nothing has
-	Learning bool  // the camera is not known yet by this light: only what is wrong for any camera is said
+
+	Before     Change // since the frame before; zero for the first one
+	Background Change // against what the camera looks at by this light; zero until that is known
+
+	Lasting  Kind // what has been so for long enough; Ok when nothing has
+	Learning bool // the camera is not known yet by this light: only what is wrong for any camera is said
 }
 
 // Evidence is the number that decided.
@@ -113,6 +117,10 @@ func Judge(o Options, s State, x Sample) (Verdict, State) {
 		f.values[live] = float64(f.change.Changed)
 	}
 	v := f.judge()
+	v.Before = f.change
+	if bg, ok := f.background(); ok {
+		v.Background = Compare(bg, &plane)
+	}
 	if v.Kind == Ok {
 		if !s.hasBefore { // it has no change that one could learn
 			f.values[live] = max(f.values[live], 0.05)
