@@ -1,7 +1,8 @@
 // Package capture reads one frame: what it shows in a few numbers, how to know
 // it again, and a small picture of it. It has no clock, no network, no disk.
 //
-//	Frame ──decode──► luma ──┬─ 64x64 grid ──► PDQ-256 + quality, pHash-64
+//	Frame ──decode──► luma ──┬─ 64x64 grid ──► PDQ-256 + quality
+//	   │                     ├─ 32x32 ───────► pHash-64
 //	   │                     ├─ one pass ────► scores
 //	   │                     └─ 320 wide ────► thumbnail (with the chroma)
 //	   └─ SHA-256
@@ -49,12 +50,13 @@ type Reader struct {
 
 // desk is the memory that reading one frame takes, used again for the next.
 type desk struct {
-	jpeg   jpeg.Decoder
-	pic    codec.Picture
-	grid   codec.Grid
-	pdq    pdq.Hasher
-	phash  phash.Hasher
-	shrink shrinker
+	jpeg    jpeg.Decoder
+	pic     codec.Picture
+	grid    codec.Grid
+	pdq     pdq.Hasher
+	phash   phash.Hasher
+	quality quality.Meter
+	shrink  shrinker
 }
 
 // New returns a Reader.
@@ -192,7 +194,7 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte) (fleet.Reading, e
 		Bytes:       uint32(len(f.Data)),
 		SHA256:      sha256.Sum256(f.Data),
 		Fingerprint: d.fingerprint(),
-		Quality:     quality.Score(p),
+		Quality:     d.quality.Score(p).Quality,
 		Thumbnail:   thumb,
 	}
 	if len(thumb) > 0 || r.opts.NoThumbnail {
@@ -216,5 +218,5 @@ func (d *desk) fingerprint() fleet.Fingerprint {
 	if !ok {
 		return fleet.Fingerprint{}
 	}
-	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: pdq.Quality(&d.grid), PHash: d.phash.Sum(&d.grid)}
+	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: d.pdq.Quality(&d.grid), PHash: d.phash.Sum(d.pic.Y)}
 }

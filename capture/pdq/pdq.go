@@ -13,7 +13,6 @@ package pdq
 
 import (
 	"math"
-	"slices"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -30,12 +29,18 @@ const smallest = 5
 // one size allocates nothing. The zero Hasher is ready. It serves one caller at
 // a time.
 type Hasher struct {
+	level      codec.Level // the processor's best unless it is set
+	kernel     kernel
 	rows, cols filter
-	columns    codec.Columns // of one output row
-	exact      []float64     // the same where weights are no integers
+	columns    codec.Columns // of one output row, in plain Go
+	sums       []uint32      // the same for the kernel
+	pairs      []uint32      // weights of rows, one in each half
+	exact      []float64     // columns where weights are no integers
 	coef       [hashSize * hashSize]float64
 	part       [hashSize * codec.GridSize]float64
-	sorted     [hashSize * hashSize]float64
+	minus      [half * codec.GridSize]float64
+	plus       [half * codec.GridSize]float64
+	order      [hashSize * hashSize]float64
 }
 
 // Sum returns the hash of a plane with its quality, 0..100. A plane with a side
@@ -46,13 +51,21 @@ func (h *Hasher) Sum(p codec.Plane) (fleet.PDQ, uint8) {
 	if !h.Reduce(p, &g) {
 		return fleet.PDQ{}, 0
 	}
-	return h.SumGrid(&g), Quality(&g)
+	return h.SumGrid(&g), h.Quality(&g)
 }
 
 // SumGrid returns the hash of a picture that was reduced before.
 func (h *Hasher) SumGrid(g *codec.Grid) fleet.PDQ {
 	h.transform(g)
 	return h.bits(&h.coef)
+}
+
+// Quality is the function of that name, by the fastest way.
+func (h *Hasher) Quality(g *codec.Grid) uint8 {
+	if sum, ok := h.kernel.gradients(g); ok {
+		return uint8(min(100, sum/90))
+	}
+	return Quality(g)
 }
 
 // Sum hashes one plane with a Hasher of its own.
@@ -88,10 +101,14 @@ func gradient(u, v float32) int {
 	return d
 }
 
-const hashSize = 16
+const (
+	hashSize = 16
+	half     = codec.GridSize / 2
+)
 
-// basis is rows 1 to 16 of the 64-point DCT-II.
-var basis = func() (d [hashSize][codec.GridSize]float64) {
+// basis is rows 1 to 16 of the 64-point DCT-II, their first halves: the second
+// half of an even row mirrors the first, that of an odd one with the other sign.
+var basis = func() (d [hashSize][half]float64) {
 	for i := range d {
 		for j := range d[i] {
 			d[i][j] = math.Sqrt(2.0/codec.GridSize) * math.Cos(math.Pi/2/codec.GridSize*float64(i+1)*float64(2*j+1))
@@ -100,29 +117,57 @@ var basis = func() (d [hashSize][codec.GridSize]float64) {
 	return d
 }()
 
-// transform computes the 16x16 coefficients B = D G Dᵀ.
+// transform computes the 16x16 coefficients B = D G Dᵀ. Rows that are multiplied
+// by the same number, or by its negative, are added up first.
 func (h *Hasher) transform(g *codec.Grid) {
 	const n = codec.GridSize
-	for i := range hashSize {
-		acc := h.part[i*n : i*n+n]
-		clear(acc)
-		for k := range n {
-			d := basis[i][k]
-			for j, v := range g.Pix[k*n : k*n+n] {
-				acc[j] += float64(d * float64(v))
-			}
+	if h.level == 0 {
+		h.level = codec.BestLevel()
+		h.kernel = newKernel(h.level)
+	}
+	for k := range half {
+		a, b := g.Pix[k*n:(k+1)*n], g.Pix[(n-1-k)*n:(n-k)*n]
+		minus, plus := h.minus[k*n:(k+1)*n], h.plus[k*n:(k+1)*n]
+		for j, u := range a {
+			u, v := float64(u), float64(b[j])
+			minus[j], plus[j] = u-v, u+v
 		}
 	}
+	h.multiply(h.part[:], h.minus[:], h.plus[:], n)
 	for i := range hashSize {
 		row := (*[n]float64)(h.part[i*n:])
+		for k := range half {
+			u, v := row[k], row[n-1-k]
+			h.minus[k*hashSize+i], h.plus[k*hashSize+i] = u-v, u+v
+		}
+	}
+	turned := h.part[:hashSize*hashSize]
+	h.multiply(turned, h.minus[:], h.plus[:], hashSize)
+	for i := range hashSize {
 		for j := range hashSize {
-			d := &basis[j]
-			var a, b float64
-			for k := 0; k < n; k += 2 {
-				a += float64(row[k] * d[k])
-				b += float64(row[k+1] * d[k+1])
+			h.coef[i*hashSize+j] = turned[j*hashSize+i]
+		}
+	}
+}
+
+// multiply writes the product of the basis and a matrix of 64 rows and n columns
+// that has been folded: row i of the 16 is the sum over k of basis[i][k] times
+// row k of minus where the frequency i+1 is odd, of plus where it is even.
+func (h *Hasher) multiply(out, minus, plus []float64, n int) {
+	if h.kernel.multiply(out, minus, plus, n) {
+		return
+	}
+	for i := range hashSize {
+		in := minus
+		if i%2 == 1 {
+			in = plus
+		}
+		acc := out[i*n : (i+1)*n]
+		clear(acc)
+		for k, d := range basis[i] {
+			for j, v := range in[k*n : (k+1)*n] {
+				acc[j] += float64(d * v)
 			}
-			h.coef[i*hashSize+j] = a + b
 		}
 	}
 }
@@ -130,13 +175,44 @@ func (h *Hasher) transform(g *codec.Grid) {
 // bits sets a bit for each coefficient above the median, which is the 128th
 // smallest of the 256. Bit k of the hash's number is coefficient k.
 func (h *Hasher) bits(c *[hashSize * hashSize]float64) (p fleet.PDQ) {
-	h.sorted = *c
-	slices.Sort(h.sorted[:])
-	median := h.sorted[len(c)/2-1]
+	h.order = *c
+	median := smallestBut(&h.order, len(c)/2-1)
 	for k, v := range c {
 		if v > median {
 			p[len(p)-1-k/8] |= 1 << (k % 8)
 		}
 	}
 	return p
+}
+
+// smallestBut returns what would stand at index n if v were sorted, by Hoare's
+// selection: it leaves v in another order.
+func smallestBut(v *[hashSize * hashSize]float64, n int) float64 {
+	lo, hi := 0, len(v)-1
+	for lo < hi {
+		pivot := v[(lo+hi)/2]
+		i, j := lo, hi
+		for i <= j {
+			for v[i] < pivot {
+				i++
+			}
+			for pivot < v[j] {
+				j--
+			}
+			if i <= j {
+				v[i], v[j] = v[j], v[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case n <= j:
+			hi = j
+		case n >= i:
+			lo = i
+		default:
+			return v[n]
+		}
+	}
+	return v[n]
 }

@@ -21,7 +21,12 @@ import (
 // reference implementation on pictures that codectest draws.
 func rows(t testing.TB, name string) []map[string]string {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name))
+	return table(t, filepath.Join("testdata", name))
+}
+
+func table(t testing.TB, path string) []map[string]string {
+	t.Helper()
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +134,31 @@ func TestDihedral(t *testing.T) {
 	}
 }
 
+// TestPhotos compares with the reference on pictures that are not part of this
+// repository: PDQ_VECTORS names a folder with pdq_photos_gray.csv (columns
+// file, w, h, sha256_pixels, pdq, quality, gap, class) and photos/*.pgm.
+func TestPhotos(t *testing.T) {
+	dir := os.Getenv("PDQ_VECTORS")
+	if dir == "" {
+		t.Skip("PDQ_VECTORS names no folder; the drawn pictures of TestSynthetic bear the parity")
+	}
+	var h pdq.Hasher
+	for _, r := range table(t, filepath.Join(dir, "pdq_photos_gray.csv")) {
+		data, err := os.ReadFile(filepath.Join(dir, "photos", r["file"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pic codec.Picture
+		if err := codec.DecodePGM(data, codec.Limits{}.WithDefaults(), &pic); err != nil {
+			t.Fatal(err)
+		}
+		got, quality := h.Sum(pic.Y)
+		if int(quality) != number(t, r["quality"]) || got.String() != r["pdq"] {
+			t.Errorf("%s (%s): %s with quality %d, want %s with %s", r["file"], r["class"], got, quality, r["pdq"], r["quality"])
+		}
+	}
+}
+
 func TestSumRefusesBrokenPlanes(t *testing.T) {
 	for _, p := range []codec.Plane{
 		{}, {Pix: make([]byte, 10), Width: 100, Height: 100, Stride: 100}, {Pix: make([]byte, 100), Width: 10, Height: 10, Stride: 5},
@@ -155,17 +185,4 @@ func ExampleHasher_Sum() {
 	hash, quality := h.Sum(plane)
 	fmt.Println(hash, quality)
 	// Output: 3a0665fe7f4536c1060d516b8469768df7834b6e242e480e30de1987dd33df33 100
-}
-
-func BenchmarkSum(b *testing.B) {
-	for _, size := range [][2]int{{640, 360}, {1920, 1080}, {3840, 2160}} {
-		b.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(b *testing.B) {
-			p := codectest.Plane("clouds", size[0], size[1], size[0])
-			var h pdq.Hasher
-			b.ReportAllocs()
-			for b.Loop() {
-				h.Sum(p)
-			}
-		})
-	}
 }

@@ -1,13 +1,14 @@
-// Package phash computes the 64-bit DCT hash by the rule of Python's imagehash:
-// the lowest 8x8 frequencies, a bit for each above their median.
+// Package phash computes the 64-bit DCT hash of Python's imagehash from one
+// luma plane.
 //
-//	64x64 grid ──8x8 lowest DCT coefficients, DC kept──► median ──► 64 bits, row by row
+//	plane ──Lanczos, as Pillow has it──► 32x32 bytes ──8x8 lowest DCT coefficients, DC kept──► median ──► 64 bits, row by row
 //
-// imagehash itself shrinks the picture to 32x32 with a Lanczos filter and rounds
-// to bytes. Here the grid that PDQ needs anyway takes its place, so hashes are
-// near those of imagehash and not always equal: equal or two bits away on
-// ordinary pictures, further on noise and fine patterns, where the two filters
-// alias differently. Compare hashes of this package with each other.
+// The hash exists to meet hashes that others have computed, so it takes the
+// same way to the same 1024 bytes. The grid that PDQ takes cannot stand in for
+// them: its filter leaves other frequencies folded over into the lowest, and on
+// noise and fine patterns those are what the hash reads (up to 20 bits apart).
+// Nor can any plane without Pillow's two roundings to bytes: pictures with
+// little in them have more rounding than signal (up to 6 bits).
 package phash
 
 import (
@@ -18,67 +19,67 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// Version names the rule that the hashes of this package follow.
-const Version = "phash-64/1"
+// Version names the rule that the hashes of this package follow. Hashes of
+// different versions must not be compared. Version 1 was computed from the grid
+// of PDQ.
+const Version = "phash-64/2"
 
-const side = 8
+const (
+	side     = 8 // of the block of coefficients
+	smallest = 5 // the side below which PDQ has no hash; so has this, for one rule
+)
 
-// A Hasher keeps the tables of the last grid's geometry. The zero Hasher is
-// ready. It serves one caller at a time.
+// A Hasher holds the memory that hashing takes, so that a stream of frames of
+// one size allocates nothing. The zero Hasher is ready. It serves one caller at
+// a time.
 type Hasher struct {
-	across, down table
+	shrink shrinker
 }
 
-// table is the basis of one axis: cosines at the samples' true centres, each
-// weighted by the stretch of the picture that the sample stands for.
-type table struct {
-	centres [codec.GridSize]float32
-	basis   [side][codec.GridSize]float64
-	ready   bool
-}
-
-func (t *table) prepare(centres *[codec.GridSize]float32) {
-	if t.ready && t.centres == *centres {
-		return
+// Sum returns the hash of a plane, first bit highest. A plane with a side below
+// 5 samples, and one that does not hold the samples it claims, has the hash 0,
+// which no picture has: the mean is above the median, and its bit comes first.
+func (h *Hasher) Sum(p codec.Plane) fleet.PHash {
+	if !p.Valid() || p.Width < smallest || p.Height < smallest {
+		return 0
 	}
-	t.centres, t.ready = *centres, true
-	for k, c := range centres {
-		from, until := 0.0, 1.0
-		if k > 0 {
-			from = float64(centres[k-1]+c) / 2
+	return hash(h.shrink.shrink(p))
+}
+
+// Sum hashes one plane with a Hasher of its own.
+func Sum(p codec.Plane) fleet.PHash {
+	var h Hasher
+	return h.Sum(p)
+}
+
+// cosines are the first rows of the 32-point DCT-II.
+var cosines = func() (c [side][small]float64) {
+	for i := range c {
+		for k := range c[i] {
+			c[i][k] = math.Cos(math.Pi / small * float64(i) * (float64(k) + 0.5))
 		}
-		if k < codec.GridSize-1 {
-			until = float64(c+centres[k+1]) / 2
-		}
+	}
+	return c
+}()
+
+// hash transforms the small picture and compares with the median, which is the
+// mean of the two coefficients in the middle.
+func hash(pix *[small][small]uint8) fleet.PHash {
+	var part [side][small]float64
+	for y := range pix {
 		for i := range side {
-			t.basis[i][k] = (until - from) * math.Cos(math.Pi*float64(i)*float64(c))
-		}
-	}
-}
-
-// Sum returns the hash of a reduced picture, first bit highest.
-func (h *Hasher) Sum(g *codec.Grid) fleet.PHash {
-	h.across.prepare(&g.X)
-	h.down.prepare(&g.Y)
-	var part [codec.GridSize][side]float64
-	for y := range part {
-		row := g.Pix[y*codec.GridSize : (y+1)*codec.GridSize]
-		for j := range side {
-			b := &h.across.basis[j]
-			var s float64
-			for x, v := range row {
-				s += float64(b[x] * float64(v))
+			c := cosines[i][y]
+			for x, v := range pix[y] {
+				part[i][x] += float64(c * float64(v))
 			}
-			part[y][j] = s
 		}
 	}
 	var coef [side * side]float64
 	for i := range side {
-		b := &h.down.basis[i]
 		for j := range side {
 			var s float64
-			for y := range part {
-				s += float64(b[y] * part[y][j])
+			for x, c := range cosines[j] {
+				s += float64(c * part[i][x])
 			}
 			coef[i*side+j] = s
 		}
@@ -86,18 +87,12 @@ func (h *Hasher) Sum(g *codec.Grid) fleet.PHash {
 	sorted := coef
 	slices.Sort(sorted[:])
 	median := (sorted[31] + sorted[32]) / 2
-	var hash fleet.PHash
+	var h fleet.PHash
 	for _, v := range coef {
-		hash <<= 1
+		h <<= 1
 		if v > median {
-			hash |= 1
+			h |= 1
 		}
 	}
-	return hash
-}
-
-// Sum hashes one grid with a Hasher of its own.
-func Sum(g *codec.Grid) fleet.PHash {
-	var h Hasher
-	return h.Sum(g)
+	return h
 }

@@ -1,0 +1,179 @@
+package quality
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+)
+
+// Kind is what is wrong with a picture.
+type Kind uint8
+
+// The kinds. Their numbers are part of a packed State.
+const (
+	Ok Kind = iota
+	Black
+	OverExposed
+	UnderExposed
+	Flat
+	Blurred
+	Covered
+	Moved
+	Frozen
+	Noisy
+	Corrupt
+	kinds
+)
+
+var kindText = [kinds]string{"ok", "black", "over-exposed", "under-exposed", "flat", "blurred", "covered", "moved", "frozen", "noisy", "corrupt"}
+
+// String returns the word used on the API and in logs.
+func (k Kind) String() string {
+	if k < kinds {
+		return kindText[k]
+	}
+	return fmt.Sprintf("verdict-%d", uint8(k))
+}
+
+// MarshalText writes the word.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads the word.
+func (k *Kind) UnmarshalText(b []byte) error {
+	for i, s := range kindText {
+		if s == string(b) {
+			*k = Kind(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("verdict %q: want one of %v", b, kindText)
+}
+
+// Verdict is what is said of one frame.
+type Verdict struct {
+	Kind     Kind
+	Score    float32 // how far beyond its limit, 0.5 at the limit .. 1; 1 for Ok
+	Evidence Evidence
+	Shift    Shift // of Moved
+
+	Before     Change // since the frame before; zero for the first one
+	Background Change // against what the camera looks at by this light; zero until that is known
+
+	Lasting  Kind // what has been so for long enough; Ok when nothing has
+	Learning bool // the camera is not known yet by this light: only what is wrong for any camera is said
+}
+
+// Evidence is the number that decided.
+type Evidence struct {
+	Metric string  // as in the documentation; empty for Ok
+	Value  float32 // of this frame
+	Usual  float32 // of this camera, at this hour or by this light; 0 when none is known
+	Limit  float32 // what Value had to pass
+}
+
+// Sample is one frame to be judged.
+type Sample struct {
+	Scores  *Scores
+	Grid    *codec.Grid
+	At      time.Time // in the camera's zone: its hour matters
+	Partial bool      // the decoder had to make up a part of the picture
+}
+
+// Options configure Judge. The zero Options are the defaults.
+type Options struct {
+	Frames   int           // in a row with one verdict before it lasts; default 2
+	Duration time.Duration // and at least so long; default 30 s
+	Calm     int           // frames without it before it ends; default 3
+}
+
+func (o Options) withDefaults() Options {
+	if o.Frames == 0 {
+		o.Frames = 2
+	}
+	if o.Duration == 0 {
+		o.Duration = 30 * time.Second
+	}
+	if o.Calm == 0 {
+		o.Calm = 3
+	}
+	return o
+}
+
+// Judge says what is wrong with a frame of the camera that s remembers, and
+// returns what is remembered now. It has no clock and keeps nothing. The limits
+// are the camera's own where it is known, and let a verdict that lasts go later
+// than it came. Frames with a fault teach nothing: a covered lens does not become
+// usual. Frames of one camera are judged in their order.
+func Judge(o Options, s State, x Sample) (Verdict, State) {
+	o = o.withDefaults()
+	plane := Reduced(x.Grid)
+	hour := x.At.Hour()
+	s.night = isNight(s.night, x.Scores.Mean)
+
+	f := frame{Sample: x, state: &s, plane: &plane, hour: hour, values: values(x.Scores)}
+	if s.hasBefore {
+		f.change = Compare(&s.before, &plane)
+		f.values[live] = float64(f.change.Changed)
+	}
+	v := f.judge()
+	v.Before = f.change
+	if bg, ok := f.background(); ok {
+		v.Background = Compare(bg, &plane)
+	}
+	if v.Kind == Ok {
+		if !s.hasBefore { // it has no change that one could learn
+			f.values[live] = max(f.values[live], 0.05)
+		}
+		s.learn(&f.values, hour, &plane)
+	}
+	s.before, s.hasBefore = plane, true
+	s.follow(o, v.Kind, x.At)
+	v.Lasting = s.lasting
+	return v, s
+}
+
+// isNight holds between two levels of light what it was.
+func isNight(was bool, mean float32) bool {
+	const dusk, dawn = 50, 65
+	if was {
+		return mean < dawn
+	}
+	return mean < dusk
+}
+
+func values(s *Scores) (v [metrics]float64) {
+	var e float64
+	for _, b := range s.Edges {
+		e += float64(b)
+	}
+	// Noise of variance n adds 12 n to each of the squared gradients.
+	v[focus] = max(0, float64(s.Tenengrad)-24*float64(s.Noise)*float64(s.Noise)) / (float64(s.Contrast)*float64(s.Contrast) + 1)
+	v[edges] = e / float64(len(s.Edges))
+	v[contrast] = float64(s.Contrast)
+	v[light] = float64(s.Mean)
+	v[bright] = float64(s.Bright)
+	v[noise] = float64(s.Noise)
+	return v
+}
+
+// follow keeps count of what lasts.
+func (s *State) follow(o Options, k Kind, at time.Time) {
+	if k == Ok {
+		if s.lasting != Ok {
+			if s.calm++; int(s.calm) >= o.Calm {
+				s.lasting, s.calm = Ok, 0
+			}
+		}
+		s.candidate, s.pace, s.since = Ok, 0, at.Unix()
+		return
+	}
+	if k != s.candidate {
+		s.candidate, s.pace, s.since = k, 0, at.Unix()
+	}
+	s.calm = 0
+	s.pace = uint8(min(255, int(s.pace)+1))
+	if int(s.pace) >= o.Frames && at.Unix()-s.since >= int64(o.Duration/time.Second) {
+		s.lasting = k
+	}
+}
