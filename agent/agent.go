@@ -289,6 +289,8 @@ func (a *Agent) keep(ctx context.Context) error {
 			return ctx.Err()
 		case <-a.unsaved:
 			_ = a.store.Flush(ctx) // its error is what Fault returns
+		case <-a.store.LoginsChanged():
+			_ = a.store.Flush(ctx)
 		case <-t.C:
 			if offset, bound, ok := a.uplink.Clock().Offset(); ok && (!known || rounds%12 == 0 && (offset-saved).Abs() > 5*time.Millisecond) {
 				if err := a.store.SetClock(offset, bound); err != nil {
@@ -380,6 +382,15 @@ func (m Memory) SetStanding(ctx context.Context, version uint64, raw []byte, now
 		return err
 	}
 	return m.Store.SetStanding(ctx, version, raw, now, nonce, fence)
+}
+
+// TakeCommand remembers a command's id.
+func (m Memory) TakeCommand(ctx context.Context, id string, deadline, now fleet.Instant, nonce, fence uint64) error {
+	err := m.Store.TakeCommand(ctx, id, deadline, now, nonce, fence)
+	if errors.Is(err, store.ErrTaken) {
+		return uplink.ErrTaken
+	}
+	return err
 }
 
 // Take gives out undelivered outcomes.

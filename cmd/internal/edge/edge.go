@@ -147,6 +147,7 @@ func (e *Edge) build() (err error) {
 	if err != nil {
 		return err
 	}
+	g.Budget().AskFirst(agent.NewPermits(e.store, e.uplink))
 	var finders []protocols.Finder
 	if !o.NoDiscovery {
 		finders = []protocols.Finder{
