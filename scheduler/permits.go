@@ -55,11 +55,11 @@ type try struct {
 //	ask ──► permit: a try that counts ──┬─ refused ──► it stays
 //	                                    ├─ accepted ─► the device's refusals are forgotten
 //	                                    └─ unused ───► it never was
-type ledger map[loginKey][]try // oldest first
+type ledger map[fleet.SiteID]map[string][]try // by device, oldest first
 
 // ask grants the permit, or says why not. One that was granted is granted again.
 func (l ledger) ask(k loginKey, agent fleet.AgentID, version, permit uint64, worked bool, now fleet.Instant) error {
-	tries := l[k]
+	tries := l[k.site][k.device]
 	refused := make([]fleet.LoginRefusal[uint64], len(tries))
 	open := false
 	for i, t := range tries {
@@ -85,7 +85,7 @@ func (l ledger) ask(k loginKey, agent fleet.AgentID, version, permit uint64, wor
 // settle takes in how a login ended. A permit of 0, or one that is not known,
 // was none: what is told counts all the same.
 func (l ledger) settle(k loginKey, agent fleet.AgentID, version, permit uint64, a fleet.LoginAnswer, now fleet.Instant) {
-	tries := l[k]
+	tries := l[k.site][k.device]
 	at := slices.IndexFunc(tries, func(t try) bool { return permit != 0 && t.Permit == permit && t.Agent == agent })
 	switch {
 	case a == fleet.LoginAccepted:
@@ -102,40 +102,34 @@ func (l ledger) settle(k loginKey, agent fleet.AgentID, version, permit uint64, 
 }
 
 func (l ledger) add(k loginKey, t try) {
-	if _, ok := l[k]; !ok {
-		l.makeRoom(k.site)
-	}
-	tries := append(l[k], t)
-	l[k] = tries[max(0, len(tries)-maxTries):]
+	tries := append(l[k.site][k.device], t)
+	l.put(k, tries[max(0, len(tries)-maxTries):])
 }
 
+// put keeps a device's tries. The device of the site that was quiet longest is
+// forgotten when there are too many.
 func (l ledger) put(k loginKey, tries []try) {
+	devices := l[k.site]
 	if len(tries) == 0 {
-		delete(l, k)
+		if delete(devices, k.device); len(devices) == 0 {
+			delete(l, k.site)
+		}
 		return
 	}
-	l[k] = tries
-}
-
-// makeRoom forgets the device of the site that was quiet longest, when there are
-// too many.
-func (l ledger) makeRoom(site fleet.SiteID) {
-	if len(l) < maxLoginDevices {
-		return
+	if devices == nil {
+		devices = map[string][]try{}
+		l[k.site] = devices
 	}
-	n, quiet, since := 0, loginKey{}, fleet.Instant(0)
-	for k, tries := range l {
-		if k.site != site {
-			continue
+	if _, ok := devices[k.device]; !ok && len(devices) >= maxLoginDevices {
+		quiet, since := "", fleet.Instant(0)
+		for d, tries := range devices {
+			if last := tries[len(tries)-1].At; quiet == "" || last < since {
+				quiet, since = d, last
+			}
 		}
-		if last := tries[len(tries)-1].At; n == 0 || last < since {
-			quiet, since = k, last
-		}
-		n++
+		delete(devices, quiet)
 	}
-	if n >= maxLoginDevices {
-		delete(l, quiet)
-	}
+	devices[k.device] = tries
 }
 
 // logins is the ledger, and its rows in the store. Questions are decided in
@@ -194,7 +188,7 @@ func (l *logins) durable(ctx context.Context, change uint64) error {
 	var fault error
 	for k := range l.dirty {
 		r := store.Login{Site: k.site, Device: k.device}
-		if tries := l.ledger[k]; len(tries) > 0 {
+		if tries := l.ledger[k.site][k.device]; len(tries) > 0 {
 			b, err := json.Marshal(tries)
 			fault = errors.Join(fault, err)
 			r.Body = b

@@ -246,7 +246,7 @@ type session struct {
 
 	mu sync.Mutex // Send is not safe for concurrent use
 
-	end     context.CancelCauseFunc
+	end    context.CancelCauseFunc
 	room   chan struct{} // a place for each report that is being stored
 	asks   chan struct{} // and for each question whose answer is
 	beside sync.WaitGroup
