@@ -15,6 +15,7 @@ import (
 var (
 	ErrNoAgent  = errors.New("no agent is connected")
 	ErrTooMany  = errors.New("too many commands are under way: try again when they have ended")
+	ErrNoAnswer = errors.New("the agent did not answer in time: ask again, and look at its log if that does not help")
 	ErrLineLost = errors.New("the agent's line was cut meanwhile: whether it was done is not known")
 )
 
@@ -75,8 +76,8 @@ type commandEnd struct {
 // Do has an agent do a command, and returns its result and who did it. The
 // camera's agent is asked, else any that is connected. Progress, if not nil, is
 // called from this goroutine. When ctx ends, the agent is told to stop. Errors
-// are ErrNotFound, ErrNoAgent, ErrTooMany, ErrLineLost, a *CommandError, and
-// ctx's.
+// are ErrNotFound, ErrNoAgent, ErrTooMany, ErrNoAnswer, ErrLineLost, a
+// *CommandError, and ctx's.
 func (s *Scheduler) Do(ctx context.Context, c Command, progress func(json.RawMessage)) (json.RawMessage, fleet.AgentID, error) {
 	argument, err := json.Marshal(c.Argument)
 	if err != nil {
@@ -115,7 +116,7 @@ func (s *Scheduler) Do(ctx context.Context, c Command, progress func(json.RawMes
 			return nil, agent, ctx.Err()
 		case <-late.C:
 			s.cancelCommand(p.link, id)
-			return nil, agent, fmt.Errorf("agent %s: %w: it did not answer within %s", agent, context.DeadlineExceeded, c.Within)
+			return nil, agent, fmt.Errorf("agent %s: %w", agent, ErrNoAnswer)
 		}
 	}
 }
