@@ -369,12 +369,12 @@ func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 		l.cameras = false
 		in.Cameras = s.cameraList(l.box.site, s.nonce)
 		return in, true, 0
+	case len(l.cancels) > 0: // they make room for others
+		in.Cancel, l.cancels = l.cancels[0], l.cancels[1:]
+		return in, true, 0
 	case len(l.commands) > 0: // behind the cameras that they may be about
 		o := l.commands[0]
 		in.Command, l.commands = &o, l.commands[1:]
-		return in, true, 0
-	case len(l.cancels) > 0:
-		in.Cancel, l.cancels = l.cancels[0], l.cancels[1:]
 		return in, true, 0
 	case standing: // before orders: they say how those are to be done
 		l.standing = time.Time{}
