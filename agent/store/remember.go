@@ -46,13 +46,13 @@ func (s *Store) TakeCommand(ctx context.Context, id string, deadline, now fleet.
 		s.mu.Unlock()
 		return err
 	}
-	_, taken := s.commands[id]
 	for old, until := range s.commands {
 		if until < now {
 			delete(s.commands, old)
 			s.dirty.command(old)
 		}
 	}
+	_, taken := s.commands[id]
 	if !taken && len(s.commands) >= maxCommands {
 		s.mu.Unlock()
 		return fmt.Errorf("take command %s: %d were taken within the last hours: wait", id, maxCommands)

@@ -2787,9 +2787,10 @@ const file_wire_proto_rawDesc = "" +
 	"\vLoginAnswer\x12\x10\n" +
 	"\fLOGIN_UNUSED\x10\x00\x12\x12\n" +
 	"\x0eLOGIN_ACCEPTED\x10\x01\x12\x11\n" +
-	"\rLOGIN_REFUSED\x10\x022\xa9\x01\n" +
+	"\rLOGIN_REFUSED\x10\x022\xf7\x01\n" +
 	"\x06Agents\x12P\n" +
-	"\x05Enrol\x12\".shutterfleet.wire.v1.EnrolRequest\x1a#.shutterfleet.wire.v1.EnrolResponse\x12M\n" +
+	"\x05Enrol\x12\".shutterfleet.wire.v1.EnrolRequest\x1a#.shutterfleet.wire.v1.EnrolResponse\x12L\n" +
+	"\x05Clock\x12 .shutterfleet.wire.v1.ClockProbe\x1a!.shutterfleet.wire.v1.ClockAnswer\x12M\n" +
 	"\x04Link\x12\x1f.shutterfleet.wire.v1.FromAgent\x1a .shutterfleet.wire.v1.FromCentre(\x010\x01B1Z/github.com/shutterfleet/shutterfleet/fleet/wireb\x06proto3"
 
 var (
@@ -2874,11 +2875,13 @@ var file_wire_proto_depIdxs = []int32{
 	18, // 28: shutterfleet.wire.v1.CameraConfig.credentials:type_name -> shutterfleet.wire.v1.Credential
 	0,  // 29: shutterfleet.wire.v1.LoginSettled.answer:type_name -> shutterfleet.wire.v1.LoginAnswer
 	1,  // 30: shutterfleet.wire.v1.Agents.Enrol:input_type -> shutterfleet.wire.v1.EnrolRequest
-	3,  // 31: shutterfleet.wire.v1.Agents.Link:input_type -> shutterfleet.wire.v1.FromAgent
-	2,  // 32: shutterfleet.wire.v1.Agents.Enrol:output_type -> shutterfleet.wire.v1.EnrolResponse
-	4,  // 33: shutterfleet.wire.v1.Agents.Link:output_type -> shutterfleet.wire.v1.FromCentre
-	32, // [32:34] is the sub-list for method output_type
-	30, // [30:32] is the sub-list for method input_type
+	31, // 31: shutterfleet.wire.v1.Agents.Clock:input_type -> shutterfleet.wire.v1.ClockProbe
+	3,  // 32: shutterfleet.wire.v1.Agents.Link:input_type -> shutterfleet.wire.v1.FromAgent
+	2,  // 33: shutterfleet.wire.v1.Agents.Enrol:output_type -> shutterfleet.wire.v1.EnrolResponse
+	32, // 34: shutterfleet.wire.v1.Agents.Clock:output_type -> shutterfleet.wire.v1.ClockAnswer
+	4,  // 35: shutterfleet.wire.v1.Agents.Link:output_type -> shutterfleet.wire.v1.FromCentre
+	33, // [33:36] is the sub-list for method output_type
+	30, // [30:33] is the sub-list for method input_type
 	30, // [30:30] is the sub-list for extension type_name
 	30, // [30:30] is the sub-list for extension extendee
 	0,  // [0:30] is the sub-list for field type_name

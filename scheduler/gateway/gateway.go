@@ -1,5 +1,6 @@
 // Package gateway is the agents' door: gRPC over mutual TLS.
 //
+//	Clock   what time it is, for who looks whether it could connect
 //	Enrol   site key + certificate request ──► agent, certificate
 //	Link    Hello ──► Welcome, then   instructions, signed        ──►
 //	                                  ◄── stored, reports, inventory, clock
@@ -168,6 +169,12 @@ func (g *Gateway) Enrol(ctx context.Context, r *wire.EnrolRequest) (*wire.EnrolR
 	}
 	g.log.InfoContext(ctx, "agent enrolled", "agent_id", a.ID, "site", a.Site, "state", a.State)
 	return &wire.EnrolResponse{Agent: string(a.ID), Site: string(a.Site), Certificate: cert, Ca: g.pki.CA.Raw, OrderKey: g.pki.OrderKey()}, nil
+}
+
+// Clock tells the time to who looks whether it could connect.
+func (g *Gateway) Clock(_ context.Context, p *wire.ClockProbe) (*wire.ClockAnswer, error) {
+	now := time.Now().UnixNano()
+	return &wire.ClockAnswer{T1: p.GetT1(), T2: now, T3: now}, nil
 }
 
 // Link is one agent's stream.
