@@ -99,6 +99,7 @@ func (a *Server) registerCommands() {
 		if err != nil {
 			return nil, err
 		}
+		//nolint:contextcheck // huma hands the request over with its context
 		return &huma.StreamResponse{Body: func(ctx huma.Context) { a.streamExplanation(ctx, op.OperationID, c) }}, nil
 	})
 

@@ -289,4 +289,3 @@ func files() fleet.Rung {
 	}
 	return r
 }
-
