@@ -384,15 +384,6 @@ func (m Memory) SetStanding(ctx context.Context, version uint64, raw []byte, now
 	return m.Store.SetStanding(ctx, version, raw, now, nonce, fence)
 }
 
-// TakeCommand remembers a command's id.
-func (m Memory) TakeCommand(ctx context.Context, id string, deadline, now fleet.Instant, nonce, fence uint64) error {
-	err := m.Store.TakeCommand(ctx, id, deadline, now, nonce, fence)
-	if errors.Is(err, store.ErrTaken) {
-		return uplink.ErrTaken
-	}
-	return err
-}
-
 // Take gives out undelivered outcomes.
 func (m Memory) Take(ctx context.Context, limit int) ([]uplink.Row, error) {
 	rows, err := m.Store.Take(ctx, limit)

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -121,4 +122,13 @@ func (c *Commands) address(a netip.Addr) (fleet.Target, error) {
 		}
 	}
 	return fleet.Target{Endpoints: []fleet.Endpoint{{URL: "//" + netip.AddrPortFrom(a, 0).String()}}, Credentials: list.Site}, nil
+}
+
+// TakeCommand remembers a command's id.
+func (m Memory) TakeCommand(ctx context.Context, id string, deadline, now fleet.Instant, nonce, fence uint64) error {
+	err := m.Store.TakeCommand(ctx, id, deadline, now, nonce, fence)
+	if errors.Is(err, store.ErrTaken) {
+		return uplink.ErrTaken
+	}
+	return err
 }
