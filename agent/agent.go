@@ -303,6 +303,8 @@ func (a *Agent) keep(ctx context.Context) error {
 			return ctx.Err()
 		case <-a.unsaved:
 			_ = a.store.Flush(ctx) // its error is what Fault returns
+		case <-a.store.LoginsChanged():
+			_ = a.store.Flush(ctx)
 		case <-t.C:
 			if offset, bound, ok := a.uplink.Clock().Offset(); ok && (!known || rounds%12 == 0 && (offset-saved).Abs() > 5*time.Millisecond) {
 				if err := a.store.SetClock(offset, bound); err != nil {

@@ -24,6 +24,8 @@ type Instruction struct {
 	Recall   []fleet.Occurrence
 	Cameras  *CameraList
 	Standing *Standing
+	Command  *CommandOrder
+	Cancel   string // id of a command that is to end
 }
 
 // CameraList is all cameras that an agent serves, with how to reach them.
@@ -50,6 +52,8 @@ type Link struct {
 	sent     map[uint64][]fleet.Occurrence // orders by nonce, until stored
 	heard    atomic.Int64                  // when the agent last said something, Unix ns; 0 = nobody tells
 	told     uint64                        // nonce of the standing orders sent last
+	commands []CommandOrder
+	cancels  []string // ids of commands whose askers have left
 }
 
 type item struct {
@@ -146,6 +150,7 @@ func (s *Scheduler) Can(ctx context.Context, l *Link, able fleet.Able) error {
 // Disconnect says that the link's stream has ended. After a clean end its
 // undue orders go to another agent of the site at once.
 func (s *Scheduler) Disconnect(ctx context.Context, l *Link, clean bool) {
+	defer s.commands.lost(l) // once nobody can be given its link any more
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := l.box
@@ -343,7 +348,8 @@ func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 	now := time.Now()
 	standing := !l.standing.IsZero() && !now.Before(l.standing)
 	orders := len(l.queue) >= maxInstruction || len(l.queue) > 0 && !now.Before(l.send)
-	if l.box.link != l || !l.cameras && !standing && !orders {
+	asked := len(l.commands)+len(l.cancels) > 0
+	if l.box.link != l || !l.cameras && !standing && !orders && !asked {
 		if l.box.link != l {
 			return in, false, 0
 		}
@@ -361,6 +367,13 @@ func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 	case l.cameras:
 		l.cameras = false
 		in.Cameras = s.cameraList(l.box.site, s.nonce)
+		return in, true, 0
+	case len(l.cancels) > 0: // they make room for others
+		in.Cancel, l.cancels = l.cancels[0], l.cancels[1:]
+		return in, true, 0
+	case len(l.commands) > 0: // behind the cameras that they may be about
+		o := l.commands[0]
+		in.Command, l.commands = &o, l.commands[1:]
 		return in, true, 0
 	case standing: // before orders: they say how those are to be done
 		l.standing = time.Time{}

@@ -51,6 +51,9 @@ type Scheduler struct {
 	inbox chan *report  // unbuffered: the committer takes all that wait at once
 	hub   hub
 
+	commands commands
+	logins   *logins
+
 	applying sync.Mutex // one change of schedules at a time
 
 	mu      sync.Mutex
@@ -162,7 +165,8 @@ func New(ctx context.Context, dir string, o Options) (*Scheduler, error) {
 		revOf: map[revisionKey]uint32{}, idents: map[fleet.ScheduleID]uint32{}, jobs: map[string]*job{}, taken: map[uint32]bool{},
 		keys: map[string]store.Key{}, tokens: map[[32]byte]store.Token{}, creds: map[string]store.Credentials{}, disputes: map[disputed]*dispute{},
 	}
-	if err := s.restore(ctx, state); err != nil {
+	s.logins = newLogins(st, o.Log)
+	if err := errors.Join(s.restore(ctx, state), s.logins.restore(ctx)); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return s, nil

@@ -70,7 +70,7 @@ func (s *Store) sync(ctx context.Context, rows int, force bool) error {
 // agent online writes orders when they come, and little besides. Callers hold mu.
 func (s *Store) pressing() bool {
 	d := &s.dirty
-	return len(s.fresh)+len(d.orders)+len(d.cameras)+len(d.values) > 0 || d.stamp || d.list || d.full || len(s.acked)+len(s.gone) >= s.opts.Batch
+	return len(s.fresh)+len(d.orders)+len(d.cameras)+len(d.values)+len(d.commands)+len(d.logins) > 0 || d.stamp || d.list || d.full || len(s.acked)+len(s.gone) >= s.opts.Batch
 }
 
 // keysBatches is how many batches of outcomes share one row of recent, unless a
@@ -91,10 +91,12 @@ type snapshot struct {
 	fresh        map[int64]fleet.Capture
 	acked        []int64
 	gone         []fleet.Occurrence
+	taken        map[string]fleet.Instant // of dirty.commands: those that are kept
+	worked       map[string]Login         // of dirty.logins
 }
 
 func (n *snapshot) empty() bool {
-	return len(n.orders)+len(n.fresh)+len(n.acked)+len(n.gone)+len(n.dirty.cameras)+len(n.values)+len(n.done)+len(n.recalls) == 0 && !n.stamp && !n.list && !n.full && !n.passed && !n.forget
+	return len(n.orders)+len(n.fresh)+len(n.acked)+len(n.gone)+len(n.dirty.cameras)+len(n.values)+len(n.done)+len(n.recalls)+len(n.dirty.commands)+len(n.dirty.logins) == 0 && !n.stamp && !n.list && !n.full && !n.passed && !n.forget
 }
 
 // commit writes what changed in one transaction: all of it, or all but the keys
@@ -152,6 +154,7 @@ func (s *Store) begin(all bool) *snapshot {
 			n.targets[id] = t
 		}
 	}
+	s.remembered(n)
 	return n
 }
 
@@ -194,6 +197,12 @@ func (s *Store) end(n *snapshot, err error) {
 		if _, ok := s.dirty.values[k]; !ok {
 			s.dirty.value(k, v)
 		}
+	}
+	for id := range n.dirty.commands {
+		s.dirty.command(id)
+	}
+	for device := range n.dirty.logins {
+		s.dirty.login(device)
 	}
 	s.acked = append(n.acked, s.acked...)
 	for _, o := range n.gone {
@@ -278,6 +287,9 @@ func (s *Store) write(n *snapshot) (row recentRow, err error) {
 		if err := putMeta(tx, k, v); err != nil {
 			return row, err
 		}
+	}
+	if err := writeRemembered(tx, n); err != nil {
+		return row, err
 	}
 	if row, err = writeStanding(tx, n); err != nil {
 		return row, err

@@ -278,6 +278,9 @@ func (s *Store) load() error {
 	if err := s.loadStanding(); err != nil {
 		return err
 	}
+	if err := s.loadRemembered(); err != nil {
+		return err
+	}
 	// A file of an older build has no recent, and one that was cut off may lack
 	// its end.
 	return s.scan(fmt.Sprintf("SELECT record FROM outbox ORDER BY id DESC LIMIT %d", RecentSize), func(r *sql.Rows) error {

@@ -116,6 +116,8 @@ type Store struct {
 	cameras   map[fleet.CameraID]fleet.Target
 	version   uint64
 	site      []fleet.Credentials
+	commands  map[string]fleet.Instant // ids that were taken, and until when each is kept
+	logins    map[string]Login         // by device
 	dirty     dirty
 	gathering *batch
 	fault     error // why the last commit failed; nil when it worked
@@ -126,6 +128,7 @@ type Store struct {
 	settled       chan struct{}
 	camsChanged   chan struct{}
 	standChanged  chan struct{}
+	loginsChanged chan struct{}
 }
 
 // held is an order in memory.
@@ -148,6 +151,8 @@ type dirty struct {
 	full    bool // the camera list was replaced
 	list    bool // version or site credentials
 	values  map[string][]byte
+
+	commands, logins map[string]bool
 }
 
 // batch is a group of callers who share one commit.
@@ -174,6 +179,9 @@ ALTER TABLE orders ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE orders ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE recent (id INTEGER PRIMARY KEY, keys BLOB NOT NULL);
 CREATE TABLE recalled (nominal INTEGER, camera INTEGER, schedule INTEGER, PRIMARY KEY (nominal, camera, schedule)) WITHOUT ROWID;
+`, `
+CREATE TABLE commands (id TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE logins (device TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 `}
 
 // pragmas are measured choices: WAL with FULL loses nothing acknowledged in a
@@ -219,6 +227,9 @@ func Open(path string, o Options) (*Store, error) {
 		taken:         make(map[int64]bool),
 		cameras:       make(map[fleet.CameraID]fleet.Target),
 		recalled:      make(map[fleet.Occurrence]bool),
+		commands:      make(map[string]fleet.Instant),
+		logins:        make(map[string]Login),
+		loginsChanged: make(chan struct{}, 1),
 		standChanged:  make(chan struct{}, 1),
 		ordersChanged: make(chan struct{}, 1),
 		outboxChanged: make(chan struct{}, 1),

@@ -33,6 +33,9 @@ type link struct {
 	answered     chan struct{} // capacity 1: a probe was answered
 	measured     chan struct{} // closed with the first answer
 	first        sync.Once
+
+	commands commands
+	work     *errgroup.Group // commands that are under way
 }
 
 // link runs one stream until it ends; it never returns nil unless ctx is done.
@@ -65,14 +68,18 @@ func (u *Uplink) link(ctx context.Context, id Identity) error {
 		return fmt.Errorf("link to %s: %w", u.opts.Server, explain(err))
 	}
 	u.up(id)
+	u.permits.linked(true, welcome.GetPermits())
+	defer u.permits.linked(false, false)
 	every := time.Duration(welcome.GetThumbnailEveryMs()) * time.Millisecond
 	g, ctx := errgroup.WithContext(ctx)
+	l.work = g
 	g.Go(func() error { return l.receive(ctx) })
 	g.Go(func() error { return l.obey(ctx) })
 	g.Go(func() error { return l.report(ctx) })
 	g.Go(func() error { return l.probe(ctx) })
 	g.Go(func() error { return l.show(ctx, every) })
 	g.Go(func() error { return l.tell(ctx) })
+	g.Go(func() error { return l.permits(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		cancel() // a Send that waits for the other side ends with the stream
@@ -141,6 +148,8 @@ func (l *link) receive(ctx context.Context) error {
 			err = hand(ctx, l.stored, b.ReportStored.GetBatch())
 		case *wire.FromCentre_ThumbnailStored:
 			err = hand(ctx, l.thumbStored, b.ThumbnailStored.GetBatch())
+		case *wire.FromCentre_PermitAnswer:
+			l.u.permits.answered(b.PermitAnswer)
 		}
 		// InventoryStored needs nobody: a list that was lost with its stream is
 		// sent again with the next one.
@@ -296,11 +305,13 @@ func (l *link) take(ctx context.Context, in *wire.Instruction) error {
 		}
 		return s.SetStanding(ctx, b.Standing.GetVersion(), raw, fleet.At(l.u.clock.Now()), nonce, fence)
 	case *wire.Instruction_Command:
-		if err := s.Begin(ctx, nil, nonce, fence); err != nil { // a command is not done twice
+		return l.command(ctx, b.Command, nonce, fence)
+	case *wire.Instruction_Cancel:
+		if err := s.Begin(ctx, nil, nonce, fence); err != nil {
 			return err
 		}
-		return l.say(&wire.FromAgent{Body: &wire.FromAgent_CommandResult{CommandResult: &wire.CommandResult{Id: b.Command.GetId(), Done: true,
-			Error: fmt.Sprintf("this agent (%s) does not know the command %q: update it", l.u.opts.Version, b.Command.GetKind())}}})
+		l.commands.cancel(b.Cancel.GetId())
+		return nil
 	}
 	return fmt.Errorf("instruction %d: this agent does not know its kind: update it", nonce)
 }

@@ -5,6 +5,8 @@
 //	Enrol ─► Link ─► Hello/Welcome ─┬─ Signed ─► verify ─► Store.Begin… ─► OrdersStored
 //	   ▲       │                    ├─ Store.Take ─► Report ─► ReportStored ─► Store.Ack
 //	   │       ▼                    ├─ ClockProbe ─► ClockAnswer ─► Clock
+//	   │       │                    ├─ Signed(Command) ─► Doer ─► CommandResult
+//	   │       │                    ├─ PermitAsk ─► PermitAnswer … LoginSettled
 //	   └── backoff ◄── cut ─────────┴─ Thumbnail, Inventory, Load
 //
 // Without the line everything else goes on: orders are captured, outcomes wait.
@@ -55,6 +57,8 @@ type Store interface {
 	// SetStanding keeps an encoded wire.Standing. Now is the corrected time.
 	SetStanding(ctx context.Context, version uint64, raw []byte, now fleet.Instant, nonce, fence uint64) error
 	StandingVersion() uint64
+	// TakeCommand remembers a command's id; ErrTaken when it was there before.
+	TakeCommand(ctx context.Context, id string, deadline, now fleet.Instant, nonce, fence uint64) error
 	// SetClock keeps a measured offset, along with what is written next.
 	SetClock(offset, bound time.Duration) error
 	Sync(ctx context.Context) error
@@ -64,6 +68,10 @@ type Store interface {
 	OutboxChanged() <-chan struct{}
 	Counts() (orders, running, pending int)
 }
+
+// ErrTaken is what a Store's TakeCommand says of a command that was taken
+// before.
+var ErrTaken = errors.New("the command was taken before")
 
 // Options configure an Uplink.
 type Options struct {
@@ -80,6 +88,7 @@ type Options struct {
 	Heartbeat  time.Duration     // between clock probes; default 10s; a link is given up when one goes unanswered that long
 	MaxBackoff time.Duration     // ceiling between attempts to connect; default 15s
 	Clock      *Clock            // default: NewClock(0, 0, false)
+	Commands   Doer              // does what operators ask for; default: nothing, and says so
 	Log        *slog.Logger      // default: none
 
 	// Dial replaces the network, for tests.
@@ -96,6 +105,7 @@ type Uplink struct {
 
 	thumbs    thumbs
 	inventory inventory
+	permits   permits
 
 	mu     sync.Mutex
 	status Status
@@ -133,7 +143,7 @@ func New(s Store, o Options) (*Uplink, error) {
 	if _, _, err := net.SplitHostPort(o.Server); err != nil {
 		return nil, fmt.Errorf("server %q: want HOST:PORT, for example centre.example:7443", o.Server)
 	}
-	u := &Uplink{store: s, opts: o, clock: o.Clock, log: o.Log, thumbs: newThumbs(), inventory: newInventory()}
+	u := &Uplink{store: s, opts: o, clock: o.Clock, log: o.Log, thumbs: newThumbs(), inventory: newInventory(), permits: newPermits()}
 	if o.SiteKey != "" {
 		k, err := fleet.ParseSiteKey(o.SiteKey)
 		if err != nil {

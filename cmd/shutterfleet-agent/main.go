@@ -44,7 +44,7 @@ func root(out, logs io.Writer) *cobra.Command {
 		},
 	}
 	c.SetOut(out)
-	c.AddCommand(run(logs), &cobra.Command{
+	c.AddCommand(run(logs), doctor(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,

@@ -24,6 +24,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type LoginAnswer int32
+
+const (
+	LoginAnswer_LOGIN_UNUSED   LoginAnswer = 0 // it was not tried, or nothing came back that tells
+	LoginAnswer_LOGIN_ACCEPTED LoginAnswer = 1
+	LoginAnswer_LOGIN_REFUSED  LoginAnswer = 2
+)
+
+// Enum value maps for LoginAnswer.
+var (
+	LoginAnswer_name = map[int32]string{
+		0: "LOGIN_UNUSED",
+		1: "LOGIN_ACCEPTED",
+		2: "LOGIN_REFUSED",
+	}
+	LoginAnswer_value = map[string]int32{
+		"LOGIN_UNUSED":   0,
+		"LOGIN_ACCEPTED": 1,
+		"LOGIN_REFUSED":  2,
+	}
+)
+
+func (x LoginAnswer) Enum() *LoginAnswer {
+	p := new(LoginAnswer)
+	*p = x
+	return p
+}
+
+func (x LoginAnswer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LoginAnswer) Descriptor() protoreflect.EnumDescriptor {
+	return file_wire_proto_enumTypes[0].Descriptor()
+}
+
+func (LoginAnswer) Type() protoreflect.EnumType {
+	return &file_wire_proto_enumTypes[0]
+}
+
+func (x LoginAnswer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LoginAnswer.Descriptor instead.
+func (LoginAnswer) EnumDescriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{0}
+}
+
 type EnrolRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`           // the site key's secret part
@@ -180,6 +229,8 @@ type FromAgent struct {
 	//	*FromAgent_ClockProbe
 	//	*FromAgent_Load
 	//	*FromAgent_CommandResult
+	//	*FromAgent_PermitAsk
+	//	*FromAgent_LoginSettled
 	Body          isFromAgent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -294,6 +345,24 @@ func (x *FromAgent) GetCommandResult() *CommandResult {
 	return nil
 }
 
+func (x *FromAgent) GetPermitAsk() *PermitAsk {
+	if x != nil {
+		if x, ok := x.Body.(*FromAgent_PermitAsk); ok {
+			return x.PermitAsk
+		}
+	}
+	return nil
+}
+
+func (x *FromAgent) GetLoginSettled() *LoginSettled {
+	if x != nil {
+		if x, ok := x.Body.(*FromAgent_LoginSettled); ok {
+			return x.LoginSettled
+		}
+	}
+	return nil
+}
+
 type isFromAgent_Body interface {
 	isFromAgent_Body()
 }
@@ -330,6 +399,14 @@ type FromAgent_CommandResult struct {
 	CommandResult *CommandResult `protobuf:"bytes,8,opt,name=command_result,json=commandResult,proto3,oneof"`
 }
 
+type FromAgent_PermitAsk struct {
+	PermitAsk *PermitAsk `protobuf:"bytes,9,opt,name=permit_ask,json=permitAsk,proto3,oneof"`
+}
+
+type FromAgent_LoginSettled struct {
+	LoginSettled *LoginSettled `protobuf:"bytes,10,opt,name=login_settled,json=loginSettled,proto3,oneof"`
+}
+
 func (*FromAgent_Hello) isFromAgent_Body() {}
 
 func (*FromAgent_OrdersStored) isFromAgent_Body() {}
@@ -346,6 +423,10 @@ func (*FromAgent_Load) isFromAgent_Body() {}
 
 func (*FromAgent_CommandResult) isFromAgent_Body() {}
 
+func (*FromAgent_PermitAsk) isFromAgent_Body() {}
+
+func (*FromAgent_LoginSettled) isFromAgent_Body() {}
+
 type FromCentre struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Body:
@@ -356,6 +437,7 @@ type FromCentre struct {
 	//	*FromCentre_ClockAnswer
 	//	*FromCentre_ThumbnailStored
 	//	*FromCentre_InventoryStored
+	//	*FromCentre_PermitAnswer
 	Body          isFromCentre_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -452,6 +534,15 @@ func (x *FromCentre) GetInventoryStored() *InventoryStored {
 	return nil
 }
 
+func (x *FromCentre) GetPermitAnswer() *PermitAnswer {
+	if x != nil {
+		if x, ok := x.Body.(*FromCentre_PermitAnswer); ok {
+			return x.PermitAnswer
+		}
+	}
+	return nil
+}
+
 type isFromCentre_Body interface {
 	isFromCentre_Body()
 }
@@ -480,6 +571,10 @@ type FromCentre_InventoryStored struct {
 	InventoryStored *InventoryStored `protobuf:"bytes,6,opt,name=inventory_stored,json=inventoryStored,proto3,oneof"`
 }
 
+type FromCentre_PermitAnswer struct {
+	PermitAnswer *PermitAnswer `protobuf:"bytes,7,opt,name=permit_answer,json=permitAnswer,proto3,oneof"`
+}
+
 func (*FromCentre_Welcome) isFromCentre_Body() {}
 
 func (*FromCentre_Signed) isFromCentre_Body() {}
@@ -491,6 +586,8 @@ func (*FromCentre_ClockAnswer) isFromCentre_Body() {}
 func (*FromCentre_ThumbnailStored) isFromCentre_Body() {}
 
 func (*FromCentre_InventoryStored) isFromCentre_Body() {}
+
+func (*FromCentre_PermitAnswer) isFromCentre_Body() {}
 
 // Hello opens the stream.
 type Hello struct {
@@ -630,6 +727,7 @@ type Welcome struct {
 	WireVersion      uint32                 `protobuf:"varint,1,opt,name=wire_version,json=wireVersion,proto3" json:"wire_version,omitempty"`
 	Site             string                 `protobuf:"bytes,2,opt,name=site,proto3" json:"site,omitempty"`
 	ThumbnailEveryMs int64                  `protobuf:"varint,3,opt,name=thumbnail_every_ms,json=thumbnailEveryMs,proto3" json:"thumbnail_every_ms,omitempty"` // at most one thumbnail per camera in this time; 0 = with every capture
+	Permits          bool                   `protobuf:"varint,4,opt,name=permits,proto3" json:"permits,omitempty"`                                             // this centre grants permits to log in: ask for them
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -683,6 +781,13 @@ func (x *Welcome) GetThumbnailEveryMs() int64 {
 		return x.ThumbnailEveryMs
 	}
 	return 0
+}
+
+func (x *Welcome) GetPermits() bool {
+	if x != nil {
+		return x.Permits
+	}
+	return false
 }
 
 // Signed carries an Instruction under the scheduler's key.
@@ -754,6 +859,7 @@ type Instruction struct {
 	//	*Instruction_Cameras
 	//	*Instruction_Command
 	//	*Instruction_Standing
+	//	*Instruction_Cancel
 	Body          isInstruction_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -869,6 +975,15 @@ func (x *Instruction) GetStanding() *Standing {
 	return nil
 }
 
+func (x *Instruction) GetCancel() *CommandCancel {
+	if x != nil {
+		if x, ok := x.Body.(*Instruction_Cancel); ok {
+			return x.Cancel
+		}
+	}
+	return nil
+}
+
 type isInstruction_Body interface {
 	isInstruction_Body()
 }
@@ -893,6 +1008,10 @@ type Instruction_Standing struct {
 	Standing *Standing `protobuf:"bytes,9,opt,name=standing,proto3,oneof"`
 }
 
+type Instruction_Cancel struct {
+	Cancel *CommandCancel `protobuf:"bytes,10,opt,name=cancel,proto3,oneof"`
+}
+
 func (*Instruction_Orders) isInstruction_Body() {}
 
 func (*Instruction_Recall) isInstruction_Body() {}
@@ -902,6 +1021,8 @@ func (*Instruction_Cameras) isInstruction_Body() {}
 func (*Instruction_Command) isInstruction_Body() {}
 
 func (*Instruction_Standing) isInstruction_Body() {}
+
+func (*Instruction_Cancel) isInstruction_Body() {}
 
 // Orders are occurrences to capture. The agent answers OrdersStored once they
 // are durable.
@@ -1538,13 +1659,16 @@ func (x *Credential) GetVersion() uint64 {
 	return 0
 }
 
-// Command is one thing to do once: explain, fetch, capture now, reboot, rotate.
+// Command is one thing to do once: explain, reboot. The agent remembers its id
+// for as long as it could be taken, so that it is begun at most once, whatever
+// is sent again. It ends with its deadline, and with the stream. Answered by
+// OrdersStored once the id is durable, then by CommandResults.
 type Command struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // at most 64 bytes
 	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	Argument      []byte                 `protobuf:"bytes,3,opt,name=argument,proto3" json:"argument,omitempty"` // JSON, by kind
-	DeadlineMs    int64                  `protobuf:"varint,4,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
+	Argument      []byte                 `protobuf:"bytes,3,opt,name=argument,proto3" json:"argument,omitempty"`                        // JSON, by kind; at most 64 kB
+	DeadlineMs    int64                  `protobuf:"varint,4,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"` // Unix ms, on the centre's clock
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1607,11 +1731,59 @@ func (x *Command) GetDeadlineMs() int64 {
 	return 0
 }
 
+// CommandCancel ends a command whose asker has left. It is still answered by its
+// last CommandResult.
+type CommandCancel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommandCancel) Reset() {
+	*x = CommandCancel{}
+	mi := &file_wire_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandCancel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandCancel) ProtoMessage() {}
+
+func (x *CommandCancel) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandCancel.ProtoReflect.Descriptor instead.
+func (*CommandCancel) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CommandCancel) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// CommandResult is progress, and at last one result: done, with an error or
+// without one.
 type CommandResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Done          bool                   `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`    // false: progress
-	Result        []byte                 `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"` // JSON, by kind
+	Result        []byte                 `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"` // JSON, by kind; at most 64 kB of progress, 1 MB of result
 	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1619,7 +1791,7 @@ type CommandResult struct {
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1803,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1816,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CommandResult) GetId() string {
@@ -1675,6 +1847,215 @@ func (x *CommandResult) GetError() string {
 	return ""
 }
 
+// PermitAsk asks for leave to try a login once. Agents ask before they try
+// credentials on a device where they have not worked yet, or were refused since.
+type PermitAsk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Permit        uint64                 `protobuf:"fixed64,1,opt,name=permit,proto3" json:"permit,omitempty"`  // random, the agent's; LoginSettled names it
+	Device        string                 `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`    // Device.Key
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"` // of the credentials
+	Worked        bool                   `protobuf:"varint,4,opt,name=worked,proto3" json:"worked,omitempty"`   // the agent knows that they have worked there before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PermitAsk) Reset() {
+	*x = PermitAsk{}
+	mi := &file_wire_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PermitAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PermitAsk) ProtoMessage() {}
+
+func (x *PermitAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PermitAsk.ProtoReflect.Descriptor instead.
+func (*PermitAsk) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PermitAsk) GetPermit() uint64 {
+	if x != nil {
+		return x.Permit
+	}
+	return 0
+}
+
+func (x *PermitAsk) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *PermitAsk) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PermitAsk) GetWorked() bool {
+	if x != nil {
+		return x.Worked
+	}
+	return false
+}
+
+// PermitAnswer grants a permit or says why not. A grant is durable: until it is
+// settled it counts as a refused login.
+type PermitAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Permit        uint64                 `protobuf:"fixed64,1,opt,name=permit,proto3" json:"permit,omitempty"`
+	Granted       bool                   `protobuf:"varint,2,opt,name=granted,proto3" json:"granted,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // why not, and what to do
+	Soon          bool                   `protobuf:"varint,4,opt,name=soon,proto3" json:"soon,omitempty"`    // another agent is at it right now: ask again in a moment
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PermitAnswer) Reset() {
+	*x = PermitAnswer{}
+	mi := &file_wire_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PermitAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PermitAnswer) ProtoMessage() {}
+
+func (x *PermitAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PermitAnswer.ProtoReflect.Descriptor instead.
+func (*PermitAnswer) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PermitAnswer) GetPermit() uint64 {
+	if x != nil {
+		return x.Permit
+	}
+	return 0
+}
+
+func (x *PermitAnswer) GetGranted() bool {
+	if x != nil {
+		return x.Granted
+	}
+	return false
+}
+
+func (x *PermitAnswer) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PermitAnswer) GetSoon() bool {
+	if x != nil {
+		return x.Soon
+	}
+	return false
+}
+
+// LoginSettled says how a login ended.
+type LoginSettled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Permit        uint64                 `protobuf:"fixed64,1,opt,name=permit,proto3" json:"permit,omitempty"` // 0: it was tried without one
+	Device        string                 `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	Answer        LoginAnswer            `protobuf:"varint,4,opt,name=answer,proto3,enum=shutterfleet.wire.v1.LoginAnswer" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoginSettled) Reset() {
+	*x = LoginSettled{}
+	mi := &file_wire_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoginSettled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoginSettled) ProtoMessage() {}
+
+func (x *LoginSettled) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoginSettled.ProtoReflect.Descriptor instead.
+func (*LoginSettled) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LoginSettled) GetPermit() uint64 {
+	if x != nil {
+		return x.Permit
+	}
+	return 0
+}
+
+func (x *LoginSettled) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *LoginSettled) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *LoginSettled) GetAnswer() LoginAnswer {
+	if x != nil {
+		return x.Answer
+	}
+	return LoginAnswer_LOGIN_UNUSED
+}
+
 // Report carries outcomes. The agent keeps them until ReportStored.
 type Report struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1687,7 +2068,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +2080,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +2093,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Report) GetBatch() uint64 {
@@ -1745,7 +2126,7 @@ type ReportStored struct {
 
 func (x *ReportStored) Reset() {
 	*x = ReportStored{}
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +2138,7 @@ func (x *ReportStored) String() string {
 func (*ReportStored) ProtoMessage() {}
 
 func (x *ReportStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +2151,7 @@ func (x *ReportStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStored.ProtoReflect.Descriptor instead.
 func (*ReportStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{21}
+	return file_wire_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportStored) GetBatch() uint64 {
@@ -1794,7 +2175,7 @@ type Thumbnail struct {
 
 func (x *Thumbnail) Reset() {
 	*x = Thumbnail{}
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +2187,7 @@ func (x *Thumbnail) String() string {
 func (*Thumbnail) ProtoMessage() {}
 
 func (x *Thumbnail) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +2200,7 @@ func (x *Thumbnail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thumbnail.ProtoReflect.Descriptor instead.
 func (*Thumbnail) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{22}
+	return file_wire_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Thumbnail) GetCamera() uint64 {
@@ -1873,7 +2254,7 @@ type ThumbnailStored struct {
 
 func (x *ThumbnailStored) Reset() {
 	*x = ThumbnailStored{}
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +2266,7 @@ func (x *ThumbnailStored) String() string {
 func (*ThumbnailStored) ProtoMessage() {}
 
 func (x *ThumbnailStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +2279,7 @@ func (x *ThumbnailStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThumbnailStored.ProtoReflect.Descriptor instead.
 func (*ThumbnailStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{23}
+	return file_wire_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ThumbnailStored) GetBatch() uint64 {
@@ -1920,7 +2301,7 @@ type Inventory struct {
 
 func (x *Inventory) Reset() {
 	*x = Inventory{}
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2313,7 @@ func (x *Inventory) String() string {
 func (*Inventory) ProtoMessage() {}
 
 func (x *Inventory) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2326,7 @@ func (x *Inventory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inventory.ProtoReflect.Descriptor instead.
 func (*Inventory) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{24}
+	return file_wire_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Inventory) GetBatch() uint64 {
@@ -1971,7 +2352,7 @@ type InventoryStored struct {
 
 func (x *InventoryStored) Reset() {
 	*x = InventoryStored{}
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1983,7 +2364,7 @@ func (x *InventoryStored) String() string {
 func (*InventoryStored) ProtoMessage() {}
 
 func (x *InventoryStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1996,7 +2377,7 @@ func (x *InventoryStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryStored.ProtoReflect.Descriptor instead.
 func (*InventoryStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{25}
+	return file_wire_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *InventoryStored) GetBatch() uint64 {
@@ -2017,7 +2398,7 @@ type ClockProbe struct {
 
 func (x *ClockProbe) Reset() {
 	*x = ClockProbe{}
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2410,7 @@ func (x *ClockProbe) String() string {
 func (*ClockProbe) ProtoMessage() {}
 
 func (x *ClockProbe) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2423,7 @@ func (x *ClockProbe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockProbe.ProtoReflect.Descriptor instead.
 func (*ClockProbe) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{26}
+	return file_wire_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ClockProbe) GetT1() int64 {
@@ -2063,7 +2444,7 @@ type ClockAnswer struct {
 
 func (x *ClockAnswer) Reset() {
 	*x = ClockAnswer{}
-	mi := &file_wire_proto_msgTypes[27]
+	mi := &file_wire_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2456,7 @@ func (x *ClockAnswer) String() string {
 func (*ClockAnswer) ProtoMessage() {}
 
 func (x *ClockAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[27]
+	mi := &file_wire_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2469,7 @@ func (x *ClockAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockAnswer.ProtoReflect.Descriptor instead.
 func (*ClockAnswer) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{27}
+	return file_wire_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ClockAnswer) GetT1() int64 {
@@ -2131,7 +2512,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_wire_proto_msgTypes[28]
+	mi := &file_wire_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2524,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[28]
+	mi := &file_wire_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2537,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{28}
+	return file_wire_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Load) GetOrdersHeld() uint64 {
@@ -2245,7 +2626,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12 \n" +
 	"\vcertificate\x18\x03 \x01(\fR\vcertificate\x12\x0e\n" +
 	"\x02ca\x18\x04 \x01(\fR\x02ca\x12\x1b\n" +
-	"\torder_key\x18\x05 \x01(\fR\borderKey\"\x92\x04\n" +
+	"\torder_key\x18\x05 \x01(\fR\borderKey\"\x9f\x05\n" +
 	"\tFromAgent\x123\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1b.shutterfleet.wire.v1.HelloH\x00R\x05hello\x12I\n" +
 	"\rorders_stored\x18\x02 \x01(\v2\".shutterfleet.wire.v1.OrdersStoredH\x00R\fordersStored\x126\n" +
@@ -2255,8 +2636,12 @@ const file_wire_proto_rawDesc = "" +
 	"\vclock_probe\x18\x06 \x01(\v2 .shutterfleet.wire.v1.ClockProbeH\x00R\n" +
 	"clockProbe\x120\n" +
 	"\x04load\x18\a \x01(\v2\x1a.shutterfleet.wire.v1.LoadH\x00R\x04load\x12L\n" +
-	"\x0ecommand_result\x18\b \x01(\v2#.shutterfleet.wire.v1.CommandResultH\x00R\rcommandResultB\x06\n" +
-	"\x04body\"\xc2\x03\n" +
+	"\x0ecommand_result\x18\b \x01(\v2#.shutterfleet.wire.v1.CommandResultH\x00R\rcommandResult\x12@\n" +
+	"\n" +
+	"permit_ask\x18\t \x01(\v2\x1f.shutterfleet.wire.v1.PermitAskH\x00R\tpermitAsk\x12I\n" +
+	"\rlogin_settled\x18\n" +
+	" \x01(\v2\".shutterfleet.wire.v1.LoginSettledH\x00R\floginSettledB\x06\n" +
+	"\x04body\"\x8d\x04\n" +
 	"\n" +
 	"FromCentre\x129\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1d.shutterfleet.wire.v1.WelcomeH\x00R\awelcome\x126\n" +
@@ -2264,7 +2649,8 @@ const file_wire_proto_rawDesc = "" +
 	"\rreport_stored\x18\x03 \x01(\v2\".shutterfleet.wire.v1.ReportStoredH\x00R\freportStored\x12F\n" +
 	"\fclock_answer\x18\x04 \x01(\v2!.shutterfleet.wire.v1.ClockAnswerH\x00R\vclockAnswer\x12R\n" +
 	"\x10thumbnail_stored\x18\x05 \x01(\v2%.shutterfleet.wire.v1.ThumbnailStoredH\x00R\x0fthumbnailStored\x12R\n" +
-	"\x10inventory_stored\x18\x06 \x01(\v2%.shutterfleet.wire.v1.InventoryStoredH\x00R\x0finventoryStoredB\x06\n" +
+	"\x10inventory_stored\x18\x06 \x01(\v2%.shutterfleet.wire.v1.InventoryStoredH\x00R\x0finventoryStored\x12I\n" +
+	"\rpermit_answer\x18\a \x01(\v2\".shutterfleet.wire.v1.PermitAnswerH\x00R\fpermitAnswerB\x06\n" +
 	"\x04body\"\xf2\x02\n" +
 	"\x05Hello\x12!\n" +
 	"\fwire_version\x18\x01 \x01(\rR\vwireVersion\x12\x18\n" +
@@ -2280,14 +2666,15 @@ const file_wire_proto_rawDesc = "" +
 	"\x05cores\x18\n" +
 	" \x01(\rR\x05cores\x12\x1c\n" +
 	"\tanalyzers\x18\v \x03(\tR\tanalyzers\x12\x12\n" +
-	"\x04tags\x18\f \x03(\tR\x04tags\"n\n" +
+	"\x04tags\x18\f \x03(\tR\x04tags\"\x88\x01\n" +
 	"\aWelcome\x12!\n" +
 	"\fwire_version\x18\x01 \x01(\rR\vwireVersion\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12,\n" +
-	"\x12thumbnail_every_ms\x18\x03 \x01(\x03R\x10thumbnailEveryMs\"H\n" +
+	"\x12thumbnail_every_ms\x18\x03 \x01(\x03R\x10thumbnailEveryMs\x12\x18\n" +
+	"\apermits\x18\x04 \x01(\bR\apermits\"H\n" +
 	"\x06Signed\x12 \n" +
 	"\vinstruction\x18\x01 \x01(\fR\vinstruction\x12\x1c\n" +
-	"\tsignature\x18\x02 \x01(\fR\tsignature\"\x9a\x03\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\"\xd9\x03\n" +
 	"\vInstruction\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\x12\x1d\n" +
@@ -2298,7 +2685,9 @@ const file_wire_proto_rawDesc = "" +
 	"\x06recall\x18\x06 \x01(\v2\x1c.shutterfleet.wire.v1.RecallH\x00R\x06recall\x129\n" +
 	"\acameras\x18\a \x01(\v2\x1d.shutterfleet.wire.v1.CamerasH\x00R\acameras\x129\n" +
 	"\acommand\x18\b \x01(\v2\x1d.shutterfleet.wire.v1.CommandH\x00R\acommand\x12<\n" +
-	"\bstanding\x18\t \x01(\v2\x1e.shutterfleet.wire.v1.StandingH\x00R\bstandingB\x06\n" +
+	"\bstanding\x18\t \x01(\v2\x1e.shutterfleet.wire.v1.StandingH\x00R\bstanding\x12=\n" +
+	"\x06cancel\x18\n" +
+	" \x01(\v2#.shutterfleet.wire.v1.CommandCancelH\x00R\x06cancelB\x06\n" +
 	"\x04body\" \n" +
 	"\x06Orders\x12\x16\n" +
 	"\x06packed\x18\x01 \x01(\fR\x06packed\"$\n" +
@@ -2349,12 +2738,29 @@ const file_wire_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
 	"\bargument\x18\x03 \x01(\fR\bargument\x12\x1f\n" +
 	"\vdeadline_ms\x18\x04 \x01(\x03R\n" +
-	"deadlineMs\"a\n" +
+	"deadlineMs\"\x1f\n" +
+	"\rCommandCancel\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"a\n" +
 	"\rCommandResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x12\x16\n" +
 	"\x06result\x18\x03 \x01(\fR\x06result\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"P\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"m\n" +
+	"\tPermitAsk\x12\x16\n" +
+	"\x06permit\x18\x01 \x01(\x06R\x06permit\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\tR\x06device\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x16\n" +
+	"\x06worked\x18\x04 \x01(\bR\x06worked\"l\n" +
+	"\fPermitAnswer\x12\x16\n" +
+	"\x06permit\x18\x01 \x01(\x06R\x06permit\x12\x18\n" +
+	"\agranted\x18\x02 \x01(\bR\agranted\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04soon\x18\x04 \x01(\bR\x04soon\"\x93\x01\n" +
+	"\fLoginSettled\x12\x16\n" +
+	"\x06permit\x18\x01 \x01(\x06R\x06permit\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\tR\x06device\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x129\n" +
+	"\x06answer\x18\x04 \x01(\x0e2!.shutterfleet.wire.v1.LoginAnswerR\x06answer\"P\n" +
 	"\x06Report\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x16\n" +
 	"\x06packed\x18\x02 \x01(\fR\x06packed\x12\x18\n" +
@@ -2395,9 +2801,14 @@ const file_wire_proto_rawDesc = "" +
 	"\x05queue\x18\b \x01(\rR\x05queue\x12\x1a\n" +
 	"\bdecoding\x18\t \x01(\rR\bdecoding\x12\x1a\n" +
 	"\bcapacity\x18\n" +
-	" \x01(\x01R\bcapacity2\xa9\x01\n" +
+	" \x01(\x01R\bcapacity*F\n" +
+	"\vLoginAnswer\x12\x10\n" +
+	"\fLOGIN_UNUSED\x10\x00\x12\x12\n" +
+	"\x0eLOGIN_ACCEPTED\x10\x01\x12\x11\n" +
+	"\rLOGIN_REFUSED\x10\x022\xf7\x01\n" +
 	"\x06Agents\x12P\n" +
-	"\x05Enrol\x12\".shutterfleet.wire.v1.EnrolRequest\x1a#.shutterfleet.wire.v1.EnrolResponse\x12M\n" +
+	"\x05Enrol\x12\".shutterfleet.wire.v1.EnrolRequest\x1a#.shutterfleet.wire.v1.EnrolResponse\x12L\n" +
+	"\x05Clock\x12 .shutterfleet.wire.v1.ClockProbe\x1a!.shutterfleet.wire.v1.ClockAnswer\x12M\n" +
 	"\x04Link\x12\x1f.shutterfleet.wire.v1.FromAgent\x1a .shutterfleet.wire.v1.FromCentre(\x010\x01B1Z/github.com/shutterfleet/shutterfleet/fleet/wireb\x06proto3"
 
 var (
@@ -2412,73 +2823,86 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_wire_proto_goTypes = []any{
-	(*EnrolRequest)(nil),     // 0: shutterfleet.wire.v1.EnrolRequest
-	(*EnrolResponse)(nil),    // 1: shutterfleet.wire.v1.EnrolResponse
-	(*FromAgent)(nil),        // 2: shutterfleet.wire.v1.FromAgent
-	(*FromCentre)(nil),       // 3: shutterfleet.wire.v1.FromCentre
-	(*Hello)(nil),            // 4: shutterfleet.wire.v1.Hello
-	(*Welcome)(nil),          // 5: shutterfleet.wire.v1.Welcome
-	(*Signed)(nil),           // 6: shutterfleet.wire.v1.Signed
-	(*Instruction)(nil),      // 7: shutterfleet.wire.v1.Instruction
-	(*Orders)(nil),           // 8: shutterfleet.wire.v1.Orders
-	(*OrdersStored)(nil),     // 9: shutterfleet.wire.v1.OrdersStored
-	(*Recall)(nil),           // 10: shutterfleet.wire.v1.Recall
-	(*Cameras)(nil),          // 11: shutterfleet.wire.v1.Cameras
-	(*Standing)(nil),         // 12: shutterfleet.wire.v1.Standing
-	(*StandingSchedule)(nil), // 13: shutterfleet.wire.v1.StandingSchedule
-	(*StandingPause)(nil),    // 14: shutterfleet.wire.v1.StandingPause
-	(*CameraConfig)(nil),     // 15: shutterfleet.wire.v1.CameraConfig
-	(*Endpoint)(nil),         // 16: shutterfleet.wire.v1.Endpoint
-	(*Credential)(nil),       // 17: shutterfleet.wire.v1.Credential
-	(*Command)(nil),          // 18: shutterfleet.wire.v1.Command
-	(*CommandResult)(nil),    // 19: shutterfleet.wire.v1.CommandResult
-	(*Report)(nil),           // 20: shutterfleet.wire.v1.Report
-	(*ReportStored)(nil),     // 21: shutterfleet.wire.v1.ReportStored
-	(*Thumbnail)(nil),        // 22: shutterfleet.wire.v1.Thumbnail
-	(*ThumbnailStored)(nil),  // 23: shutterfleet.wire.v1.ThumbnailStored
-	(*Inventory)(nil),        // 24: shutterfleet.wire.v1.Inventory
-	(*InventoryStored)(nil),  // 25: shutterfleet.wire.v1.InventoryStored
-	(*ClockProbe)(nil),       // 26: shutterfleet.wire.v1.ClockProbe
-	(*ClockAnswer)(nil),      // 27: shutterfleet.wire.v1.ClockAnswer
-	(*Load)(nil),             // 28: shutterfleet.wire.v1.Load
+	(LoginAnswer)(0),         // 0: shutterfleet.wire.v1.LoginAnswer
+	(*EnrolRequest)(nil),     // 1: shutterfleet.wire.v1.EnrolRequest
+	(*EnrolResponse)(nil),    // 2: shutterfleet.wire.v1.EnrolResponse
+	(*FromAgent)(nil),        // 3: shutterfleet.wire.v1.FromAgent
+	(*FromCentre)(nil),       // 4: shutterfleet.wire.v1.FromCentre
+	(*Hello)(nil),            // 5: shutterfleet.wire.v1.Hello
+	(*Welcome)(nil),          // 6: shutterfleet.wire.v1.Welcome
+	(*Signed)(nil),           // 7: shutterfleet.wire.v1.Signed
+	(*Instruction)(nil),      // 8: shutterfleet.wire.v1.Instruction
+	(*Orders)(nil),           // 9: shutterfleet.wire.v1.Orders
+	(*OrdersStored)(nil),     // 10: shutterfleet.wire.v1.OrdersStored
+	(*Recall)(nil),           // 11: shutterfleet.wire.v1.Recall
+	(*Cameras)(nil),          // 12: shutterfleet.wire.v1.Cameras
+	(*Standing)(nil),         // 13: shutterfleet.wire.v1.Standing
+	(*StandingSchedule)(nil), // 14: shutterfleet.wire.v1.StandingSchedule
+	(*StandingPause)(nil),    // 15: shutterfleet.wire.v1.StandingPause
+	(*CameraConfig)(nil),     // 16: shutterfleet.wire.v1.CameraConfig
+	(*Endpoint)(nil),         // 17: shutterfleet.wire.v1.Endpoint
+	(*Credential)(nil),       // 18: shutterfleet.wire.v1.Credential
+	(*Command)(nil),          // 19: shutterfleet.wire.v1.Command
+	(*CommandCancel)(nil),    // 20: shutterfleet.wire.v1.CommandCancel
+	(*CommandResult)(nil),    // 21: shutterfleet.wire.v1.CommandResult
+	(*PermitAsk)(nil),        // 22: shutterfleet.wire.v1.PermitAsk
+	(*PermitAnswer)(nil),     // 23: shutterfleet.wire.v1.PermitAnswer
+	(*LoginSettled)(nil),     // 24: shutterfleet.wire.v1.LoginSettled
+	(*Report)(nil),           // 25: shutterfleet.wire.v1.Report
+	(*ReportStored)(nil),     // 26: shutterfleet.wire.v1.ReportStored
+	(*Thumbnail)(nil),        // 27: shutterfleet.wire.v1.Thumbnail
+	(*ThumbnailStored)(nil),  // 28: shutterfleet.wire.v1.ThumbnailStored
+	(*Inventory)(nil),        // 29: shutterfleet.wire.v1.Inventory
+	(*InventoryStored)(nil),  // 30: shutterfleet.wire.v1.InventoryStored
+	(*ClockProbe)(nil),       // 31: shutterfleet.wire.v1.ClockProbe
+	(*ClockAnswer)(nil),      // 32: shutterfleet.wire.v1.ClockAnswer
+	(*Load)(nil),             // 33: shutterfleet.wire.v1.Load
 }
 var file_wire_proto_depIdxs = []int32{
-	4,  // 0: shutterfleet.wire.v1.FromAgent.hello:type_name -> shutterfleet.wire.v1.Hello
-	9,  // 1: shutterfleet.wire.v1.FromAgent.orders_stored:type_name -> shutterfleet.wire.v1.OrdersStored
-	20, // 2: shutterfleet.wire.v1.FromAgent.report:type_name -> shutterfleet.wire.v1.Report
-	22, // 3: shutterfleet.wire.v1.FromAgent.thumbnail:type_name -> shutterfleet.wire.v1.Thumbnail
-	24, // 4: shutterfleet.wire.v1.FromAgent.inventory:type_name -> shutterfleet.wire.v1.Inventory
-	26, // 5: shutterfleet.wire.v1.FromAgent.clock_probe:type_name -> shutterfleet.wire.v1.ClockProbe
-	28, // 6: shutterfleet.wire.v1.FromAgent.load:type_name -> shutterfleet.wire.v1.Load
-	19, // 7: shutterfleet.wire.v1.FromAgent.command_result:type_name -> shutterfleet.wire.v1.CommandResult
-	5,  // 8: shutterfleet.wire.v1.FromCentre.welcome:type_name -> shutterfleet.wire.v1.Welcome
-	6,  // 9: shutterfleet.wire.v1.FromCentre.signed:type_name -> shutterfleet.wire.v1.Signed
-	21, // 10: shutterfleet.wire.v1.FromCentre.report_stored:type_name -> shutterfleet.wire.v1.ReportStored
-	27, // 11: shutterfleet.wire.v1.FromCentre.clock_answer:type_name -> shutterfleet.wire.v1.ClockAnswer
-	23, // 12: shutterfleet.wire.v1.FromCentre.thumbnail_stored:type_name -> shutterfleet.wire.v1.ThumbnailStored
-	25, // 13: shutterfleet.wire.v1.FromCentre.inventory_stored:type_name -> shutterfleet.wire.v1.InventoryStored
-	8,  // 14: shutterfleet.wire.v1.Instruction.orders:type_name -> shutterfleet.wire.v1.Orders
-	10, // 15: shutterfleet.wire.v1.Instruction.recall:type_name -> shutterfleet.wire.v1.Recall
-	11, // 16: shutterfleet.wire.v1.Instruction.cameras:type_name -> shutterfleet.wire.v1.Cameras
-	18, // 17: shutterfleet.wire.v1.Instruction.command:type_name -> shutterfleet.wire.v1.Command
-	12, // 18: shutterfleet.wire.v1.Instruction.standing:type_name -> shutterfleet.wire.v1.Standing
-	15, // 19: shutterfleet.wire.v1.Cameras.put:type_name -> shutterfleet.wire.v1.CameraConfig
-	17, // 20: shutterfleet.wire.v1.Cameras.site_credentials:type_name -> shutterfleet.wire.v1.Credential
-	13, // 21: shutterfleet.wire.v1.Standing.schedules:type_name -> shutterfleet.wire.v1.StandingSchedule
-	14, // 22: shutterfleet.wire.v1.Standing.pauses:type_name -> shutterfleet.wire.v1.StandingPause
-	16, // 23: shutterfleet.wire.v1.CameraConfig.endpoints:type_name -> shutterfleet.wire.v1.Endpoint
-	17, // 24: shutterfleet.wire.v1.CameraConfig.credentials:type_name -> shutterfleet.wire.v1.Credential
-	0,  // 25: shutterfleet.wire.v1.Agents.Enrol:input_type -> shutterfleet.wire.v1.EnrolRequest
-	2,  // 26: shutterfleet.wire.v1.Agents.Link:input_type -> shutterfleet.wire.v1.FromAgent
-	1,  // 27: shutterfleet.wire.v1.Agents.Enrol:output_type -> shutterfleet.wire.v1.EnrolResponse
-	3,  // 28: shutterfleet.wire.v1.Agents.Link:output_type -> shutterfleet.wire.v1.FromCentre
-	27, // [27:29] is the sub-list for method output_type
-	25, // [25:27] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	5,  // 0: shutterfleet.wire.v1.FromAgent.hello:type_name -> shutterfleet.wire.v1.Hello
+	10, // 1: shutterfleet.wire.v1.FromAgent.orders_stored:type_name -> shutterfleet.wire.v1.OrdersStored
+	25, // 2: shutterfleet.wire.v1.FromAgent.report:type_name -> shutterfleet.wire.v1.Report
+	27, // 3: shutterfleet.wire.v1.FromAgent.thumbnail:type_name -> shutterfleet.wire.v1.Thumbnail
+	29, // 4: shutterfleet.wire.v1.FromAgent.inventory:type_name -> shutterfleet.wire.v1.Inventory
+	31, // 5: shutterfleet.wire.v1.FromAgent.clock_probe:type_name -> shutterfleet.wire.v1.ClockProbe
+	33, // 6: shutterfleet.wire.v1.FromAgent.load:type_name -> shutterfleet.wire.v1.Load
+	21, // 7: shutterfleet.wire.v1.FromAgent.command_result:type_name -> shutterfleet.wire.v1.CommandResult
+	22, // 8: shutterfleet.wire.v1.FromAgent.permit_ask:type_name -> shutterfleet.wire.v1.PermitAsk
+	24, // 9: shutterfleet.wire.v1.FromAgent.login_settled:type_name -> shutterfleet.wire.v1.LoginSettled
+	6,  // 10: shutterfleet.wire.v1.FromCentre.welcome:type_name -> shutterfleet.wire.v1.Welcome
+	7,  // 11: shutterfleet.wire.v1.FromCentre.signed:type_name -> shutterfleet.wire.v1.Signed
+	26, // 12: shutterfleet.wire.v1.FromCentre.report_stored:type_name -> shutterfleet.wire.v1.ReportStored
+	32, // 13: shutterfleet.wire.v1.FromCentre.clock_answer:type_name -> shutterfleet.wire.v1.ClockAnswer
+	28, // 14: shutterfleet.wire.v1.FromCentre.thumbnail_stored:type_name -> shutterfleet.wire.v1.ThumbnailStored
+	30, // 15: shutterfleet.wire.v1.FromCentre.inventory_stored:type_name -> shutterfleet.wire.v1.InventoryStored
+	23, // 16: shutterfleet.wire.v1.FromCentre.permit_answer:type_name -> shutterfleet.wire.v1.PermitAnswer
+	9,  // 17: shutterfleet.wire.v1.Instruction.orders:type_name -> shutterfleet.wire.v1.Orders
+	11, // 18: shutterfleet.wire.v1.Instruction.recall:type_name -> shutterfleet.wire.v1.Recall
+	12, // 19: shutterfleet.wire.v1.Instruction.cameras:type_name -> shutterfleet.wire.v1.Cameras
+	19, // 20: shutterfleet.wire.v1.Instruction.command:type_name -> shutterfleet.wire.v1.Command
+	13, // 21: shutterfleet.wire.v1.Instruction.standing:type_name -> shutterfleet.wire.v1.Standing
+	20, // 22: shutterfleet.wire.v1.Instruction.cancel:type_name -> shutterfleet.wire.v1.CommandCancel
+	16, // 23: shutterfleet.wire.v1.Cameras.put:type_name -> shutterfleet.wire.v1.CameraConfig
+	18, // 24: shutterfleet.wire.v1.Cameras.site_credentials:type_name -> shutterfleet.wire.v1.Credential
+	14, // 25: shutterfleet.wire.v1.Standing.schedules:type_name -> shutterfleet.wire.v1.StandingSchedule
+	15, // 26: shutterfleet.wire.v1.Standing.pauses:type_name -> shutterfleet.wire.v1.StandingPause
+	17, // 27: shutterfleet.wire.v1.CameraConfig.endpoints:type_name -> shutterfleet.wire.v1.Endpoint
+	18, // 28: shutterfleet.wire.v1.CameraConfig.credentials:type_name -> shutterfleet.wire.v1.Credential
+	0,  // 29: shutterfleet.wire.v1.LoginSettled.answer:type_name -> shutterfleet.wire.v1.LoginAnswer
+	1,  // 30: shutterfleet.wire.v1.Agents.Enrol:input_type -> shutterfleet.wire.v1.EnrolRequest
+	31, // 31: shutterfleet.wire.v1.Agents.Clock:input_type -> shutterfleet.wire.v1.ClockProbe
+	3,  // 32: shutterfleet.wire.v1.Agents.Link:input_type -> shutterfleet.wire.v1.FromAgent
+	2,  // 33: shutterfleet.wire.v1.Agents.Enrol:output_type -> shutterfleet.wire.v1.EnrolResponse
+	32, // 34: shutterfleet.wire.v1.Agents.Clock:output_type -> shutterfleet.wire.v1.ClockAnswer
+	4,  // 35: shutterfleet.wire.v1.Agents.Link:output_type -> shutterfleet.wire.v1.FromCentre
+	33, // [33:36] is the sub-list for method output_type
+	30, // [30:33] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -2495,6 +2919,8 @@ func file_wire_proto_init() {
 		(*FromAgent_ClockProbe)(nil),
 		(*FromAgent_Load)(nil),
 		(*FromAgent_CommandResult)(nil),
+		(*FromAgent_PermitAsk)(nil),
+		(*FromAgent_LoginSettled)(nil),
 	}
 	file_wire_proto_msgTypes[3].OneofWrappers = []any{
 		(*FromCentre_Welcome)(nil),
@@ -2503,6 +2929,7 @@ func file_wire_proto_init() {
 		(*FromCentre_ClockAnswer)(nil),
 		(*FromCentre_ThumbnailStored)(nil),
 		(*FromCentre_InventoryStored)(nil),
+		(*FromCentre_PermitAnswer)(nil),
 	}
 	file_wire_proto_msgTypes[7].OneofWrappers = []any{
 		(*Instruction_Orders)(nil),
@@ -2510,19 +2937,21 @@ func file_wire_proto_init() {
 		(*Instruction_Cameras)(nil),
 		(*Instruction_Command)(nil),
 		(*Instruction_Standing)(nil),
+		(*Instruction_Cancel)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   29,
+			NumEnums:      1,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_wire_proto_goTypes,
 		DependencyIndexes: file_wire_proto_depIdxs,
+		EnumInfos:         file_wire_proto_enumTypes,
 		MessageInfos:      file_wire_proto_msgTypes,
 	}.Build()
 	File_wire_proto = out.File

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Agents_Enrol_FullMethodName = "/shutterfleet.wire.v1.Agents/Enrol"
+	Agents_Clock_FullMethodName = "/shutterfleet.wire.v1.Agents/Clock"
 	Agents_Link_FullMethodName  = "/shutterfleet.wire.v1.Agents/Link"
 )
 
@@ -32,9 +33,11 @@ const (
 //
 // Agents is the agents' door.
 type AgentsClient interface {
-	// Enrol turns a site key and a certificate request into a certificate. It is
-	// the only call that needs no client certificate.
+	// Enrol turns a site key and a certificate request into a certificate. It needs
+	// no client certificate.
 	Enrol(ctx context.Context, in *EnrolRequest, opts ...grpc.CallOption) (*EnrolResponse, error)
+	// Clock tells the centre's time, also to who has not enrolled.
+	Clock(ctx context.Context, in *ClockProbe, opts ...grpc.CallOption) (*ClockAnswer, error)
 	// Link is the stream. The agent speaks first, with Hello.
 	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FromAgent, FromCentre], error)
 }
@@ -51,6 +54,16 @@ func (c *agentsClient) Enrol(ctx context.Context, in *EnrolRequest, opts ...grpc
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EnrolResponse)
 	err := c.cc.Invoke(ctx, Agents_Enrol_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentsClient) Clock(ctx context.Context, in *ClockProbe, opts ...grpc.CallOption) (*ClockAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClockAnswer)
+	err := c.cc.Invoke(ctx, Agents_Clock_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +89,11 @@ type Agents_LinkClient = grpc.BidiStreamingClient[FromAgent, FromCentre]
 //
 // Agents is the agents' door.
 type AgentsServer interface {
-	// Enrol turns a site key and a certificate request into a certificate. It is
-	// the only call that needs no client certificate.
+	// Enrol turns a site key and a certificate request into a certificate. It needs
+	// no client certificate.
 	Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error)
+	// Clock tells the centre's time, also to who has not enrolled.
+	Clock(context.Context, *ClockProbe) (*ClockAnswer, error)
 	// Link is the stream. The agent speaks first, with Hello.
 	Link(grpc.BidiStreamingServer[FromAgent, FromCentre]) error
 	mustEmbedUnimplementedAgentsServer()
@@ -93,6 +108,9 @@ type UnimplementedAgentsServer struct{}
 
 func (UnimplementedAgentsServer) Enrol(context.Context, *EnrolRequest) (*EnrolResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Enrol not implemented")
+}
+func (UnimplementedAgentsServer) Clock(context.Context, *ClockProbe) (*ClockAnswer, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Clock not implemented")
 }
 func (UnimplementedAgentsServer) Link(grpc.BidiStreamingServer[FromAgent, FromCentre]) error {
 	return status.Errorf(codes.Unimplemented, "method Link not implemented")
@@ -136,6 +154,24 @@ func _Agents_Enrol_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agents_Clock_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClockProbe)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentsServer).Clock(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agents_Clock_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentsServer).Clock(ctx, req.(*ClockProbe))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Agents_Link_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(AgentsServer).Link(&grpc.GenericServerStream[FromAgent, FromCentre]{ServerStream: stream})
 }
@@ -153,6 +189,10 @@ var Agents_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Enrol",
 			Handler:    _Agents_Enrol_Handler,
+		},
+		{
+			MethodName: "Clock",
+			Handler:    _Agents_Clock_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -2,19 +2,14 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// The login budget, as the promise Gentle states it. Cheap cameras lock an
-// account after about five wrong logins; three leave the owner two.
 const (
-	triesPerVersion = 2
-	triesPerDevice  = 3
-	budgetWindow    = 30 * time.Minute
-
 	// maxBudgetDevices bounds the memory of refusals. It is far above what one
 	// agent serves; beyond it the device that was quiet longest is forgotten.
 	maxBudgetDevices = 16384
@@ -31,28 +26,40 @@ const (
 //     the device before get their two again after 30 minutes, because cameras
 //     also answer 401 when they are merely out of connections.
 //
-// A success forgets all refusals of its device. A Budget is safe for use by
-// several goroutines.
+// A success forgets all refusals of its device. What Permits are set is asked
+// besides, before credentials are tried that have not worked yet. A Budget is
+// safe for use by several goroutines.
 type Budget struct {
-	now func() time.Time
+	now     func() time.Time
+	permits Permits // nil: this budget rules alone
 
 	mu      sync.Mutex
 	devices map[string]*account
 }
 
+// Permits count the logins of several agents together.
+type Permits interface {
+	// Permit asks for leave to try c on the device once. It returns soon, whoever
+	// is to be asked. The error says what to do; its cause is locked unless it is a
+	// *fleet.CameraError of another.
+	Permit(ctx context.Context, device string, c fleet.Credentials) error
+	// Settled tells how a login ended that was permitted, or that was tried with
+	// credentials that had worked. It does not wait.
+	Settled(device string, c fleet.Credentials, a fleet.LoginAnswer)
+}
+
 // account is what is remembered of one device.
 type account struct {
-	refused []refusal // oldest first, at most maxBudgetVersions*triesPerVersion
+	refused []refusal // oldest first, at most maxBudgetVersions*fleet.LoginTriesPerVersion
 	proven  fleet.Credentials
 	worked  bool
 	touched time.Time
 	busy    chan struct{} // held by the one login of unproven credentials
+	permit  bool          // that login has a permit, which is not settled
+	with    fleet.Credentials
 }
 
-type refusal struct {
-	with fleet.Credentials
-	at   time.Time
-}
+type refusal = fleet.LoginRefusal[fleet.Credentials]
 
 func newBudget(now func() time.Time) *Budget {
 	return &Budget{now: now, devices: make(map[string]*account)}
@@ -72,25 +79,12 @@ func (b *Budget) Try(device string, c fleet.Credentials) error {
 }
 
 func (a *account) try(device string, c fleet.Credentials, now time.Time) error {
-	var forVersion, forDevice []time.Time
-	proven := a.worked && a.proven == c
-	for _, r := range a.refused {
-		recent := now.Sub(r.at) < budgetWindow
-		if recent {
-			forDevice = append(forDevice, r.at)
-		}
-		if r.with == c && (recent || !proven) {
-			forVersion = append(forVersion, r.at)
-		}
-	}
-	switch {
-	case len(forVersion) >= triesPerVersion && !proven:
+	switch v := fleet.JudgeLogin(a.refused, c, a.worked && a.proven == c, now); {
+	case v.Final:
 		return fleet.Errorf(fleet.CauseLocked,
 			"%s refused the login of user %q twice: no further try until its credentials are changed or stored again", device, c.User)
-	case len(forVersion) >= triesPerVersion:
-		return lockedUntil(device, forVersion[len(forVersion)-triesPerVersion].Add(budgetWindow), now)
-	case len(forDevice) >= triesPerDevice:
-		return lockedUntil(device, forDevice[len(forDevice)-triesPerDevice].Add(budgetWindow), now)
+	case !v.OK():
+		return lockedUntil(device, v.Free, now)
 	}
 	return nil
 }
@@ -100,23 +94,43 @@ func lockedUntil(device string, free, now time.Time) error {
 		device, free.Sub(now).Round(time.Second), free.UTC().Format(time.RFC3339))
 }
 
+// AskFirst sets who is asked for permits. It is called before the first login.
+func (b *Budget) AskFirst(p Permits) { b.permits = p }
+
 // Refused counts one refused login.
 func (b *Budget) Refused(device string, c fleet.Credentials) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	a := b.account(device)
-	a.refused = append(a.refused, refusal{with: c, at: a.touched})
-	if over := len(a.refused) - maxBudgetVersions*triesPerVersion; over > 0 {
+	a.refused = append(a.refused, refusal{With: c, At: a.touched})
+	if over := len(a.refused) - maxBudgetVersions*fleet.LoginTriesPerVersion; over > 0 {
 		a.refused = append(a.refused[:0], a.refused[over:]...)
+	}
+	a.settles(c)
+	b.mu.Unlock()
+	if b.permits != nil {
+		b.permits.Settled(device, c, fleet.LoginRefused)
 	}
 }
 
 // Accepted forgets all refusals of the device and remembers that c works on it.
 func (b *Budget) Accepted(device string, c fleet.Credentials) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	a := b.account(device)
+	news := a.settles(c) || len(a.refused) > 0 || !a.worked || a.proven != c
 	a.refused, a.proven, a.worked = nil, c, true
+	b.mu.Unlock()
+	if news && b.permits != nil {
+		b.permits.Settled(device, c, fleet.LoginAccepted)
+	}
+}
+
+// settles takes the permit of a login with c away; false when there is none.
+func (a *account) settles(c fleet.Credentials) bool {
+	if !a.permit || a.with != c {
+		return false
+	}
+	a.permit, a.with = false, fleet.Credentials{}
+	return true
 }
 
 // Proven returns the credentials that last worked on the device.
@@ -149,16 +163,47 @@ func (b *Budget) Enter(ctx context.Context, device string, c fleet.Credentials) 
 	case <-ctx.Done():
 		return func() {}, CameraError(ctx.Err(), "wait for another login at "+device)
 	}
-	leave = sync.OnceFunc(func() { <-busy })
-	if err := b.Try(device, c); err != nil {
-		leave()
+	if a, err = b.enter(ctx, device, c); err != nil {
+		<-busy
 		return func() {}, err
 	}
-	return leave, nil
+	return sync.OnceFunc(func() {
+		b.mu.Lock()
+		unused := a.settles(c)
+		b.mu.Unlock()
+		if unused {
+			b.permits.Settled(device, c, fleet.LoginUnused)
+		}
+		<-busy
+	}), nil
 }
 
-// refusals returns how many logins the device refused since it last accepted one.
-func (b *Budget) refusals(device string) int {
+// enter asks for what a login with c needs, and returns the device's account.
+// Its turn is taken.
+func (b *Budget) enter(ctx context.Context, device string, c fleet.Credentials) (*account, error) {
+	err := b.Try(device, c)
+	if err == nil && b.permits != nil {
+		if err = b.permits.Permit(ctx, device, c); err != nil {
+			if _, ok := errors.AsType[*fleet.CameraError](err); !ok {
+				err = &fleet.CameraError{Cause: fleet.CauseLocked, Err: err}
+			}
+			if ctx.Err() != nil {
+				err = CameraError(ctx.Err(), "wait for the permit to log in to "+device)
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.account(device)
+	a.permit, a.with = b.permits != nil, c
+	return a, nil
+}
+
+// Refusals returns how many logins the device refused since it last accepted one.
+func (b *Budget) Refusals(device string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a, ok := b.devices[device]; ok {

@@ -120,8 +120,8 @@ func TestBudgetTurns(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if sent != triesPerVersion {
-			t.Errorf("%d logins were sent at once, want %d", sent, triesPerVersion)
+		if sent != fleet.LoginTriesPerVersion {
+			t.Errorf("%d logins were sent at once, want %d", sent, fleet.LoginTriesPerVersion)
 		}
 	})
 }

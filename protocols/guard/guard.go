@@ -337,7 +337,7 @@ func (g *Guard) login(ctx context.Context, l Login, r Request, u *url.URL, key o
 	if tried == 0 {
 		return res, locked
 	}
-	if c, ok := g.budget.Proven(l.Device); ok && slices.Contains(known, c) && g.budget.refusals(l.Device) == 1 {
+	if c, ok := g.budget.Proven(l.Device); ok && slices.Contains(known, c) && g.budget.Refusals(l.Device) == 1 {
 		return res, OnceRefused()
 	}
 	return res, fleet.Errorf(fleet.CauseUnauthorized, "the camera refused the login of user %q: correct its credentials", known[len(known)-1].User)

@@ -40,6 +40,7 @@ type Scheduler interface {
 	AgentKeeper
 	CredentialKeeper
 	Watcher
+	Commander
 	Authenticator
 }
 
@@ -201,6 +202,9 @@ func problem(err error) (status int, detail string) {
 	if inv, ok := errors.AsType[*scheduler.InvalidError](err); ok {
 		return http.StatusUnprocessableEntity, inv.Error()
 	}
+	if ce, ok := errors.AsType[*scheduler.CommandError](err); ok {
+		return http.StatusBadGateway, ce.Error()
+	}
 	if p, ok := errors.AsType[*huma.ErrorModel](err); ok {
 		return p.Status, p.Detail
 	}
@@ -214,6 +218,14 @@ func problem(err error) (status int, detail string) {
 		return http.StatusConflict, err.Error()
 	case errors.Is(err, scheduler.ErrUnauthorized):
 		return http.StatusUnauthorized, err.Error()
+	case errors.Is(err, scheduler.ErrNoAgent):
+		return http.StatusServiceUnavailable, err.Error()
+	case errors.Is(err, scheduler.ErrTooMany):
+		return http.StatusTooManyRequests, err.Error()
+	case errors.Is(err, scheduler.ErrLineLost):
+		return http.StatusBadGateway, err.Error()
+	case errors.Is(err, scheduler.ErrNoAnswer):
+		return http.StatusGatewayTimeout, err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout, "the scheduler did not answer in time: try again"
 	case errors.Is(err, context.Canceled):

@@ -48,6 +48,7 @@ func (a *Server) registerAPI() {
 	a.registerCaptures()
 	a.registerAgents()
 	a.registerEvents()
+	a.registerCommands()
 
 	spec, err := a.api.OpenAPI().MarshalJSON()
 	if err != nil {

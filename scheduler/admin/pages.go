@@ -60,7 +60,7 @@ type asset struct {
 
 func newPages() *pages {
 	p := &pages{byName: map[string]*template.Template{}, assets: map[string]asset{}}
-	kinds := map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
+	kinds := map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "why.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 	for name, kind := range kinds {
 		body, err := fs.ReadFile(files, "assets/"+name)
 		if err != nil {
@@ -77,7 +77,7 @@ func newPages() *pages {
 		},
 	}
 	base := template.Must(template.New("").Funcs(funcs).ParseFS(files, "templates/layout.html", "templates/tile.html", "templates/conflict.html"))
-	for _, name := range []string{"gallery", "camera", "schedules", "agents", "conflicts", "login", "error"} {
+	for _, name := range []string{"gallery", "camera", "why", "schedules", "agents", "conflicts", "login", "error"} {
 		p.byName[name] = template.Must(template.Must(base.Clone()).ParseFS(files, "templates/"+name+".html"))
 	}
 	p.byName["tiles"] = template.Must(base.Clone())
@@ -158,6 +158,7 @@ func (a *Server) registerPages() {
 	form("/cameras/{id}", scheduler.RoleOperator, a.cameraForm)
 	form("/cameras/{id}/resolve", scheduler.RoleOperator, a.resolveForm)
 	form("/cameras/{id}/capture", scheduler.RoleOperator, a.captureForm)
+	form("/cameras/{id}/why", scheduler.RoleOperator, a.whyPage)
 	form("/pauses", scheduler.RoleOperator, a.pauseForm)
 	form("/pauses/{id}/resume", scheduler.RoleOperator, a.resumeForm)
 	form("/cameras/{id}/credentials", scheduler.RoleOperator, a.credentialsForm)

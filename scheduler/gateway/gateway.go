@@ -1,8 +1,10 @@
 // Package gateway is the agents' door: gRPC over mutual TLS.
 //
+//	Clock   what time it is, for who looks whether it could connect
 //	Enrol   site key + certificate request ──► agent, certificate
 //	Link    Hello ──► Welcome, then   instructions, signed        ──►
 //	                                  ◄── stored, reports, inventory, clock
+//	        a command ──► its progress and result ◄──;  a permit? ◄── granted ──►
 //
 // It turns what the wire says into calls of the scheduler and back; it decides
 // nothing. docs/wire.md tells the protocol.
@@ -169,6 +171,12 @@ func (g *Gateway) Enrol(ctx context.Context, r *wire.EnrolRequest) (*wire.EnrolR
 	return &wire.EnrolResponse{Agent: string(a.ID), Site: string(a.Site), Certificate: cert, Ca: g.pki.CA.Raw, OrderKey: g.pki.OrderKey()}, nil
 }
 
+// Clock tells the time to who looks whether it could connect.
+func (g *Gateway) Clock(_ context.Context, p *wire.ClockProbe) (*wire.ClockAnswer, error) {
+	now := time.Now().UnixNano()
+	return &wire.ClockAnswer{T1: p.GetT1(), T2: now, T3: now}, nil
+}
+
 // Link is one agent's stream.
 func (g *Gateway) Link(stream wire.Agents_LinkServer) error {
 	id, err := agentOf(stream.Context())
@@ -191,7 +199,7 @@ func (g *Gateway) Link(stream wire.Agents_LinkServer) error {
 	if err != nil {
 		return toStatus(err)
 	}
-	s := &session{g: g, link: link, stream: stream, room: make(chan struct{}, maxReports)}
+	s := &session{g: g, link: link, stream: stream, room: make(chan struct{}, maxReports), asks: make(chan struct{}, maxAsks)}
 	g.log.InfoContext(stream.Context(), "agent connected", "agent_id", id, "site", link.Site(), "version", hello.GetVersion())
 	err = s.run(hello)
 	g.sched.Disconnect(context.WithoutCancel(stream.Context()), link, err == nil)
@@ -245,11 +253,12 @@ type session struct {
 
 	mu sync.Mutex // Send is not safe for concurrent use
 
-	end     context.CancelCauseFunc
-	room    chan struct{} // a place for each report that is being stored
-	reports sync.WaitGroup
-	state   sync.Mutex // guards ended, and that no report begins after it
-	ended   bool
+	end    context.CancelCauseFunc
+	room   chan struct{} // a place for each report that is being stored
+	asks   chan struct{} // and for each question whose answer is
+	beside sync.WaitGroup
+	state  sync.Mutex // guards ended, and that nothing begins beside the reader after it
+	ended  bool
 }
 
 // maxReports is how many reports of one agent are stored at a time: with one, an
@@ -271,7 +280,7 @@ func (s *session) run(hello *wire.Hello) error {
 		return err
 	}
 	if err := s.send(&wire.FromCentre{Body: &wire.FromCentre_Welcome{Welcome: &wire.Welcome{
-		WireVersion: wire.Version, Site: string(s.link.Site()), ThumbnailEveryMs: s.g.opts.ThumbnailEvery.Milliseconds(),
+		WireVersion: wire.Version, Site: string(s.link.Site()), ThumbnailEveryMs: s.g.opts.ThumbnailEvery.Milliseconds(), Permits: true,
 	}}}); err != nil {
 		return err
 	}
@@ -283,7 +292,7 @@ func (s *session) run(hello *wire.Hello) error {
 	s.state.Lock()
 	s.ended = true
 	s.state.Unlock()
-	s.reports.Wait()
+	s.beside.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, io.EOF) {
 		return err // the reader's, or ours: superseded or revoked
 	}
@@ -315,6 +324,12 @@ func (s *session) instruction(in scheduler.Instruction) *wire.Instruction {
 		m.Body = &wire.Instruction_Cameras{Cameras: cameras(in.Cameras)}
 	case in.Standing != nil:
 		m.Body = &wire.Instruction_Standing{Standing: standing(in.Standing)}
+	case in.Command != nil:
+		m.Body = &wire.Instruction_Command{Command: &wire.Command{
+			Id: in.Command.ID, Kind: in.Command.Kind, Argument: in.Command.Argument, DeadlineMs: int64(in.Command.Deadline),
+		}}
+	case in.Cancel != "":
+		m.Body = &wire.Instruction_Cancel{Cancel: &wire.CommandCancel{Id: in.Cancel}}
 	case in.Recall != nil:
 		var b []byte
 		for _, o := range in.Recall {
@@ -449,6 +464,13 @@ func (s *session) take(ctx context.Context, m *wire.FromAgent, received time.Tim
 		}}})
 	case *wire.FromAgent_Load:
 		sched.Heard(s.link, b.Load.GetOrdersHeld(), b.Load.GetOutboxPending(), load(b.Load))
+	case *wire.FromAgent_CommandResult:
+		r := b.CommandResult
+		s.link.Answer(r.GetId(), r.GetDone(), r.GetResult(), r.GetError())
+	case *wire.FromAgent_PermitAsk:
+		return s.permit(ctx, b.PermitAsk)
+	case *wire.FromAgent_LoginSettled:
+		return s.settled(ctx, b.LoginSettled)
 	}
 	return nil
 }
@@ -456,8 +478,20 @@ func (s *session) take(ctx context.Context, m *wire.FromAgent, received time.Tim
 // store makes a report durable beside the reading of what follows, and answers
 // it then.
 func (s *session) store(ctx context.Context, batch uint64, cs []fleet.Capture) error {
+	return s.aside(ctx, s.room, func() error {
+		err := s.g.sched.Complete(ctx, s.link.Agent(), cs)
+		if err == nil && (s.g.opts.DropAck == nil || !s.g.opts.DropAck()) {
+			err = s.send(&wire.FromCentre{Body: &wire.FromCentre_ReportStored{ReportStored: &wire.ReportStored{Batch: batch}}})
+		}
+		return err
+	})
+}
+
+// aside runs do beside the reading of what follows, in one of the places that
+// room has. Its error ends the session.
+func (s *session) aside(ctx context.Context, room chan struct{}, do func() error) error {
 	select {
-	case s.room <- struct{}{}:
+	case room <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -466,15 +500,11 @@ func (s *session) store(ctx context.Context, batch uint64, cs []fleet.Capture) e
 	if s.ended {
 		return context.Cause(ctx)
 	}
-	s.reports.Go(func() {
-		err := s.g.sched.Complete(ctx, s.link.Agent(), cs)
-		if err == nil && (s.g.opts.DropAck == nil || !s.g.opts.DropAck()) {
-			err = s.send(&wire.FromCentre{Body: &wire.FromCentre_ReportStored{ReportStored: &wire.ReportStored{Batch: batch}}})
-		}
-		if err != nil {
+	s.beside.Go(func() {
+		if err := do(); err != nil {
 			s.end(err)
 		}
-		<-s.room
+		<-room
 	})
 	return nil
 }

@@ -221,7 +221,7 @@ CREATE TABLE IF NOT EXISTS pauses (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITH
 CREATE TABLE IF NOT EXISTS disputes (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, asked INTEGER NOT NULL, body TEXT NOT NULL, cameras BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS spans_closed ON spans (until) WHERE until != 0;
-`
+` + loginSchema
 
 const thumbSchema = `CREATE TABLE IF NOT EXISTS thumbnails (camera INTEGER PRIMARY KEY, at INTEGER NOT NULL, jpeg BLOB NOT NULL)`
 
@@ -348,6 +348,8 @@ var statements = map[string]string{
 	"resume":   "DELETE FROM pauses WHERE id = ?",
 	"dispute":  "INSERT OR REPLACE INTO disputes (id, body) VALUES (?,?)",
 	"agree":    "DELETE FROM disputes WHERE id = ?",
+	"login":    "INSERT OR REPLACE INTO logins (site, device, body) VALUES (?,?,?)",
+	"unlogin":  "DELETE FROM logins WHERE site = ? AND device = ?",
 	"job":      "INSERT OR REPLACE INTO jobs (id, asked, body, cameras) VALUES (?,?,?,?)",
 }
 

@@ -42,6 +42,10 @@ type Centre struct {
 	DropAck func(batch uint64) bool // whether a ReportStored is lost
 	Mute    func() bool             // whether probes go unanswered
 
+	// Permits answers questions for permits; a nil answer is lost. Default: this
+	// centre grants none, as older ones.
+	Permits func(*wire.PermitAsk) *wire.PermitAnswer
+
 	ca     *x509.Certificate
 	caKey  *ecdsa.PrivateKey
 	server tls.Certificate
@@ -63,6 +67,8 @@ type Centre struct {
 	probes     int
 	hellos     []*wire.Hello
 	loads      []*wire.Load
+	results    []*wire.CommandResult
+	settled    []*wire.LoginSettled
 	changed    chan struct{} // closed and replaced with each change
 }
 
@@ -161,7 +167,7 @@ func (c *Centre) Link(s wire.Agents_LinkServer) error {
 		return status.Error(codes.InvalidArgument, "no hello")
 	}
 	out := &sender{Agents_LinkServer: s}
-	if err := out.Send(&wire.FromCentre{Body: &wire.FromCentre_Welcome{Welcome: &wire.Welcome{WireVersion: wire.Version, Site: string(c.Key.Site)}}}); err != nil {
+	if err := out.Send(&wire.FromCentre{Body: &wire.FromCentre_Welcome{Welcome: &wire.Welcome{WireVersion: wire.Version, Site: string(c.Key.Site), Permits: c.Permits != nil}}}); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -246,6 +252,15 @@ func (c *Centre) hear(s *sender, m *wire.FromAgent) error {
 		}
 	case *wire.FromAgent_Load:
 		c.loads = append(c.loads, b.Load)
+	case *wire.FromAgent_CommandResult:
+		c.results = append(c.results, b.CommandResult)
+	case *wire.FromAgent_LoginSettled:
+		c.settled = append(c.settled, b.LoginSettled)
+	case *wire.FromAgent_PermitAsk:
+		if a := c.Permits(b.PermitAsk); a != nil {
+			a.Permit = b.PermitAsk.GetPermit()
+			answer = &wire.FromCentre{Body: &wire.FromCentre_PermitAnswer{PermitAnswer: a}}
+		}
 	case *wire.FromAgent_Thumbnail:
 		c.thumbs++
 		answer = &wire.FromCentre{Body: &wire.FromCentre_ThumbnailStored{ThumbnailStored: &wire.ThumbnailStored{Batch: b.Thumbnail.GetBatch()}}}
@@ -368,6 +383,8 @@ type State struct {
 	Probes     int
 	Hellos     []*wire.Hello
 	Loads      []*wire.Load
+	Results    []*wire.CommandResult
+	Settled    []*wire.LoginSettled
 }
 
 // State returns a copy.
@@ -383,7 +400,8 @@ func (c *Centre) state() State {
 		out[k] = v
 	}
 	return State{Connected: c.stream != nil, Agent: c.agent, Enrolled: c.enrolled, Nonce: c.nonce, Unstored: len(c.unstored), Outcomes: out,
-		Arrival: slices.Clone(c.arrival), Duplicates: c.duplicates, Reports: c.reports, Thumbs: c.thumbs, Devices: c.devices, Probes: c.probes, Hellos: slices.Clone(c.hellos), Loads: slices.Clone(c.loads)}
+		Arrival: slices.Clone(c.arrival), Duplicates: c.duplicates, Reports: c.reports, Thumbs: c.thumbs, Devices: c.devices, Probes: c.probes, Hellos: slices.Clone(c.hellos), Loads: slices.Clone(c.loads),
+		Results: slices.Clone(c.results), Settled: slices.Clone(c.settled)}
 }
 
 // Await waits until ok holds, and returns the state then.

@@ -5,6 +5,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -173,6 +174,7 @@ type request struct {
 	kind         string
 	body         []byte
 	key          string // Idempotency-Key
+	accept       string // default JSON
 }
 
 // lostError says that no answer came, or not all of it.
@@ -190,15 +192,16 @@ func (e *lostError) unsent() bool {
 	return ok && op.Op == "dial"
 }
 
-func (c *Client) do(ctx context.Context, q request, into any) error {
+// ask sends one request. The caller closes the answer's body.
+func (c *Client) ask(ctx context.Context, q request) (*http.Response, error) {
 	u := c.base.JoinPath(apiBase, q.path)
 	u.RawQuery = q.query.Encode()
 	r, err := http.NewRequestWithContext(ctx, q.method, u.String(), bytes.NewReader(q.body))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", q.method, q.path, err)
+		return nil, fmt.Errorf("%s %s: %w", q.method, q.path, err)
 	}
 	r.Header.Set("Authorization", "Bearer "+c.token.Reveal())
-	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Accept", cmp.Or(q.accept, "application/json"))
 	if q.kind != "" {
 		r.Header.Set("Content-Type", q.kind)
 	}
@@ -208,12 +211,20 @@ func (c *Client) do(ctx context.Context, q request, into any) error {
 	res, err := c.http.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
 		}
-		return &lostError{fmt.Sprintf("no scheduler answers at %s: %v; start it with `shutterfleet scheduler`, or name another by --server or SHUTTERFLEET_SERVER", c.base.Redacted(), err), err}
+		return nil, &lostError{fmt.Sprintf("no scheduler answers at %s: %v; start it with `shutterfleet scheduler`, or name another by --server or SHUTTERFLEET_SERVER", c.base.Redacted(), err), err}
+	}
+	return res, nil
+}
+
+func (c *Client) do(ctx context.Context, q request, into any) error {
+	res, err := c.ask(ctx, q)
+	if err != nil {
+		return err
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))

@@ -149,10 +149,15 @@ func (e *Edge) build() (err error) {
 		Server: o.Server, SiteKey: o.SiteKey, Hostname: o.Hostname, Version: o.Version, Clock: clock, Log: o.Log.With("part", "uplink"),
 		Able: fleet.Able{Codecs: codecs, Cores: runtime.NumCPU(), Tags: o.Tags},
 		Load: func() fleet.Load { return e.agent.Load(box.Read()) },
+		Commands: &agent.Commands{
+			Store: e.store, Devices: func() []fleet.Device { return e.inventory.Devices() }, Reboot: mux,
+			Explain: protocols.NewLadder(mux, protocols.LadderOptions{Read: reader.Read}),
+		},
 	})
 	if err != nil {
 		return err
 	}
+	g.Budget().AskFirst(agent.NewPermits(e.store, e.uplink))
 	var finders []protocols.Finder
 	if !o.NoDiscovery {
 		finders = []protocols.Finder{

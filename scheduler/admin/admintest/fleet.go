@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"image"
 	"image/color"
@@ -50,6 +51,9 @@ type Fleet struct {
 	Frame    []byte
 	Fails    error  // of every reading call, when set
 	Revoked  string // a token that is worth nothing any more
+
+	// Agent does commands; nil: no agent is connected.
+	Agent func(ctx context.Context, c scheduler.Command, progress func(json.RawMessage)) (json.RawMessage, error)
 
 	mu       sync.Mutex // guards all of it
 	pauses   int        // ever made

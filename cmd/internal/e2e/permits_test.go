@@ -1,0 +1,140 @@
+//go:build !race
+
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"testing"
+
+	"github.com/shutterfleet/shutterfleet/cmd/internal/client"
+	"github.com/shutterfleet/shutterfleet/cmd/internal/edge"
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/scheduler"
+	"github.com/shutterfleet/shutterfleet/scheduler/admin"
+)
+
+// box is an agent that can be switched off and on.
+type box struct {
+	h    *house
+	opts edge.Options
+	edge *edge.Edge
+	stop func()
+}
+
+func (h *house) box(name string) *box {
+	h.t.Helper()
+	key, err := h.cen.CreateKey(h.t.Context(), scheduler.NewKey{Site: "lab", Approve: true})
+	check(h.t, err)
+	b := &box{h: h, opts: edge.Options{DataDir: filepath.Join(h.dir, name), Hostname: name, Server: h.line.addr(), SiteKey: key, NoDiscovery: true}}
+	b.on()
+	h.t.Cleanup(func() {
+		if b.stop != nil {
+			b.off()
+		}
+	})
+	return b
+}
+
+func (b *box) on() {
+	b.h.t.Helper()
+	var err error
+	b.edge, err = edge.New(b.opts)
+	check(b.h.t, err)
+	e := b.edge
+	b.stop = background(b.h.t, func(ctx context.Context) error { return e.Run(ctx) })
+}
+
+func (b *box) off() {
+	b.h.t.Helper()
+	b.stop()
+	check(b.h.t, b.edge.Close())
+	b.stop = nil
+}
+
+// outcomes counts the captures so far by cause, "" for pictures, and by agent.
+func (h *house) outcomes() (causes map[fleet.Cause]int, agents map[string]int) {
+	h.t.Helper()
+	causes, agents = map[fleet.Cause]int{}, map[string]int{}
+	for _, c := range h.captures() {
+		causes[c.Cause]++
+		agents[string(c.Agent)]++
+	}
+	return causes, agents
+}
+
+// TestTwoAgentsShareTheLoginBudget: a camera whose password was changed sees two
+// wrong logins, over both agents of its site, however often the agents and the
+// centre start again. What has worked is used without the centre.
+func TestTwoAgentsShareTheLoginBudget(t *testing.T) {
+	t.Parallel()
+	cams := small("gate", "yard", "dock", "hall")
+	for i := range cams {
+		cams[i].Open, cams[i].User, cams[i].Password = false, "root", "right"
+	}
+	h := newHouse(t, cams)
+	wrong := func() int {
+		n := 0
+		for _, c := range h.town.Cameras() {
+			s := h.town.Stats(c.Name)
+			if s.Refused > 2 {
+				t.Fatalf("%s refused %d logins", c.Name, s.Refused)
+			}
+			n += s.Refused
+		}
+		return n
+	}
+	h.send(http.MethodPost, "credentials", map[string]any{"site": "lab", "user": "root", "password": "wrong"}, nil)
+	one, two := h.box("one"), h.box("two")
+	wait(t, "both agents", func() bool {
+		a, err := client.All[admin.Agent](t.Context(), h.api, "agents")
+		check(t, err)
+		return len(a) == 2 && a[0].Standing && a[1].Standing
+	})
+	h.apply(`{name: often, select: "*", every: 1s, deadline: 10s}`)
+	more := func(what string, n int) {
+		t.Helper()
+		before, _ := h.outcomes()
+		wait(t, what, func() bool {
+			now, _ := h.outcomes()
+			wrong()
+			return now[fleet.CauseLocked] >= before[fleet.CauseLocked]+n
+		})
+	}
+	more("logins to be used up", 8)
+	one.off()
+	one.on()
+	more("captures after one agent's start", 8)
+	h.stop()
+	two.off()
+	h.startCentre()
+	two.on()
+	more("captures after the centre's start", 8)
+	if n := wrong(); n != 8 {
+		t.Errorf("%d wrong logins were seen by 4 cameras, want 2 each", n)
+	}
+
+	h.send(http.MethodPost, "credentials", map[string]any{"site": "lab", "user": "root", "password": "right"}, nil)
+	wait(t, "pictures", func() bool {
+		now, agents := h.outcomes()
+		return now[""] >= 8 && len(agents) == 2
+	})
+	pictures := func() (n int) {
+		for _, c := range h.town.Cameras() {
+			n += h.town.Stats(c.Name).Pictures
+		}
+		return n
+	}
+	h.stop() // from here on each agent is alone with what it knows
+	one.off()
+	two.off()
+	before := pictures()
+	one.on()
+	two.on()
+	wait(t, "pictures without the centre", func() bool { return pictures() >= before+4 })
+	if n := wrong(); n != 8 {
+		t.Errorf("%d wrong logins were seen in the end, want 8", n)
+	}
+	h.startCentre()
+}
