@@ -10,7 +10,7 @@ import (
 type cabac struct {
 	data  []byte // with padding behind
 	pos   int    // of the next byte to load
-	value uint64
+	value uint64 // 9 bits and those ahead, at most 56
 	rng   uint64 // codIRange
 	ahead uint   // bits in value below codIOffset
 	state [512]uint8
@@ -26,7 +26,6 @@ func (c *cabac) start(data []byte, pos int) {
 	c.rng, c.value, c.ahead = 510, 0, 0
 	c.refill()
 	c.ahead -= 9
-	c.refill()
 }
 
 // refill loads 32 bits; behind the end, zeros.

@@ -155,8 +155,8 @@ func (t *vlcTables) token(table *[16 * 8]uint16, c code, entry uint16) {
 	ones := bits.Len8(c.v)
 	zeros := int(c.n) - ones
 	if ones == 0 {
-		for i := range 8 {
-			table[8*zeros+i] = entry
+		for i := 8 * zeros; i < len(table); i++ { // whatever number of zeros follows
+			table[i] = entry
 		}
 		return
 	}
