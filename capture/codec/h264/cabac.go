@@ -101,8 +101,8 @@ func (c *cabac) terminate() bool {
 	return false
 }
 
-// byteAfter is where the bytes begin that follow a terminating bin: the engine
-// renormalises once more, 9.3.1.2, and the stream is aligned.
+// byteAfter is where the bytes begin that follow a terminating bin. The last of
+// the bits in codIOffset is the last that the encoder's flush wrote, 9.3.4.5.
 func (c *cabac) byteAfter() int {
-	return (8*c.pos - int(c.ahead) + 7 + 7) / 8
+	return (8*c.pos - int(c.ahead) + 7) / 8
 }
