@@ -22,8 +22,12 @@ func pcmStream(l layout, pcm []bool, rng *rand.Rand) []byte {
 			s.u(8, uint32(pick(rng)))
 		}
 	}
+	near := func(i, dx, dy int) (coded, available bool) {
+		x, y := i%l.w-dx, i/l.w-dy
+		return x >= 0 && y >= 0 && pcm[max(y*l.w+x, 0)], x >= 0 && y >= 0
+	}
 	if !l.cabac {
-		for _, p := range pcm {
+		for i, p := range pcm {
 			if p {
 				s.ue(25)
 				samples()
@@ -32,18 +36,19 @@ func pcmStream(l layout, pcm []bool, rng *rand.Rand) []byte {
 			s.ue(3) // Intra_16x16, DC, nothing coded
 			s.ue(0)
 			s.se(0)
-			s.u(1, 1)
+			leftPCM, _ := near(i, 1, 0)
+			topPCM, _ := near(i, 0, 1)
+			if leftPCM || topPCM { // nC is 8 or 16
+				s.u(6, 3)
+			} else {
+				s.u(1, 1)
+			}
 		}
-		// nC of the DC block depends on neighbours that are I_PCM: fixed below.
 		s.nal(0x65, true)
 		return s.out
 	}
 	s.align(1)
 	a := s.arithmetic()
-	near := func(i, dx, dy int) (coded, available bool) {
-		x, y := i%l.w-dx, i/l.w-dy
-		return x >= 0 && y >= 0 && pcm[max(y*l.w+x, 0)], x >= 0 && y >= 0
-	}
 	for i, p := range pcm {
 		leftPCM, left := near(i, 1, 0)
 		topPCM, top := near(i, 0, 1)
@@ -85,7 +90,7 @@ func TestPCM(t *testing.T) {
 			l := layout{w: 1 + rng.IntN(4), h: 1 + rng.IntN(4), cabac: cabac}
 			pcm := make([]bool, l.w*l.h)
 			for i := range pcm {
-				pcm[i] = n == 0 || cabac && rng.IntN(2) == 0
+				pcm[i] = n == 0 || rng.IntN(2) == 0
 			}
 			data := pcmStream(l, pcm, rng)
 			cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "h264", "-i", "-", "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-")
