@@ -81,7 +81,7 @@ func run(logs io.Writer) *cobra.Command {
 	f.StringVar(&o.Server, "server", "", "the centre's agents' door, HOST:PORT; the port is 7443 unless it was changed there")
 	f.StringVar(&keyFile, "site-key-file", "", "file with a site key from `shutterfleet keys create`; needed until it has enrolled")
 	f.StringVar(&o.MachineListen, "machine-listen", "127.0.0.1:7491", "address for /livez, /readyz and /metrics; empty for none")
-	f.StringVar(&o.FFmpeg, "ffmpeg", "", "the program that decodes H.264 (default: ffmpeg on PATH)")
+	f.StringVar(&o.FFmpeg, "ffmpeg", "", "the program that decodes H.265 and rare kinds of H.264 (default: ffmpeg on PATH)")
 	f.BoolVar(&o.NoDiscovery, "no-discovery", false, "do not look for cameras; serve those the centre names")
 	f.IntVar(&o.Width, "width", 0, "grabs at a time (default 32)")
 	f.StringArrayVar(&o.Tags, "tag", nil, "a word for the centre about this box, for example gpu; may be given several times")

@@ -47,7 +47,7 @@ type Options struct {
 	Interfaces    func() ([]net.Interface, error) // where to look for cameras; default: all that are up
 	NoDiscovery   bool                            // serve only the cameras that the centre names
 	MachineListen string                          // address for /livez, /readyz and /metrics; "" = none
-	FFmpeg        string                          // the program for H.264; default: ffmpeg on PATH, when it is there
+	FFmpeg        string                          // the program for H.265 and rare kinds of H.264; default: ffmpeg on PATH, when it is there
 	Width         int                             // grabs at a time; default 32
 	Tags          []string                        // the operator's, told to the centre
 	Version       string                          // the build
