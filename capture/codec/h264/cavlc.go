@@ -108,7 +108,7 @@ func (d *Decoder) residualCAVLC(h *sliceHeader) bool {
 		}
 		at := int(cacheOf[i])
 		token := r.token(d.vlc, nC(m.nz[at-1], m.nz[at-8]))
-		n := 0
+		var n int
 		if m.t8 {
 			n = r.block(d.vlc, token, d.vlc.scan8[i&3][:], d.quant.m8[m.qp][:], m.coefs[16*(i&^3):][:64])
 			m.count[i&^3] += uint8(n)
@@ -271,16 +271,14 @@ func (r *bitReader) levels(levels *[16]int32, total, ones int) bool {
 			return false
 		}
 		r.pos += prefix + 1
-		n, level := int32(min(prefix, 15))<<suffix, 0
+		n, more := int32(min(prefix, 15))<<suffix, suffix // levelCode, levelSuffixSize
 		switch {
 		case prefix >= 15:
-			level = prefix - 3
+			more = prefix - 3
 		case prefix == 14 && suffix == 0:
-			level = 4
-		default:
-			level = suffix
+			more = 4
 		}
-		n += int32(r.u(level))
+		n += int32(r.u(more))
 		if prefix >= 15 && suffix == 0 {
 			n += 15
 		}

@@ -108,7 +108,7 @@ func (d *Decoder) decodeSlice(ctx context.Context, h *sliceHeader) error {
 				return err
 			}
 		}
-		ok := false
+		var ok bool
 		if h.pps.cabac {
 			ok = d.parseCABAC(h)
 		} else {

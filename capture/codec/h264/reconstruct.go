@@ -11,7 +11,7 @@ func (d *Decoder) reconstruct(h *sliceHeader) bool {
 		return true
 	}
 	w.load(d.planes[0], d.stride[0], 16*m.x, 16*m.y, 16, has)
-	ok := false
+	var ok bool
 	switch m.kind {
 	case intra4x4:
 		ok = d.luma4(has)
