@@ -167,6 +167,7 @@ func (d *Decoder) residualCABAC(h *sliceHeader) {
 	if m.kind == intra16x16 {
 		if c.bin(ctxCoded+4*catLumaDC+m.besideDC(1)) == 1 {
 			m.info.dc |= 1
+			m.dcCoded = true
 			c.block(catLumaDC, zigzag4[:], unit[:], m.dc[:])
 		}
 	}

@@ -97,9 +97,11 @@ func (d *Decoder) residualCAVLC(h *sliceHeader) bool {
 	q := d.quant.m4[0][m.qp][:]
 	scan := zigzag4[:]
 	if m.kind == intra16x16 {
-		if r.block(d.vlc, r.token(d.vlc, nC(m.nz[8], m.nz[1])), scan, unit[:], m.dc[:]) < 0 {
+		n := r.block(d.vlc, r.token(d.vlc, nC(m.nz[8], m.nz[1])), scan, unit[:], m.dc[:])
+		if n < 0 {
 			return false
 		}
+		m.dcCoded = n > 0
 		scan = scan[1:]
 	}
 	for i := range 16 {

@@ -126,11 +126,9 @@ func (w *canvas) filter8(at int, has around) (e edge8) {
 		if has.right {
 			n = 16
 		}
-		for i, v := range w[at-across:][:n] {
-			p[9+i] = uint32(v)
-		}
-		for i := 9 + n; i < len(p); i++ {
-			p[i] = p[16]
+		samples := w[at-across:][:16]
+		for i := 9; i < len(p); i++ {
+			p[i] = uint32(samples[min(i-9, n-1)])
 		}
 	}
 	for i := 1; i < len(p)-1; i++ {
@@ -295,8 +293,11 @@ func (w *canvas) predictWhole(mode uint8, size int, has around) bool {
 		if !has.top {
 			return false
 		}
-		for y := range size {
-			copy(w[origin+y*across:][:size], w[origin-across:][:size])
+		for x := 0; x < size; x += 8 {
+			eight := binary.LittleEndian.Uint64(w[origin-across+x:])
+			for y := range size {
+				binary.LittleEndian.PutUint64(w[origin+y*across+x:], eight)
+			}
 		}
 	case wholeHorizontal:
 		if !has.left {

@@ -62,7 +62,9 @@ type macroblock struct {
 	chroma [2][4 * 16]int32
 	count  [16]uint8 // coefficients by block in coding order; with 8x8 blocks at every fourth
 	dc     [16]int32 // of Intra_16x16, not dequantised, row by row
-	pcm    [384]byte
+
+	dcCoded bool // some of dc are not 0
+	pcm     [384]byte
 
 	chromaDC [2][4]int32
 }
@@ -162,6 +164,7 @@ func (d *Decoder) neighbour(addr int, slice uint32) *mbInfo {
 // fillCounts loads the caches of coefficient counts.
 func (m *macroblock) fillCounts() {
 	m.count = [16]uint8{}
+	m.dcCoded = false
 	clear(m.nz[8:])
 	clear(m.nzChroma[0][8:])
 	clear(m.nzChroma[1][8:])

@@ -214,7 +214,11 @@ func (s *sps) crop(r *bitReader) error {
 		if !s.frameMbsOnly {
 			unitY *= 2
 		}
-		left, right, top, bottom := int(r.ue())*unitX, int(r.ue())*unitX, int(r.ue())*unitY, int(r.ue())*unitY
+		var n [4]int
+		for i := range n {
+			n[i] = int(min(r.ue(), 1<<16)) // more is more than any picture has
+		}
+		left, right, top, bottom := n[0]*unitX, n[1]*unitX, n[2]*unitY, n[3]*unitY
 		if left+right >= s.width || top+bottom >= s.height {
 			return codec.Corrupt("the H.264 stream crops its picture of %dx%d to nothing", s.width, s.height)
 		}

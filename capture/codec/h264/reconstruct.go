@@ -54,8 +54,14 @@ func (w *canvas) load(plane []uint8, stride, x, y, size int, has around) {
 // store copies the macroblock to a plane.
 func (w *canvas) store(plane []uint8, stride, x, y, size int) {
 	plane = plane[y*stride+x:]
-	for i := range size {
-		copy(plane[i*stride:][:size], w[origin+i*across:][:size])
+	if size == 16 {
+		for i := range 16 {
+			*(*[16]uint8)(plane[i*stride:]) = [16]uint8(w[origin+i*across:])
+		}
+		return
+	}
+	for i := range 8 {
+		*(*[8]uint8)(plane[i*stride:]) = [8]uint8(w[origin+i*across:])
 	}
 }
 
@@ -138,6 +144,9 @@ func (d *Decoder) luma16(has around) bool {
 	m, w := &d.mb, &d.work
 	if !w.predictWhole(m.mode16, 16, has) {
 		return false
+	}
+	if !m.dcCoded && m.cbp&15 == 0 {
+		return true
 	}
 	lumaDC(&m.dc, d.quant.m4[0][m.qp][0], &m.coefs)
 	for i := range 16 {

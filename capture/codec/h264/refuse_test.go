@@ -127,6 +127,104 @@ func TestFirstIntraPicture(t *testing.T) {
 	}
 }
 
+// TestRecoveryPoint decodes an I picture that is no IDR picture: one that an
+// open group of pictures begins with.
+func TestRecoveryPoint(t *testing.T) {
+	all := units(x264(t, "yuv420p", "keyint=4:min-keyint=1:scenecut=0:open-gop=1:bframes=2:b-adapt=0:qp=24", "12"))
+	var data []byte
+	found := false
+	for _, u := range all {
+		var r bitReader
+		rbsp, n := unescape(nil, u[4:])
+		r.reset(rbsp, n)
+		kind := u[3] & 31
+		if kind == nalSlice {
+			r.ue()
+			found = r.ue()%5 == sliceI
+		}
+		if found || kind == nalSPS || kind == nalPPS {
+			data = append(data, u...)
+		}
+		if found {
+			break
+		}
+	}
+	if !found {
+		t.Fatal("x264 made no such picture")
+	}
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-flags", "+output_corrupt", "-f", "h264", "-i", "-", "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-")
+	cmd.Stdin = bytes.NewReader(data)
+	want, err := cmd.Output()
+	if err != nil || len(want) != 128*96*3/2 {
+		t.Fatalf("ffmpeg: %d bytes, %v", len(want), err)
+	}
+	var d Decoder
+	var pic codec.Picture
+	if err := d.Decode(t.Context(), data, Options{Deblock: true}, &pic); err != nil || !bytes.Equal(pic.Y.Pix, want[:128*96]) {
+		t.Errorf("an I picture that is no IDR picture: %v", err)
+	}
+}
+
+// TestDamage changes bits of sound streams: what comes of it is a picture or an
+// error with a cause, and the next sound stream decodes as before.
+func TestDamage(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	var d Decoder
+	var pic codec.Picture
+	for _, params := range []string{"qp=24", "qp=30:8x8dct=0:slices=3", "cabac=0:qp=20", "cabac=0:8x8dct=0:qp=8", "qp=24:cqm=jvt"} {
+		sound := x264(t, "yuv420p", params, "1")
+		if err := d.Decode(t.Context(), sound, Options{Chroma: true, Deblock: true}, &pic); err != nil {
+			t.Fatal(err)
+		}
+		want := bytes.Clone(pic.Y.Pix)
+		failed := 0
+		for range 300 {
+			broken := bytes.Clone(sound)
+			for range 1 + rng.IntN(3) {
+				broken[rng.IntN(len(broken))] ^= 1 << rng.IntN(8)
+			}
+			err := d.Decode(t.Context(), broken, Options{Limits: codec.Limits{Pixels: 1 << 20}, Chroma: true, Deblock: true}, &pic)
+			if err != nil && cause(err) == "" {
+				t.Fatalf("%s: an error without a cause: %v", params, err)
+			}
+			if err != nil {
+				failed++
+			}
+		}
+		if failed == 0 {
+			t.Errorf("%s: no damage was noticed", params)
+		}
+		if err := d.Decode(t.Context(), sound, Options{Chroma: true, Deblock: true}, &pic); err != nil || !bytes.Equal(pic.Y.Pix, want) {
+			t.Errorf("%s: decoded after damaged ones it differs: %v", params, err)
+		}
+	}
+}
+
+// ending is a context that ends when it was asked n times.
+type ending struct {
+	context.Context
+	n int
+}
+
+func (e *ending) Err() error {
+	if e.n--; e.n < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// TestContextEndsWithinPicture looks whether each row of macroblocks asks.
+func TestContextEndsWithinPicture(t *testing.T) {
+	sound := x264(t, "yuv420p", "qp=30", "1") // 6 rows
+	var d Decoder
+	var pic codec.Picture
+	for n := range 6 {
+		if err := d.Decode(&ending{t.Context(), n}, sound, Options{}, &pic); cause(err) != fleet.CauseTimeout {
+			t.Errorf("a context that ends at row %d: %v", n, err)
+		}
+	}
+}
+
 // TestSliceOrder decodes slices in any order, once each and no fewer.
 func TestSliceOrder(t *testing.T) {
 	var d Decoder
