@@ -86,93 +86,142 @@ func (d *Decoder) deblockPlane(i, x, y, size, step int, s *sliceInfo, left, top 
 	plane, stride := d.planes[i], d.stride[i]
 	at := size * (y*stride + x)
 	inner := s.edge(qp, false)
-	filter := edge.luma
+	vertical, horizontal := edge.lumaVertical, edge.lumaHorizontal
 	if i > 0 {
-		filter = edge.chroma
+		vertical, horizontal = edge.chromaVertical, edge.chromaHorizontal
 	}
 	if left != nil {
-		filter(s.edge(mean(left), true), plane, at, 1, stride, size)
+		vertical(s.edge(mean(left), true), plane, at, stride)
 	}
 	for k := step; k < size; k += step {
-		filter(inner, plane, at+k, 1, stride, size)
+		vertical(inner, plane, at+k, stride)
 	}
 	if top != nil {
-		filter(s.edge(mean(top), true), plane, at, stride, 1, size)
+		horizontal(s.edge(mean(top), true), plane, at, stride)
 	}
 	for k := step; k < size; k += step {
-		filter(inner, plane, at+k*stride, stride, 1, size)
+		horizontal(inner, plane, at+k*stride, stride)
 	}
 }
 
-func diff(a, b int32) int32 { return max(a-b, b-a) }
+func diff(a, b uint8) int32 { return max(int32(a)-int32(b), int32(b)-int32(a)) }
 
-// luma filters n lines of samples across an edge, 8.7.2.3 and 8.7.2.4: q0 of
-// the first is p[at], the samples of a line are step apart, the lines are next
-// apart.
-func (e edge) luma(p []uint8, at, step, next, n int) {
-	if e.alpha == 0 || e.beta == 0 {
-		return
-	}
-	for ; n > 0; n, at = n-1, at+next {
-		p0, q0 := int32(p[at-step]), int32(p[at])
-		if diff(p0, q0) >= e.alpha {
-			continue
-		}
-		p1, q1 := int32(p[at-2*step]), int32(p[at+step])
-		if diff(p1, p0) >= e.beta || diff(q1, q0) >= e.beta {
-			continue
-		}
-		p2, q2 := int32(p[at-3*step]), int32(p[at+2*step])
-		smoothP, smoothQ := diff(p2, p0) < e.beta, diff(q2, q0) < e.beta
-		if !e.strong {
-			tc := e.tc0
-			if smoothP {
-				p[at-2*step] = uint8(p1 + min(max((p2+(p0+q0+1)>>1-2*p1)>>1, -e.tc0), e.tc0))
-				tc++
-			}
-			if smoothQ {
-				p[at+step] = uint8(q1 + min(max((q2+(p0+q0+1)>>1-2*q1)>>1, -e.tc0), e.tc0))
-				tc++
-			}
-			delta := min(max(((q0-p0)<<2+p1-q1+4)>>3, -tc), tc)
-			p[at-step], p[at] = clip(p0+delta), clip(q0-delta)
-			continue
-		}
-		near := diff(p0, q0) < e.alpha>>2+2
-		if near && smoothP {
-			p3 := int32(p[at-4*step])
-			p[at-step] = uint8((p2 + 2*p1 + 2*p0 + 2*q0 + q1 + 4) >> 3)
-			p[at-2*step] = uint8((p2 + p1 + p0 + q0 + 2) >> 2)
-			p[at-3*step] = uint8((2*p3 + 3*p2 + p1 + p0 + q0 + 4) >> 3)
-		} else {
-			p[at-step] = uint8((2*p1 + p0 + q1 + 2) >> 2)
-		}
-		if near && smoothQ {
-			q3 := int32(p[at+3*step])
-			p[at] = uint8((p1 + 2*p0 + 2*q0 + 2*q1 + q2 + 4) >> 3)
-			p[at+step] = uint8((p0 + q0 + q1 + q2 + 2) >> 2)
-			p[at+2*step] = uint8((2*q3 + 3*q2 + q1 + q0 + p0 + 4) >> 3)
-		} else {
-			p[at] = uint8((2*q1 + q0 + p1 + 2) >> 2)
-		}
-	}
+// off says whether nothing is filtered at such an edge.
+func (e *edge) off() bool { return e.alpha == 0 || e.beta == 0 }
+
+// filters is filterSamplesFlag of (8-468).
+func (e *edge) filters(p1, p0, q0, q1 uint8) bool {
+	return diff(p0, q0) < e.alpha && diff(p1, p0) < e.beta && diff(q1, q0) < e.beta
 }
 
-// chroma is luma for chroma samples, of which the nearest alone change.
-func (e edge) chroma(p []uint8, at, step, next, n int) {
-	if e.alpha == 0 || e.beta == 0 {
+// weak is the filter for bS below 4, 8.7.2.3, of luma.
+func (e *edge) weak(p2, p1, p0, q0, q1, q2 uint8) (p1n, p0n, q0n, q1n uint8) {
+	p1n, q1n = p1, q1
+	tc := e.tc0
+	mid := (int32(p0) + int32(q0) + 1) >> 1
+	if diff(p2, p0) < e.beta {
+		p1n = uint8(int32(p1) + min(max((int32(p2)+mid-2*int32(p1))>>1, -e.tc0), e.tc0))
+		tc++
+	}
+	if diff(q2, q0) < e.beta {
+		q1n = uint8(int32(q1) + min(max((int32(q2)+mid-2*int32(q1))>>1, -e.tc0), e.tc0))
+		tc++
+	}
+	p0n, q0n = toward(p1, p0, q0, q1, tc)
+	return p1n, p0n, q0n, q1n
+}
+
+// toward moves p0 and q0 towards each other by at most tc.
+func toward(p1, p0, q0, q1 uint8, tc int32) (p0n, q0n uint8) {
+	delta := min(max(((int32(q0)-int32(p0))<<2+int32(p1)-int32(q1)+4)>>3, -tc), tc)
+	return clip(int32(p0) + delta), clip(int32(q0) - delta)
+}
+
+// firm is one side of the filter for bS 4, 8.7.2.4, of luma: the new a0, a1 and
+// a2 on the side of a, seen from which b0 is across the edge.
+func (e *edge) firm(a3, a2, a1, a0, b0, b1 uint8) (a2n, a1n, a0n uint8) {
+	if diff(a0, b0) < e.alpha>>2+2 && diff(a2, a0) < e.beta {
+		s := int32(a2) + int32(a1) + int32(a0) + int32(b0)
+		return uint8((2*(int32(a3)+int32(a2)) + s + 4) >> 3), uint8((s + 2) >> 2),
+			uint8((2*s - int32(a2) + int32(b1) + 4) >> 3)
+	}
+	return a2, a1, beside(a1, a0, b1)
+}
+
+// beside is the new a0 where only the samples at the edge change.
+func beside(a1, a0, b1 uint8) uint8 { return uint8((2*int32(a1) + int32(a0) + int32(b1) + 2) >> 2) }
+
+// lumaVertical filters 16 rows across the edge in front of p[at].
+func (e edge) lumaVertical(p []uint8, at, stride int) {
+	if e.off() {
 		return
 	}
-	for ; n > 0; n, at = n-1, at+next {
-		p1, p0, q0, q1 := int32(p[at-2*step]), int32(p[at-step]), int32(p[at]), int32(p[at+step])
-		if diff(p0, q0) >= e.alpha || diff(p1, p0) >= e.beta || diff(q1, q0) >= e.beta {
+	for y := range 16 {
+		w := (*[8]uint8)(p[at-4+y*stride:])
+		p2, p1, p0, q0, q1, q2 := w[1], w[2], w[3], w[4], w[5], w[6]
+		if !e.filters(p1, p0, q0, q1) {
 			continue
 		}
 		if e.strong {
-			p[at-step], p[at] = uint8((2*p1+p0+q1+2)>>2), uint8((2*q1+q0+p1+2)>>2)
+			w[1], w[2], w[3] = e.firm(w[0], p2, p1, p0, q0, q1)
+			w[6], w[5], w[4] = e.firm(w[7], q2, q1, q0, p0, p1)
+		} else {
+			w[2], w[3], w[4], w[5] = e.weak(p2, p1, p0, q0, q1, q2)
+		}
+	}
+}
+
+// lumaHorizontal filters 16 columns across the edge above p[at].
+func (e edge) lumaHorizontal(p []uint8, at, stride int) {
+	if e.off() {
+		return
+	}
+	row := func(k int) *[16]uint8 { return (*[16]uint8)(p[at+k*stride:]) }
+	r0, r1, r2, r3, r4, r5, r6, r7 := row(-4), row(-3), row(-2), row(-1), row(0), row(1), row(2), row(3)
+	for x := range 16 {
+		p2, p1, p0, q0, q1, q2 := r1[x], r2[x], r3[x], r4[x], r5[x], r6[x]
+		if !e.filters(p1, p0, q0, q1) {
 			continue
 		}
-		delta := min(max(((q0-p0)<<2+p1-q1+4)>>3, -e.tc0-1), e.tc0+1)
-		p[at-step], p[at] = clip(p0+delta), clip(q0-delta)
+		if e.strong {
+			r1[x], r2[x], r3[x] = e.firm(r0[x], p2, p1, p0, q0, q1)
+			r6[x], r5[x], r4[x] = e.firm(r7[x], q2, q1, q0, p0, p1)
+		} else {
+			r2[x], r3[x], r4[x], r5[x] = e.weak(p2, p1, p0, q0, q1, q2)
+		}
+	}
+}
+
+// chroma is the filter of chroma, of which the nearest samples alone change.
+func (e *edge) chroma(p1, p0, q0, q1 uint8) (p0n, q0n uint8) {
+	if !e.filters(p1, p0, q0, q1) {
+		return p0, q0
+	}
+	if e.strong {
+		return beside(p1, p0, q1), beside(q1, q0, p1)
+	}
+	return toward(p1, p0, q0, q1, e.tc0+1)
+}
+
+// chromaVertical filters 8 rows across the edge in front of p[at].
+func (e edge) chromaVertical(p []uint8, at, stride int) {
+	if e.off() {
+		return
+	}
+	for y := range 8 {
+		w := (*[4]uint8)(p[at-2+y*stride:])
+		w[1], w[2] = e.chroma(w[0], w[1], w[2], w[3])
+	}
+}
+
+// chromaHorizontal filters 8 columns across the edge above p[at].
+func (e edge) chromaHorizontal(p []uint8, at, stride int) {
+	if e.off() {
+		return
+	}
+	row := func(k int) *[8]uint8 { return (*[8]uint8)(p[at+k*stride:]) }
+	r0, r1, r2, r3 := row(-2), row(-1), row(0), row(1)
+	for x := range 8 {
+		r1[x], r2[x] = e.chroma(r0[x], r1[x], r2[x], r3[x])
 	}
 }
