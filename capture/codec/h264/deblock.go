@@ -1,5 +1,7 @@
 package h264
 
+import "encoding/binary"
+
 // alphas and betas are alpha' and beta' by indexA and indexB, Table 8-16; tc0s
 // is t'C0 for bS 3, Table 8-17.
 var (
@@ -158,6 +160,9 @@ func (e edge) lumaVertical(p []uint8, at, stride int) {
 	}
 	for y := range 16 {
 		w := (*[8]uint8)(p[at-4+y*stride:])
+		if v := binary.LittleEndian.Uint64(w[:]); v == v<<8|v>>56 {
+			continue // flat: it stays so
+		}
 		p2, p1, p0, q0, q1, q2 := w[1], w[2], w[3], w[4], w[5], w[6]
 		if !e.filters(p1, p0, q0, q1) {
 			continue
@@ -178,7 +183,11 @@ func (e edge) lumaHorizontal(p []uint8, at, stride int) {
 	}
 	row := func(k int) *[16]uint8 { return (*[16]uint8)(p[at+k*stride:]) }
 	r0, r1, r2, r3, r4, r5, r6, r7 := row(-4), row(-3), row(-2), row(-1), row(0), row(1), row(2), row(3)
-	for x := range 16 {
+	for x := 0; x < 16; x++ {
+		if x&7 == 0 && flat(x, r0, r1, r2, r3, r4, r5, r6, r7) {
+			x += 7
+			continue
+		}
 		p2, p1, p0, q0, q1, q2 := r1[x], r2[x], r3[x], r4[x], r5[x], r6[x]
 		if !e.filters(p1, p0, q0, q1) {
 			continue
@@ -190,6 +199,14 @@ func (e edge) lumaHorizontal(p []uint8, at, stride int) {
 			r2[x], r3[x], r4[x], r5[x] = e.weak(p2, p1, p0, q0, q1, q2)
 		}
 	}
+}
+
+// flat says whether 8 columns from x on are the same in all rows: no filter
+// changes them. Much of what a camera sees is flat once it is coded.
+func flat(x int, r0, r1, r2, r3, r4, r5, r6, r7 *[16]uint8) bool {
+	eight := func(r *[16]uint8) uint64 { return binary.LittleEndian.Uint64(r[x&8:]) }
+	v := eight(r3)
+	return v == eight(r4) && v == eight(r2) && v == eight(r5) && v == eight(r1) && v == eight(r6) && v == eight(r0) && v == eight(r7)
 }
 
 // chroma is the filter of chroma, of which the nearest samples alone change.
