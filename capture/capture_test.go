@@ -10,6 +10,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"math/bits"
 	"os/exec"
 	"slices"
 	"testing"
@@ -282,6 +283,36 @@ func TestReadStream(t *testing.T) {
 		if _, inColor := thumb.(*image.YCbCr); !inColor || got.Width != 640 || got.Height != 360 || got.Fingerprint.PDQQuality < 50 || got.Quality.Contrast < 20 {
 			t.Errorf("%s: %T, %dx%d, quality %d, %+v", c, thumb, got.Width, got.Height, got.Fingerprint.PDQQuality, got.Quality)
 		}
+	}
+}
+
+// TestFingerprintsAgreeWithFFmpeg holds what is left out of H.264 pictures here,
+// the loop filter, against FFmpeg's pictures: it must not change fingerprints by
+// more than their matching radius forgives.
+func TestFingerprintsAgreeWithFFmpeg(t *testing.T) {
+	r := reader(t, capture.Options{NoThumbnail: true, Worker: withoutFFmpeg(t)})
+	for _, params := range []string{"qp=22", "qp=32", "qp=40:deblock=3,3"} {
+		data := encode(t, fleet.H264, "-x264-params", params)
+		cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "h264", "-i", "-", "-frames:v", "1", "-vf", "extractplanes=y", "-c:v", "pgm", "-f", "image2pipe", "-")
+		cmd.Stdin = bytes.NewReader(data)
+		pgm, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("decode (the tests need ffmpeg): %v", err)
+		}
+		got, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.H264, Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.PGM, Data: pgm})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := apart(got.Fingerprint.PDQ, want.Fingerprint.PDQ.String())
+		p := bits.OnesCount64(uint64(got.Fingerprint.PHash) ^ uint64(want.Fingerprint.PHash))
+		if d > 6 || p > 2 {
+			t.Errorf("%s: PDQ is %d bits from that of FFmpeg's picture, pHash %d", params, d, p)
+		}
+		t.Logf("%s: %d bytes, PDQ %d bits apart, pHash %d", params, len(data), d, p)
 	}
 }
 

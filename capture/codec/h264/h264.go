@@ -35,6 +35,7 @@ type Options struct {
 // caller at a time.
 type Decoder struct {
 	opts   Options
+	size   int // of the stream, in bytes
 	spsNAL [32][]byte
 	ppsNAL [256][]byte
 	pps    *pps // the active ones
@@ -74,13 +75,14 @@ type sliceInfo struct {
 // for data that is broken or cut off, too-large for a picture beyond the limits,
 // timeout when ctx ended first, and unsupported-codec around a Tool or
 // ErrNotIntra for what is not decoded here. Samples are those of the standard,
-// bit for bit, when Deblock is set.
+// bit for bit, when Deblock is set. No memory is taken for a picture that the
+// stream is too short to hold.
 func (d *Decoder) Decode(ctx context.Context, data []byte, o Options, pic *codec.Picture) error {
 	o.Limits = o.Limits.WithDefaults()
 	if err := o.Limits.CheckBytes(len(data)); err != nil {
 		return err
 	}
-	d.opts = o
+	d.opts, d.size = o, len(data)
 	d.pps, d.sps = nil, nil
 	d.started, d.skipped = false, false
 	defer func() {
@@ -92,6 +94,9 @@ func (d *Decoder) Decode(ctx context.Context, data []byte, o Options, pic *codec
 		var nal []byte
 		if nal, rest = nextNAL(rest); nal == nil {
 			break
+		}
+		if err := ctxError(ctx); err != nil {
+			return err // a stream may have millions of units that bring nothing
 		}
 		done, err := d.unit(ctx, nal, pic)
 		if err != nil {
@@ -199,6 +204,9 @@ func (d *Decoder) slice(ctx context.Context, nal []byte, kind, refIdc byte, pic 
 		return false, nil
 	}
 	if !d.started {
+		if h.sps.mbW*h.sps.mbH > mbsPerByte*d.size {
+			return false, codec.Corrupt("the H.264 stream of %d bytes is too short for %dx%d macroblocks", d.size, h.sps.mbW, h.sps.mbH)
+		}
 		d.begin(&h, pic)
 	}
 	if err := d.decodeSlice(ctx, &h); err != nil {
@@ -206,6 +214,11 @@ func (d *Decoder) slice(ctx context.Context, nal []byte, kind, refIdc byte, pic 
 	}
 	return d.left == 0, nil
 }
+
+// mbsPerByte is more macroblocks than a byte can hold. The least one is
+// Intra_16x16 with nothing coded: at least six decisions, which cost 0.0256 bits
+// or more each in the most certain state of Table 9-45, and two terminating bins.
+const mbsPerByte = 64
 
 // begin takes the memory for a picture.
 func (d *Decoder) begin(h *sliceHeader, pic *codec.Picture) {

@@ -259,6 +259,10 @@ func TestRefusals(t *testing.T) {
 	huge.params(layout{w: 1 << 12, h: 1 << 12})
 	huge.header(layout{}, 0, 7, false)
 	huge.nal(0x65, true)
+	claims := &stream{}
+	claims.params(layout{w: 256, h: 128, cabac: true})
+	claims.header(layout{}, 0, 7, false)
+	claims.nal(0x65, true)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	var d Decoder
@@ -273,6 +277,7 @@ func TestRefusals(t *testing.T) {
 		{"a start code", t.Context(), []byte{0, 0, 1}, fleet.CauseCorrupt},
 		{"a slice alone", t.Context(), []byte{0, 0, 1, 0x65, 0x88, 0x84}, fleet.CauseCorrupt},
 		{"256 megapixels", t.Context(), huge.out, fleet.CauseTooLarge},
+		{"8 megapixels in 30 bytes", t.Context(), claims.out, fleet.CauseCorrupt},
 		{"long", t.Context(), make([]byte, 17<<20), fleet.CauseTooLarge},
 		{"late", gone, sound, fleet.CauseTimeout},
 		{"sound", t.Context(), sound, ""},
@@ -280,6 +285,9 @@ func TestRefusals(t *testing.T) {
 		var pic codec.Picture
 		if err := d.Decode(c.ctx, c.data, Options{}, &pic); cause(err) != c.want || (err == nil) != (c.want == "") {
 			t.Errorf("%s: %v (%s), want %q", c.name, err, cause(err), c.want)
+		}
+		if c.want != "" && len(pic.Y.Pix) > 0 {
+			t.Errorf("%s: memory was taken for it", c.name)
 		}
 	}
 	for n := range len(sound) - 1 {
