@@ -181,7 +181,7 @@ func (d *Decoder) slice(ctx context.Context, nal []byte, kind, refIdc byte, pic 
 	d.br.reset(d.rbsp, n)
 	h, err := d.sliceHeader(&d.br, kind, refIdc)
 	if err != nil {
-		if _, isTool := errors.AsType[Tool](err); !isTool && !d.started && kind != nalIDR {
+		if ce, _ := errors.AsType[*fleet.CameraError](err); ce != nil && ce.Cause == fleet.CauseCorrupt && !d.started && kind != nalIDR {
 			return false, nil // a stream may begin in the middle: what it refers to came before
 		}
 		return false, err

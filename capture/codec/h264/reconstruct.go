@@ -65,7 +65,7 @@ func (w *canvas) store(plane []uint8, stride, x, y, size int) {
 	}
 }
 
-// aboveRight are the blocks in coding order whose upper right neighbour comes
+// laterRight4 are the blocks in coding order whose upper right neighbour comes
 // later, or belongs to the macroblock at the right.
 const laterRight4 = 1<<3 | 1<<7 | 1<<11 | 1<<13 | 1<<15 | 1<<5
 
