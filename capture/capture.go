@@ -20,9 +20,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/codec/h264"
 	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
 	"github.com/shutterfleet/shutterfleet/capture/codec/worker"
 	"github.com/shutterfleet/shutterfleet/capture/pdq"
@@ -51,6 +53,7 @@ type Reader struct {
 // desk is the memory that reading one frame takes, used again for the next.
 type desk struct {
 	jpeg    jpeg.Decoder
+	h264    h264.Decoder
 	pic     codec.Picture
 	grid    codec.Grid
 	pdq     pdq.Hasher
@@ -83,20 +86,31 @@ func New(o Options) (*Reader, error) {
 
 // Codecs returns what this Reader can read on this machine.
 func (r *Reader) Codecs() []fleet.Codec {
-	return append([]fleet.Codec{fleet.JPEG, fleet.PNG, fleet.PGM}, r.opts.Worker.Codecs()...)
+	all := []fleet.Codec{fleet.JPEG, fleet.PNG, fleet.PGM, fleet.H264}
+	for _, c := range r.opts.Worker.Codecs() {
+		if !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // Read decodes f and computes all that a capture remembers of it. The frame's
 // data is not kept. Errors are *fleet.CameraError: corrupt, too-large and
 // unsupported-codec speak of the frame, timeout of a ctx that ended first.
 func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
-	if f.Codec != fleet.JPEG && f.Codec != fleet.PNG && f.Codec != fleet.PGM {
+	spare := false // FFmpeg may know the kinds that the decoder here does not
+	switch f.Codec {
+	case fleet.PNG, fleet.PGM:
+	case fleet.JPEG, fleet.H264:
+		spare = len(r.opts.Worker.Codecs()) > 0
+	default:
 		return r.readByWorker(ctx, f)
 	}
 	res, err := r.readHere(ctx, f)
 	ce, _ := errors.AsType[*fleet.CameraError](err)
-	if ce != nil && ce.Cause == fleet.CauseUnsupportedCodec && f.Codec == fleet.JPEG && len(r.opts.Worker.Codecs()) > 0 {
-		return r.readByWorker(ctx, f) // a rare kind of JPEG: FFmpeg may know it
+	if spare && ce != nil && ce.Cause == fleet.CauseUnsupportedCodec {
+		return r.readByWorker(ctx, f)
 	}
 	return res, err
 }
@@ -111,6 +125,8 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, er
 	switch f.Codec {
 	case fleet.JPEG:
 		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color}, &d.pic)
+	case fleet.H264:
+		err = d.h264.Decode(ctx, f.Data, h264.Options{Limits: r.opts.Limits, Chroma: color > 0}, &d.pic)
 	case fleet.PNG:
 		err = codec.DecodePNG(f.Data, r.opts.Limits, color > 0, &d.pic)
 	default:

@@ -10,6 +10,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"math/bits"
 	"os/exec"
 	"slices"
 	"testing"
@@ -223,7 +224,9 @@ func TestReadRefusals(t *testing.T) {
 		{"a page", t.Context(), fleet.Frame{Codec: fleet.JPEG, Data: []byte("<html>")}, fleet.CauseCorrupt},
 		{"large PGM", t.Context(), fleet.Frame{Codec: fleet.PGM, Data: []byte("P5 99999 99999 255\n")}, fleet.CauseTooLarge},
 		{"large PNG", t.Context(), fleet.Frame{Codec: fleet.PNG, Data: pngOf(t, image.NewGray(image.Rect(0, 0, 2000, 2000)))}, fleet.CauseTooLarge},
-		{"H.264 without FFmpeg", t.Context(), fleet.Frame{Codec: fleet.H264, Data: []byte{0, 0, 0, 1, 0x67}}, fleet.CauseUnsupportedCodec},
+		{"H.265 without FFmpeg", t.Context(), fleet.Frame{Codec: fleet.H265, Data: []byte{0, 0, 0, 1, 0x40}}, fleet.CauseUnsupportedCodec},
+		{"interlaced H.264 without FFmpeg", t.Context(), fleet.Frame{Codec: fleet.H264, Data: encode(t, fleet.H264, "-x264-params", "interlaced=1")}, fleet.CauseUnsupportedCodec},
+		{"broken H.264", t.Context(), fleet.Frame{Codec: fleet.H264, Data: []byte{0, 0, 0, 1, 0x67}}, fleet.CauseCorrupt},
 		{"unknown codec", t.Context(), fleet.Frame{Codec: "av1", Data: []byte{1}}, fleet.CauseUnsupportedCodec},
 		{"too late", gone, fleet.Frame{Codec: fleet.JPEG, Data: jpegOf(t, street(64, 64))}, fleet.CauseTimeout},
 	} {
@@ -233,21 +236,42 @@ func TestReadRefusals(t *testing.T) {
 			}
 		})
 	}
-	if got := r.Codecs(); slices.Contains(got, fleet.H264) || !slices.Contains(got, fleet.JPEG) {
+	if got := r.Codecs(); slices.Contains(got, fleet.H265) || !slices.Contains(got, fleet.JPEG) || !slices.Contains(got, fleet.H264) {
 		t.Errorf("Codecs() = %v without FFmpeg", got)
 	}
 }
 
-// TestReadStream reads key frames as cameras stream them.
+// encode makes a key frame of 640x360 with FFmpeg.
+func encode(t testing.TB, c fleet.Codec, options ...string) []byte {
+	t.Helper()
+	encoder, muxer := "libx264", "h264"
+	if c == fleet.H265 {
+		encoder, muxer = "libx265", "hevc"
+	}
+	args := append([]string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360", "-frames:v", "1", "-c:v", encoder, "-pix_fmt", "yuv420p"}, options...)
+	data, err := exec.CommandContext(t.Context(), "ffmpeg", append(args, "-f", muxer, "-")...).Output()
+	if err != nil {
+		t.Fatalf("encode %s (the tests need ffmpeg): %v", c, err)
+	}
+	return data
+}
+
+// TestReadStream reads key frames as cameras stream them: H.264 without FFmpeg,
+// and with it H.265 and what is rare in H.264.
 func TestReadStream(t *testing.T) {
-	r := reader(t, capture.Options{})
-	for c, encoder := range map[fleet.Codec]string{fleet.H264: "libx264", fleet.H265: "libx265"} {
-		muxer := map[fleet.Codec]string{fleet.H264: "h264", fleet.H265: "hevc"}[c]
-		data, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360", "-frames:v", "1",
-			"-c:v", encoder, "-pix_fmt", "yuv420p", "-f", muxer, "-").Output()
-		if err != nil {
-			t.Fatalf("encode %s (the tests need ffmpeg): %v", c, err)
-		}
+	with, without := reader(t, capture.Options{}), reader(t, capture.Options{Worker: withoutFFmpeg(t)})
+	for _, k := range []struct {
+		c       fleet.Codec
+		r       *capture.Reader
+		options []string
+	}{
+		{fleet.H264, without, nil},
+		{fleet.H264, with, nil},
+		{fleet.H264, with, []string{"-x264-params", "interlaced=1"}},
+		{fleet.H264, with, []string{"-pix_fmt", "yuv422p"}},
+		{fleet.H265, with, nil},
+	} {
+		c, r, data := k.c, k.r, encode(t, k.c, k.options...)
 		got, err := r.Read(t.Context(), fleet.Frame{Codec: c, Data: data})
 		if err != nil {
 			t.Fatalf("%s: %v", c, err)
@@ -259,6 +283,36 @@ func TestReadStream(t *testing.T) {
 		if _, inColor := thumb.(*image.YCbCr); !inColor || got.Width != 640 || got.Height != 360 || got.Fingerprint.PDQQuality < 50 || got.Quality.Contrast < 20 {
 			t.Errorf("%s: %T, %dx%d, quality %d, %+v", c, thumb, got.Width, got.Height, got.Fingerprint.PDQQuality, got.Quality)
 		}
+	}
+}
+
+// TestFingerprintsAgreeWithFFmpeg holds what is left out of H.264 pictures here,
+// the loop filter, against FFmpeg's pictures: it must not change fingerprints by
+// more than their matching radius forgives.
+func TestFingerprintsAgreeWithFFmpeg(t *testing.T) {
+	r := reader(t, capture.Options{NoThumbnail: true, Worker: withoutFFmpeg(t)})
+	for _, params := range []string{"qp=22", "qp=32", "qp=40:deblock=3,3"} {
+		data := encode(t, fleet.H264, "-x264-params", params)
+		cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "h264", "-i", "-", "-frames:v", "1", "-vf", "extractplanes=y", "-c:v", "pgm", "-f", "image2pipe", "-")
+		cmd.Stdin = bytes.NewReader(data)
+		pgm, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("decode (the tests need ffmpeg): %v", err)
+		}
+		got, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.H264, Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.PGM, Data: pgm})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := apart(got.Fingerprint.PDQ, want.Fingerprint.PDQ.String())
+		p := bits.OnesCount64(uint64(got.Fingerprint.PHash) ^ uint64(want.Fingerprint.PHash))
+		if d > 6 || p > 2 {
+			t.Errorf("%s: PDQ is %d bits from that of FFmpeg's picture, pHash %d", params, d, p)
+		}
+		t.Logf("%s: %d bytes, PDQ %d bits apart, pHash %d", params, len(data), d, p)
 	}
 }
 

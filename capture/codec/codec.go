@@ -1,9 +1,10 @@
 // Package codec is where frames become pictures: what all decoders share, and
 // the two that are too small for a folder of their own.
 //
-//	JPEG ── codec/jpeg ───┐
-//	H.264, H.265 ─ worker ┼──► Picture: luma plane (+ chroma, + exact luma)
-//	PNG, PGM ── codec ────┘
+//	JPEG ─── codec/jpeg ──┐
+//	H.264 ── codec/h264 ──┼──► Picture: luma plane (+ chroma, + exact luma)
+//	PNG, PGM ── codec ────┤
+//	the rest ── worker ───┘
 //
 // Luma is the coded Y plane, cropped as the stream says. Its range is never
 // expanded, so the same picture gives the same bytes whichever decoder read it.

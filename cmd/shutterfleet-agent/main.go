@@ -89,7 +89,7 @@ func run(logs io.Writer) *cobra.Command {
 	f.StringVar(&o.Server, "server", "", "the centre's agents' door, HOST:PORT; the port is 7443 unless it was changed there")
 	f.StringVar(&keyFile, "site-key-file", "", "file with a site key from `shutterfleet keys create`; needed until it has enrolled")
 	f.StringVar(&o.MachineListen, "machine-listen", "127.0.0.1:7491", "address for /livez, /readyz and /metrics; empty for none")
-	f.StringVar(&o.FFmpeg, "ffmpeg", "", "the program that decodes H.264 (default: ffmpeg on PATH)")
+	f.StringVar(&o.FFmpeg, "ffmpeg", "", "the program that decodes H.265 and rare kinds of H.264 (default: ffmpeg on PATH)")
 	f.BoolVar(&o.NoDiscovery, "no-discovery", false, "do not look for cameras; serve those the centre names")
 	f.StringArrayVar(&subnets, "subnet", nil, "ask the addresses of this subnet one by one, for cameras behind a router: 10.2.0.0/24 or an address; may be given several times")
 	f.IntVar(&o.SweepRate, "sweep-rate", 20, "addresses of --subnet per second, 1 to 1000; a /16 takes 55 minutes at 20")

@@ -1,5 +1,6 @@
-// Package worker decodes what this program does not decode itself, H.264 and
-// H.265 above all, in a child process: FFmpeg, where the machine has it.
+// Package worker decodes what this program does not decode itself, H.265 and
+// rare kinds of H.264 above all, in a child process: FFmpeg, where the machine
+// has it.
 //
 //	Annex B ──stdin──► ffmpeg (own memory limit, one thread) ──┬─ stdout ──► luma plane
 //	                                                           └─ fd 3 ────► JPEG thumbnail

@@ -52,7 +52,7 @@ type Options struct {
 	SweepRate     int                             // addresses per second of these; default 20
 	SweepPorts    bool                            // connect to the ports that cameras use, where such an address is silent
 	MachineListen string                          // address for /livez, /readyz and /metrics; "" = none
-	FFmpeg        string                          // the program for H.264; default: ffmpeg on PATH, when it is there
+	FFmpeg        string                          // the program for H.265 and rare kinds of H.264; default: ffmpeg on PATH, when it is there
 	Width         int                             // grabs at a time; default: as many as the site bears
 	Tags          []string                        // the operator's, told to the centre
 	Version       string                          // the build

@@ -1,0 +1,294 @@
+package h264
+
+import (
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+// scaling holds the lists that intra macroblocks use, in zigzag order: Y, Cb
+// and Cr of 4x4 blocks, Y of 8x8 blocks (7.4.2.1.1.1, Table 7-2).
+type scaling struct {
+	m4 [3][16]uint8
+	m8 [64]uint8
+}
+
+// Default_4x4_Intra and Default_8x8_Intra, Tables 7-3 and 7-4.
+var defaultScaling = scaling{
+	m4: [3][16]uint8{default4, default4, default4},
+	m8: [64]uint8{
+		6, 10, 10, 13, 11, 13, 16, 16, 16, 16, 18, 18, 18, 18, 18, 23,
+		23, 23, 23, 23, 23, 25, 25, 25, 25, 25, 25, 25, 27, 27, 27, 27,
+		27, 27, 27, 27, 29, 29, 29, 29, 29, 29, 29, 31, 31, 31, 31, 31,
+		31, 33, 33, 33, 33, 33, 36, 36, 36, 36, 38, 38, 38, 40, 40, 42,
+	},
+}
+
+var default4 = [16]uint8{6, 13, 13, 20, 20, 20, 28, 28, 28, 28, 32, 32, 32, 37, 37, 42}
+
+// flatScaling is Flat_4x4_16 and Flat_8x8_16.
+func flatScaling() (s scaling) {
+	for i := range s.m8 {
+		s.m8[i] = 16
+		s.m4[i>>4%3][i&15] = 16
+	}
+	return s
+}
+
+// scalingLists reads n lists. Those that are absent follow fallback, which is
+// the default (rule A) or the sequence's (rule B).
+func (r *bitReader) scalingLists(n int, fallback *scaling) scaling {
+	s := *fallback
+	for i := range n {
+		var list, def, inherit []uint8
+		switch {
+		case i < 3:
+			list, def, inherit = s.m4[i][:], default4[:], fallback.m4[0][:]
+			if i > 0 {
+				inherit = s.m4[i-1][:]
+			}
+		case i == 6:
+			list, def, inherit = s.m8[:], defaultScaling.m8[:], fallback.m8[:]
+		case i < 6:
+			list = make([]uint8, 16) // inter: read, not used
+		default:
+			list = make([]uint8, 64)
+		}
+		if !r.flag() {
+			copy(list, inherit)
+			continue
+		}
+		if r.scalingList(list) {
+			copy(list, def)
+		}
+	}
+	return s
+}
+
+// scalingList is scaling_list() of 7.3.2.1.1.1. It says whether the default is
+// to be used.
+func (r *bitReader) scalingList(list []uint8) (useDefault bool) {
+	last, next := 8, 8
+	for j := range list {
+		if next != 0 {
+			next = (last + r.se() + 256) & 255
+			if j == 0 && next == 0 {
+				return true
+			}
+		}
+		if next != 0 {
+			last = next
+		}
+		list[j] = uint8(last)
+	}
+	return false
+}
+
+// sps is the part of a sequence parameter set that intra pictures need (7.3.2.1.1).
+type sps struct {
+	chromaFormat  int // chroma_format_idc: 0 monochrome, 1 4:2:0
+	mbW, mbH      int // a frame's size in macroblocks
+	frameMbsOnly  bool
+	mbaff         bool
+	frameNumBits  int
+	pocType       int
+	pocLsbBits    int
+	deltaPOCZero  bool
+	left, top     int // cropping, in luma samples
+	width, height int // what remains
+	hasMatrix     bool
+	matrix        scaling
+}
+
+// highProfile says whether profile_idc has the fields of the High profiles.
+func highProfile(profile uint32) bool {
+	switch profile {
+	case 100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135:
+		return true
+	}
+	return false
+}
+
+// maxFrameMbs and maxSideMbs are MaxFS of the highest level, 6.2, and the side
+// that A.3.1 allows with it: the root of 8 times as much.
+const (
+	maxFrameMbs = 139264
+	maxSideMbs  = 1055
+)
+
+// parseSPS reads a sequence parameter set and refuses what is not decoded.
+func parseSPS(r *bitReader, limits codec.Limits) (*sps, error) {
+	s := &sps{chromaFormat: 1, matrix: flatScaling()}
+	profile := r.u(8)
+	r.skip(16) // constraint flags, level_idc
+	if r.ue() > 31 {
+		return nil, codec.Corrupt("the H.264 sequence parameter set has a number beyond 31")
+	}
+	if highProfile(profile) {
+		if err := s.high(r); err != nil {
+			return nil, err
+		}
+	}
+	frameNum := r.ue()
+	s.pocType = int(r.ue())
+	var lsb uint32
+	switch s.pocType {
+	case 0:
+		lsb = r.ue()
+	case 1:
+		s.deltaPOCZero = r.flag()
+		r.se()
+		r.se()
+		n := r.ue()
+		if n > 255 {
+			return nil, codec.Corrupt("the H.264 sequence parameter set has %d offsets in a cycle", n)
+		}
+		for range n {
+			r.se()
+		}
+	}
+	if frameNum > 12 || s.pocType > 2 || lsb > 12 {
+		return nil, codec.Corrupt("the H.264 sequence parameter set is broken")
+	}
+	s.frameNumBits, s.pocLsbBits = int(frameNum)+4, int(lsb)+4
+	r.ue() // max_num_ref_frames
+	r.u(1)
+	w, h := r.ue(), r.ue()
+	s.frameMbsOnly = r.flag()
+	if !s.frameMbsOnly {
+		s.mbaff = r.flag()
+	}
+	r.u(1) // direct_8x8_inference_flag
+	if w >= 1<<16 || h >= 1<<16 {
+		return nil, tooLarge(w, h)
+	}
+	s.mbW, s.mbH = int(w)+1, int(h)+1
+	if !s.frameMbsOnly {
+		s.mbH *= 2
+	}
+	if err := limits.CheckSize(16*s.mbW, 16*s.mbH); err != nil {
+		return nil, err
+	}
+	if s.mbW > maxSideMbs || s.mbH > maxSideMbs || s.mbW*s.mbH > maxFrameMbs {
+		return nil, tooLarge(w, h)
+	}
+	return s, s.crop(r)
+}
+
+func tooLarge(widthMinus1, heightMinus1 uint32) error {
+	return fleet.Errorf(fleet.CauseTooLarge, "the H.264 picture claims %dx%d macroblocks: no level has that many", uint64(widthMinus1)+1, uint64(heightMinus1)+1)
+}
+
+// high reads what the High profiles add.
+func (s *sps) high(r *bitReader) error {
+	format := r.ue()
+	switch format {
+	case 0, 1:
+	case 2:
+		return refuse(Chroma422)
+	case 3:
+		return refuse(Chroma444)
+	default:
+		return codec.Corrupt("the H.264 stream has chroma format %d", format)
+	}
+	s.chromaFormat = int(format)
+	if luma, chroma := r.ue(), r.ue(); luma != 0 || chroma != 0 {
+		return refuse(HighBitDepth)
+	}
+	if r.flag() {
+		return refuse(Lossless)
+	}
+	if s.hasMatrix = r.flag(); s.hasMatrix {
+		s.matrix = r.scalingLists(8, &defaultScaling)
+	}
+	return nil
+}
+
+// crop reads the cropping rectangle (7-19 to 7-22).
+func (s *sps) crop(r *bitReader) error {
+	s.width, s.height = 16*s.mbW, 16*s.mbH
+	if r.flag() {
+		unitX, unitY := 1, 1
+		if s.chromaFormat == 1 {
+			unitX, unitY = 2, 2
+		}
+		if !s.frameMbsOnly {
+			unitY *= 2
+		}
+		var n [4]int
+		for i := range n {
+			n[i] = int(min(r.ue(), 1<<16)) // more is more than any picture has
+		}
+		left, right, top, bottom := n[0]*unitX, n[1]*unitX, n[2]*unitY, n[3]*unitY
+		if left+right >= s.width || top+bottom >= s.height {
+			return codec.Corrupt("the H.264 stream crops its picture of %dx%d to nothing", s.width, s.height)
+		}
+		s.left, s.top = left, top
+		s.width -= left + right
+		s.height -= top + bottom
+	}
+	if r.overrun() {
+		return codec.Corrupt("the H.264 sequence parameter set is cut off")
+	}
+	return nil
+}
+
+// pps is the part of a picture parameter set that intra pictures need (7.3.2.2).
+type pps struct {
+	sps            uint32
+	cabac          bool
+	bottomPOC      bool // bottom_field_pic_order_in_frame_present_flag
+	initQP         int
+	chromaOffset   [2]int // Cb, Cr
+	deblockControl bool
+	redundant      bool
+	transform8x8   bool
+	matrix         scaling
+}
+
+// parsePPS reads a picture parameter set, for which it asks for the sequence's.
+func parsePPS(r *bitReader, find func(id uint32) (*sps, error)) (*pps, *sps, error) {
+	p := &pps{}
+	r.ue() // its own number
+	id := r.ue()
+	s, err := find(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.sps = id
+	p.cabac = r.flag()
+	p.bottomPOC = r.flag()
+	if r.ue() > 0 {
+		return nil, nil, refuse(SliceGroups)
+	}
+	r.ue()
+	r.ue()
+	r.u(3) // weighted prediction
+	p.initQP = 26 + r.se()
+	r.se()
+	offset := r.se()
+	p.chromaOffset = [2]int{offset, offset}
+	p.deblockControl = r.flag()
+	r.u(1) // constrained_intra_pred_flag: all is intra here
+	p.redundant = r.flag()
+	p.matrix = s.matrix
+	if r.more() {
+		p.transform8x8 = r.flag()
+		if r.flag() {
+			n, fallback := 6, &defaultScaling
+			if p.transform8x8 {
+				n = 8
+			}
+			if s.hasMatrix {
+				fallback = &s.matrix
+			}
+			p.matrix = r.scalingLists(n, fallback)
+		}
+		p.chromaOffset[1] = r.se()
+	}
+	if r.overrun() || p.initQP < 0 || p.initQP > 51 || !offsetOK(p.chromaOffset[0]) || !offsetOK(p.chromaOffset[1]) {
+		return nil, nil, codec.Corrupt("the H.264 picture parameter set is broken")
+	}
+	return p, s, nil
+}
+
+func offsetOK(n int) bool { return n >= -12 && n <= 12 }
