@@ -38,7 +38,6 @@ var layers = map[string][]string{
 	"protocols/mdns":        {"fleet", "protocols/guard", "protocols/lan"},
 	"protocols/upnp":        {"fleet", "protocols/guard", "protocols/lan"},
 	"protocols/sweep":       {"fleet"},
-	"protocols/census":      {"fleet", "protocols"},
 	"protocols/onvif":       {"fleet", "protocols/guard"},
 	"protocols/rtsp":        {"fleet", "protocols/guard"},
 	"protocols/httpcam":     {"fleet", "protocols/guard"},

@@ -62,8 +62,12 @@ type desk struct {
 	shrink  shrinker
 }
 
-// New returns a Reader.
+// New returns a Reader. It refuses on a machine or in a build that computes
+// other fingerprints than the rest of the fleet.
 func New(o Options) (*Reader, error) {
+	if err := errors.Join(pdq.Check(), phash.Check()); err != nil {
+		return nil, fmt.Errorf("capture: fingerprints would not compare with others': %w", err)
+	}
 	o.Width = cmp.Or(o.Width, runtime.GOMAXPROCS(0))
 	o.ThumbnailWidth = cmp.Or(o.ThumbnailWidth, 320)
 	o.Limits = o.Limits.WithDefaults()

@@ -88,6 +88,9 @@ func (m *Mux) Describe(ctx context.Context, t fleet.Target) (fleet.Device, error
 		reason = err
 	}
 	own := plain(t)
+	if d, ok := m.byMaker(ctx, t, own, reason); ok {
+		return d, nil
+	}
 	switch {
 	case len(own) == 0 && reason != nil:
 		return fleet.Device{}, reason

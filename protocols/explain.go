@@ -21,6 +21,7 @@ const (
 	RungClock     = "date and time"
 	RungAuth      = "login"
 	RungProfiles  = "profiles"
+	RungHistory   = "history"
 	RungDescribe  = "describe"
 	RungKeyFrame  = "key frame"
 	RungDecode    = "decode"
@@ -47,6 +48,9 @@ type LadderOptions struct {
 	Probe func(ctx context.Context, addr netip.Addr) ([]fleet.Sighting, error)
 	// Read decodes a frame.
 	Read func(ctx context.Context, f fleet.Frame) (fleet.Reading, error)
+	// Load tells, in a line, how many cameras the agent speaks to at a time, and
+	// how it came to that; "" for nothing.
+	Load func(camera fleet.CameraID) string
 	// Ports are looked at beside those of the endpoints; default those that
 	// cameras commonly have.
 	Ports []uint16
@@ -91,6 +95,7 @@ func (l *Ladder) Explain(ctx context.Context, t fleet.Target, each func(fleet.Ru
 	c.rung(ctx, RungClock, 6*time.Second, c.clock)
 	c.rung(ctx, RungAuth, 20*time.Second, c.auth)
 	c.rung(ctx, RungProfiles, time.Second, c.profiles)
+	c.rung(ctx, RungHistory, time.Second, c.history)
 	c.rung(ctx, RungDescribe, 10*time.Second, c.describe)
 	c.rung(ctx, RungKeyFrame, 20*time.Second, c.keyFrame)
 	c.rung(ctx, RungDecode, 10*time.Second, c.decode)

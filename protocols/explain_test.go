@@ -17,7 +17,7 @@ import (
 // every is the names of all rungs.
 var every = []string{
 	protocols.RungRoute, protocols.RungNeighbour, protocols.RungPorts, protocols.RungDiscovery, protocols.RungClock,
-	protocols.RungAuth, protocols.RungProfiles, protocols.RungDescribe, protocols.RungKeyFrame, protocols.RungDecode,
+	protocols.RungAuth, protocols.RungProfiles, protocols.RungHistory, protocols.RungDescribe, protocols.RungKeyFrame, protocols.RungDecode,
 }
 
 func read(_ context.Context, f fleet.Frame) (fleet.Reading, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/protocols/httpcam"
 	"github.com/shutterfleet/shutterfleet/protocols/onvif"
 	rtspcam "github.com/shutterfleet/shutterfleet/protocols/rtsp"
+	"github.com/shutterfleet/shutterfleet/protocols/vendor"
 )
 
 const (
@@ -54,6 +55,7 @@ type Options struct {
 type Mux struct {
 	guard *guard.Guard
 	onvif Describer
+	maker Describer // by makers' own calls
 	grab  map[fleet.Protocol]Grabber
 	opts  Options
 
@@ -105,6 +107,7 @@ func newMux(o Options, describer Describer, rtsp, http Grabber) *Mux {
 	return &Mux{
 		guard:   o.Guard,
 		onvif:   describer,
+		maker:   vendor.New(o.Guard, vendor.Options{Log: o.Log}),
 		grab:    map[fleet.Protocol]Grabber{fleet.Snapshot: http, fleet.MJPEG: http, fleet.RTSP: rtsp},
 		opts:    o,
 		places:  places{now: o.Now},

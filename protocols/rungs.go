@@ -1,6 +1,7 @@
 package protocols
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,6 +203,9 @@ func (c *climb) discovery(ctx context.Context) fleet.Rung {
 	}
 	var urls []string
 	for _, s := range found {
+		if s.Hint {
+			continue // it answers, and not as a camera
+		}
 		for _, e := range s.Endpoints {
 			if e.Protocol != fleet.ONVIF || !c.mux.guard.Permits(c.addr.String(), hostOf(e.URL)) {
 				continue
@@ -332,6 +336,46 @@ func (c *climb) auth(ctx context.Context) fleet.Rung {
 		who = maker + " " + who
 	}
 	return ok(who)
+}
+
+// history tells what was learned of the camera by its grabs so far.
+func (c *climb) history(context.Context) fleet.Rung {
+	var parts []string
+	l, known := c.mux.Learned(c.target.Device, c.target.Source)
+	if known && l.Endpoint.URL != "" {
+		way := string(l.Endpoint.Protocol) + " at " + l.Endpoint.URL
+		if l.Transport != "" {
+			way += " over " + string(l.Transport)
+		}
+		parts = append(parts, "pictures come by "+way)
+	}
+	if known && l.Latency > 0 {
+		parts = append(parts, fmt.Sprintf("usually within %v", (l.Latency+2*l.Deviation).Round(10*time.Millisecond)))
+	}
+	if known && l.Places > 0 {
+		parts = append(parts, fmt.Sprintf("it bears %d connections at a time", l.Places))
+	}
+	if c.l.opts.Load != nil {
+		if text := c.l.opts.Load(c.target.Camera); text != "" {
+			parts = append(parts, text)
+		}
+	}
+	switch {
+	case known && l.Failures > 0:
+		return warn(fmt.Sprintf("the last %d grabs failed, the last one: %s", l.Failures, l.Detail)+prefixed("; ", parts), cmp.Or(fixes[l.Cause], fixes[fleet.CauseProtocol]))
+	case !known && len(parts) == 0:
+		return skip("this agent has taken no picture of it since it started")
+	case !known:
+		parts = append([]string{"no picture since this agent started"}, parts...)
+	}
+	return ok(strings.Join(parts, "; "))
+}
+
+func prefixed(by string, parts []string) string {
+	if len(parts) == 0 {
+		return ""
+	}
+	return by + strings.Join(parts, "; ")
 }
 
 // profiles lists what the device offers for this source.

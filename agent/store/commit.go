@@ -96,7 +96,7 @@ type snapshot struct {
 }
 
 func (n *snapshot) empty() bool {
-	return len(n.orders)+len(n.fresh)+len(n.acked)+len(n.gone)+len(n.dirty.cameras)+len(n.values)+len(n.done)+len(n.recalls)+len(n.dirty.commands)+len(n.dirty.logins) == 0 && !n.stamp && !n.list && !n.full && !n.passed && !n.forget
+	return len(n.orders)+len(n.fresh)+len(n.acked)+len(n.gone)+len(n.dirty.cameras)+len(n.values)+len(n.done)+len(n.recalls)+len(n.dirty.commands)+len(n.dirty.logins)+len(n.notes) == 0 && !n.stamp && !n.list && !n.full && !n.passed && !n.forget
 }
 
 // commit writes what changed in one transaction: all of it, or all but the keys
@@ -134,6 +134,7 @@ func (s *Store) begin(all bool) *snapshot {
 		fresh: make(map[int64]fleet.Capture, len(s.fresh)), acked: s.acked, gone: s.gone,
 	}
 	s.dirty, s.acked, s.gone = dirty{}, nil, nil
+	s.noting = n.notes
 	if !all && len(n.done) < keysBatches*s.opts.Batch {
 		s.dirty.done, n.done = n.done, nil
 	}
@@ -163,7 +164,7 @@ func (s *Store) end(n *snapshot, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = err
-	s.writing = nil
+	s.writing, s.noting = nil, nil
 	if err == nil {
 		for _, h := range n.orders {
 			h.durable = true
@@ -203,6 +204,11 @@ func (s *Store) end(n *snapshot, err error) {
 	}
 	for device := range n.dirty.logins {
 		s.dirty.login(device)
+	}
+	for k, body := range n.notes {
+		if _, ok := s.dirty.notes[k]; !ok {
+			s.dirty.note(k, body)
+		}
 	}
 	s.acked = append(n.acked, s.acked...)
 	for _, o := range n.gone {
@@ -287,6 +293,9 @@ func (s *Store) write(n *snapshot) (row recentRow, err error) {
 		if err := putMeta(tx, k, v); err != nil {
 			return row, err
 		}
+	}
+	if err := writeNotes(tx, n); err != nil {
+		return row, err
 	}
 	if err := writeRemembered(tx, n); err != nil {
 		return row, err

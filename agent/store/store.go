@@ -106,6 +106,7 @@ type Store struct {
 	standing  uint64                  // version of the standing orders; 0 when there are none
 	fresh     map[int64]fleet.Capture // finished and not on disk
 	writing   map[int64]bool          // those of fresh that a commit is writing now
+	noting    map[noteKey][]byte      // notes that a commit is writing now
 	taken     map[int64]bool          // given out by Take, neither acknowledged nor returned
 	acked     []int64                 // rows on disk to delete
 	gone      []fleet.Occurrence
@@ -153,6 +154,7 @@ type dirty struct {
 	values  map[string][]byte
 
 	commands, logins map[string]bool
+	notes            map[noteKey][]byte
 }
 
 // batch is a group of callers who share one commit.
@@ -182,6 +184,8 @@ CREATE TABLE recalled (nominal INTEGER, camera INTEGER, schedule INTEGER, PRIMAR
 `, `
 CREATE TABLE commands (id TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE logins (device TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE notes (topic TEXT, key TEXT, at INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (topic, key));
+CREATE INDEX notes_at ON notes (topic, at);
 `}
 
 // pragmas are measured choices: WAL with FULL loses nothing acknowledged in a

@@ -34,6 +34,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet/wire"
 	"github.com/shutterfleet/shutterfleet/protocols"
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
+	"github.com/shutterfleet/shutterfleet/protocols/lan"
 	"github.com/shutterfleet/shutterfleet/protocols/mdns"
 	"github.com/shutterfleet/shutterfleet/protocols/sweep"
 	"github.com/shutterfleet/shutterfleet/protocols/upnp"
@@ -143,7 +144,7 @@ func (e *Edge) build() (err error) {
 	codecs := reader.Codecs()
 	g := guard.New(guard.Options{Log: o.Log.With("part", "guard"), Now: clock.Now})
 	e.guard = g
-	mux := protocols.New(protocols.Options{Guard: g, Codecs: codecs, Now: clock.Now, Log: o.Log.With("part", "protocols")})
+	mux := protocols.New(protocols.Options{Guard: g, Codecs: codecs, Lessons: lessons{e.store}, Now: clock.Now, Log: o.Log.With("part", "protocols")})
 	box := &meter.Meter{}
 	e.uplink, err = uplink.New(agent.Memory{Store: e.store}, uplink.Options{
 		Server: o.Server, SiteKey: o.SiteKey, Hostname: o.Hostname, Version: o.Version, Clock: clock, Log: o.Log.With("part", "uplink"),
@@ -151,7 +152,12 @@ func (e *Edge) build() (err error) {
 		Load: func() fleet.Load { return e.agent.Load(box.Read()) },
 		Commands: &agent.Commands{
 			Store: e.store, Devices: func() []fleet.Device { return e.inventory.Devices() }, Reboot: mux,
-			Explain: protocols.NewLadder(mux, protocols.LadderOptions{Read: reader.Read}),
+			Explain: protocols.NewLadder(mux, protocols.LadderOptions{
+				Read: reader.Read, Neighbours: lan.Neighbours, Load: func(c fleet.CameraID) string { return e.agent.Bears(c) },
+				Probe: func(ctx context.Context, a netip.Addr) ([]fleet.Sighting, error) {
+					return wsdiscovery.Probe(ctx, a, wsdiscovery.ProbeOptions{})
+				},
+			}),
 		},
 	})
 	if err != nil {
@@ -172,7 +178,7 @@ func (e *Edge) build() (err error) {
 		}
 		finders = append(finders, e.sweep)
 	}
-	e.inventory = inventory.New(inventory.Options{Finders: finders, Describer: mux, Log: o.Log.With("part", "inventory")})
+	e.inventory = inventory.New(inventory.Options{Finders: finders, Describer: mux, Neighbours: lan.Neighbours, Log: o.Log.With("part", "inventory")})
 	e.agent, err = agent.New(e.store, mux, reader, runner.Options{Width: o.Width, Log: o.Log.With("part", "runner")}, e.uplink, e.inventory, agent.Options{Log: o.Log})
 	if err != nil {
 		return err
