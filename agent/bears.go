@@ -11,7 +11,7 @@ import (
 // and whether it leaves this one alone for a while; camera may be 0.
 func (a *Agent) Bears(camera fleet.CameraID) string {
 	c := a.runner.Concurrency()
-	text := fmt.Sprintf("the agent speaks to %d cameras, %d at a time at most", c.Used, c.Limit)
+	text := fmt.Sprintf("the agent speaks to %d of at most %d cameras at a time", c.Used, c.Limit)
 	if c.Cuts > 0 {
 		text += fmt.Sprintf(" (halved %d times after timeouts and refusals, last %s ago)", c.Cuts, time.Since(c.LastCut).Round(time.Second))
 	}
