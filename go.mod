@@ -9,12 +9,14 @@ replace github.com/elgs/gostrgen => github.com/elgs/gostrgen v0.0.0-201612221607
 require (
 	github.com/adhocore/gronx v1.20.4
 	github.com/bluenviron/gortsplib/v4 v4.16.2
+	github.com/bluenviron/mediacommon/v2 v2.4.1
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.22.1
 	github.com/danielgtaylor/huma/v2 v2.37.2
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/uuid v1.6.0
 	github.com/hashicorp/mdns v1.0.7
+	github.com/huin/goupnp v1.3.0
 	github.com/miekg/dns v1.1.73
 	github.com/pion/rtp v1.10.6
 	github.com/spf13/cobra v1.10.2
@@ -32,7 +34,6 @@ require (
 )
 
 require (
-	github.com/bluenviron/mediacommon/v2 v2.4.1 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
