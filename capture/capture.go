@@ -88,18 +88,22 @@ func (r *Reader) Codecs() []fleet.Codec {
 // data is not kept. Errors are *fleet.CameraError: corrupt, too-large and
 // unsupported-codec speak of the frame, timeout of a ctx that ended first.
 func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+	return r.read(ctx, f, &Probe{}, &Inspection{})
+}
+
+func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
 	if f.Codec != fleet.JPEG && f.Codec != fleet.PNG && f.Codec != fleet.PGM {
-		return r.readByWorker(ctx, f)
+		return r.readByWorker(ctx, f, p, in)
 	}
-	res, err := r.readHere(ctx, f)
+	res, err := r.readHere(ctx, f, p, in)
 	ce, _ := errors.AsType[*fleet.CameraError](err)
 	if ce != nil && ce.Cause == fleet.CauseUnsupportedCodec && f.Codec == fleet.JPEG && len(r.opts.Worker.Codecs()) > 0 {
-		return r.readByWorker(ctx, f) // a rare kind of JPEG: FFmpeg may know it
+		return r.readByWorker(ctx, f, p, in) // a rare kind of JPEG: FFmpeg may know it
 	}
 	return res, err
 }
 
-func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
 	d, err := r.sit(ctx)
 	if err != nil {
 		return fleet.Reading{}, err
@@ -118,12 +122,13 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, er
 	if err != nil {
 		return fleet.Reading{}, err
 	}
-	return r.reading(f, d, nil)
+	in.Decoder = string(f.Codec)
+	return r.reading(f, d, nil, p)
 }
 
 // readByWorker waits for its child without holding a desk, so that slow
 // children hold up nobody but those who need them.
-func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
 	plane, _ := r.planes.Get().(*codec.Plane)
 	if plane == nil {
 		plane = new(codec.Plane)
@@ -141,7 +146,9 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame) (fleet.Reading
 	own := d.pic
 	defer func() { d.pic = own }()
 	d.pic = codec.Picture{Y: *plane}
-	return r.reading(f, d, thumb)
+	// FFmpeg's decoders apply the filters of the stream.
+	in.Decoder, in.Deblocked = "ffmpeg", f.Codec != fleet.JPEG
+	return r.reading(f, d, thumb, p)
 }
 
 // thumbnail is how wide the thumbnail may be: 0 when none is wanted.
@@ -184,17 +191,23 @@ func (r *Reader) leave(d *desk) {
 
 // reading computes all numbers of the picture on the desk. A decoder may have
 // brought the thumbnail.
-func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte) (fleet.Reading, error) {
+func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fleet.Reading, error) {
 	p := d.pic.Y
+	if err := probe.decoded(p); err != nil {
+		return fleet.Reading{}, err
+	}
 	res := fleet.Reading{
 		Width: uint16(p.Width), Height: uint16(p.Height), // CheckSize keeps both in range
-		Codec:       f.Codec,
-		Bytes:       uint32(len(f.Data)),
-		SHA256:      sha256.Sum256(f.Data),
-		Fingerprint: d.fingerprint(),
-		Quality:     quality.Score(p),
-		Thumbnail:   thumb,
+		Codec:     f.Codec,
+		Bytes:     uint32(len(f.Data)),
+		Thumbnail: thumb,
 	}
+	res.SHA256 = sha256.Sum256(f.Data)
+	probe.done(StageSHA256)
+	res.Fingerprint = d.fingerprint()
+	probe.done(StageFingerprint)
+	res.Quality = quality.Score(p)
+	probe.done(StageQuality)
 	if len(thumb) > 0 || r.opts.NoThumbnail {
 		return res, nil
 	}
@@ -202,6 +215,7 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte) (fleet.Reading, e
 	if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth); err != nil {
 		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
 	}
+	probe.done(StageThumbnail)
 	return res, nil
 }
 

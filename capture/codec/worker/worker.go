@@ -65,7 +65,7 @@ func New(o Options) (*Worker, error) {
 }
 
 // demuxers are FFmpeg's names for the frames that it is fed.
-var demuxers = map[fleet.Codec]string{fleet.H264: "h264", fleet.H265: "hevc", fleet.JPEG: "mjpeg"}
+var demuxers = map[fleet.Codec]string{fleet.H264: "h264", fleet.H265: "hevc", fleet.JPEG: "mjpeg", codec.MP4: "mov"}
 
 // Codecs returns what can be decoded on this machine: nothing without FFmpeg.
 func (w *Worker) Codecs() []fleet.Codec {
@@ -206,9 +206,15 @@ func (w *Worker) run(ctx context.Context, demuxer string, data []byte, thumbnail
 func arguments(demuxer string, thumbnail int, l codec.Limits) []string {
 	luma := "extractplanes=y,format=gray"
 	args := []string{
-		"-nostdin", "-hide_banner", "-v", "error", "-threads", "1", "-protocol_whitelist", "pipe",
-		"-max_pixels", strconv.Itoa(l.Pixels), "-probesize", "32", "-analyzeduration", "0",
-		"-f", demuxer, "-i", "pipe:0",
+		"-nostdin", "-hide_banner", "-v", "error", "-threads", "1",
+		"-max_pixels", strconv.Itoa(l.Pixels),
+	}
+	if demuxer == demuxers[codec.MP4] {
+		// Its index may stand at the file's end, so the pipe is kept in a
+		// temporary file of the child's that it can go back and forth in.
+		args = append(args, "-protocol_whitelist", "pipe,cache", "-f", demuxer, "-read_ahead_limit", "-1", "-i", "cache:pipe:0")
+	} else {
+		args = append(args, "-protocol_whitelist", "pipe", "-probesize", "32", "-analyzeduration", "0", "-f", demuxer, "-i", "pipe:0")
 	}
 	first := []string{"-frames:v", "1", "-c:v", "wrapped_avframe", "-f", "yuv4mpegpipe", "pipe:1"}
 	if thumbnail <= 0 {
