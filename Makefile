@@ -13,6 +13,9 @@ GOVULNCHECK   := v1.1.4
 # What the tests need beside Go, as program:Debian package.
 TEST_PROGRAMS := ffmpeg:ffmpeg lighttpd:lighttpd avahi-daemon:avahi-daemon ip:iproute2 unshare:util-linux mkfs.ext4:e2fsprogs chromium:chromium gcc:gcc
 
+# What the peers of the benches are built from, as Debian packages.
+PEER_PACKAGES := gcc libc6-dev pkg-config libturbojpeg0-dev libavcodec-dev ffmpeg
+
 .PHONY: help
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +61,12 @@ bench: ## run the benchmarks, ten times each, for benchstat
 
 .PHONY: bench-peers
 bench-peers: ## build what `shutterfleet bench` compares with into bin/, from the module in bench/
-	@mkdir -p $(BIN)
-	cd bench && $(GO) vet ./... && CGO_ENABLED=0 $(GO) build -trimpath -o ../$(BIN)/ ./...
+	@pkg-config --exists libturbojpeg libavcodec 2>/dev/null && command -v ffmpeg $(CC) >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "some peers will be missing: install a C compiler, pkg-config, ffmpeg and the development files of libturbojpeg and libavcodec"; exit 0; }; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; echo "installing $(PEER_PACKAGES)"; \
+	  { $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PEER_PACKAGES); } >/tmp/shutterfleet-apt.log 2>&1 \
+	    || { cat /tmp/shutterfleet-apt.log; exit 1; }; }
+	@$(MAKE) --no-print-directory -C bench GO="$(GO)"
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## golangci-lint with the list of .golangci.yml
