@@ -75,7 +75,7 @@ func (k inputKind) make(ctx context.Context, dir string, peers *peerProcess) (in
 	if err != nil {
 		return in, err
 	}
-	if err := os.WriteFile(in.file, in.data, 0o600); err != nil {
+	if err := os.WriteFile(in.file, in.data, 0o600); err != nil { //nolint:gosec // dir is the bench's own
 		return in, err
 	}
 	if k.progressive {

@@ -109,12 +109,11 @@ func (p *peerProcess) progressive(quality int, in, out string) error {
 }
 
 // cpuTime is what the caller's thread and the children that have ended have used.
-func cpuTime() (sum time.Duration) {
-	for _, who := range []int{rusageOwn, syscall.RUSAGE_CHILDREN} {
-		var u syscall.Rusage
-		if syscall.Getrusage(who, &u) == nil {
-			sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
-		}
+func cpuTime() time.Duration {
+	sum := ownCPU()
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u) == nil {
+		sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
 	return sum
 }

@@ -100,3 +100,23 @@ func TestNearestSize(t *testing.T) {
 		t.Errorf("a broken coder: %v", err)
 	}
 }
+
+// TestCPUTime burns CPU for less than a tick of the kernel: a clock that is only
+// brought up to date by ticks would show too little of it.
+func TestCPUTime(t *testing.T) {
+	sink := uint64(0)
+	for _, n := range []int{1, 4} {
+		s, err := inProcess(func() error {
+			for i := range n * 1_000_000 {
+				sink = sink*31 + uint64(i)
+			}
+			return nil
+		})
+		if err != nil || s.cpu < s.wall/20 || s.cpu > 2*s.wall {
+			t.Errorf("%d million steps took %s, %s of CPU, %v", n, s.wall, s.cpu, err)
+		}
+	}
+	if sink == 0 {
+		t.Error("nothing was computed")
+	}
+}
