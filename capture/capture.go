@@ -13,6 +13,7 @@
 package capture
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -134,7 +135,11 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *
 		plane = new(codec.Plane)
 	}
 	defer r.planes.Put(plane)
-	thumb, err := r.opts.Worker.Decode(ctx, f.Codec, f.Data, r.thumbnail(), plane)
+	width := r.thumbnail()
+	if !p.Mask.Empty() {
+		width = 0 // the child's would show everything
+	}
+	thumb, err := r.opts.Worker.Decode(ctx, f.Codec, f.Data, width, plane)
 	if err != nil {
 		return fleet.Reading{}, err
 	}
@@ -196,6 +201,14 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	if err := probe.decoded(p); err != nil {
 		return fleet.Reading{}, err
 	}
+	if !probe.Mask.Empty() {
+		if f.Codec == fleet.PGM {
+			// Its plane is the frame's own data, which is the caller's.
+			p.Pix = bytes.Clone(p.Pix)
+			d.pic.Y = p
+		}
+		probe.Mask.hide(&d.pic)
+	}
 	res := fleet.Reading{
 		Width: uint16(p.Width), Height: uint16(p.Height), // CheckSize keeps both in range
 		Codec:     f.Codec,
@@ -212,7 +225,7 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 		return res, nil
 	}
 	var err error
-	if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth); err != nil {
+	if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth, probe.Mask); err != nil {
 		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
 	}
 	probe.done(StageThumbnail)

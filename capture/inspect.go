@@ -19,16 +19,20 @@ const (
 	StageThumbnail   Stage = "thumbnail"
 )
 
-// Probe looks into the reading of one frame. Its functions run in the goroutine
-// of Inspect; nil ones are not called. The zero Probe looks at nothing.
+// Probe says how to read one frame, and looks into it. Its functions run in the
+// goroutine of Inspect; nil ones are not called. The zero Probe is how Read does it.
 type Probe struct {
+	// Mask hides parts of the picture from all that is computed. It must have
+	// passed Check. Under a mask, pictures that FFmpeg decodes have thumbnails
+	// without color: those that it makes itself show everything.
+	Mask *Mask
 	// Deblock asks for the loop filter of H.264 frames, whose luma is then the
 	// standard's sample by sample. A Reader's own choice is what is cheapest to
 	// fingerprint. Inspection.Deblocked says what was done.
 	Deblock bool
 	// Done is called when a stage has ended; a clock is the caller's affair.
 	Done func(Stage)
-	// Luma sees the decoded plane, which is valid until it returns. Its error
+	// Luma sees the decoded plane, before a mask, which is valid until it returns. Its error
 	// ends the reading.
 	Luma func(codec.Plane) error
 }
@@ -40,8 +44,8 @@ type Inspection struct {
 	Deblocked bool   // the loop filter of a video frame was applied
 }
 
-// Inspect is Read for those who want to see how: the same reading, by the same
-// code.
+// Inspect is Read for those who mask parts of the picture or want to see how:
+// the same reading, by the same code.
 func (r *Reader) Inspect(ctx context.Context, f fleet.Frame, p Probe) (Inspection, error) {
 	in := Inspection{}
 	var err error

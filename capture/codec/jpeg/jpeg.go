@@ -25,6 +25,10 @@ type Options struct {
 	Limits codec.Limits
 	Scale  int // 1, 2, 4 or 8: luma comes out so many times smaller, rounded up; default 1
 
+	// Width, if above 0, asks for the smallest scale that leaves luma at least
+	// so many samples wide, or for full size. It takes the place of Scale.
+	Width int
+
 	// Chroma asks for the color planes, at the smallest scale that leaves them
 	// at least so many samples wide, or at their own size. 0 asks for none.
 	Chroma int
@@ -278,6 +282,12 @@ func (d *Decoder) frameHeader(b []byte) error {
 	d.height, d.width = int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))
 	if err := d.opts.Limits.CheckSize(d.width, d.height); err != nil {
 		return err
+	}
+	if d.opts.Width > 0 {
+		d.opts.Scale = 1
+		for d.opts.Scale < 8 && divUp(d.width, 2*d.opts.Scale) >= d.opts.Width {
+			d.opts.Scale *= 2
+		}
 	}
 	n := int(b[5])
 	if n != 1 && n != 3 {

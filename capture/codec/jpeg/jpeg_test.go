@@ -146,3 +146,18 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	})
 }
+
+// TestWidth asks for a width: the smallest scale that has it, or full size.
+func TestWidth(t *testing.T) {
+	data := encode(t, color(641, 359), 75)
+	var d jpeg.Decoder
+	var pic codec.Picture
+	for want, got := range map[int]int{1: 81, 81: 81, 82: 161, 161: 161, 320: 321, 321: 321, 322: 641, 641: 641, 5000: 641} {
+		if err := d.Decode(t.Context(), data, jpeg.Options{Width: want}, &pic); err != nil {
+			t.Fatal(err)
+		}
+		if pic.Y.Width != got {
+			t.Errorf("width %d gives %d, want %d", want, pic.Y.Width, got)
+		}
+	}
+}
