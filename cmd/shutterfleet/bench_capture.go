@@ -61,6 +61,7 @@ type benchCapture struct {
 	rounds  int
 	only    string
 	reader  *capture.Reader
+	small   *capture.Reader // makes thumbnails
 	peers   *peerProcess
 	missing []string
 }
@@ -78,7 +79,7 @@ that whatever else the machine does meets all of them. Shown are medians and
 95th percentiles over the rounds, in milliseconds: ms by the clock, cpu_ms of
 CPU (that of child processes included, background collection not). Ratios are of cpu_ms:
 own decoder by peer at the same scale. mb_alloc and allocs are per frame, after
-the first. same_luma says whether the plane is the peer's, sample by sample.
+the first. The row thumbnail is the decoding and coding of 320 pixels. same_luma says whether the plane is the peer's, sample by sample.
 
 libjpeg-turbo and libavcodec run in a program of their own: make bench-peers.
 What is missing is told, and left out.`,
@@ -104,6 +105,9 @@ func (b *benchCapture) run(cmd *cobra.Command) (err error) {
 	}
 	ctx := cmd.Context()
 	if b.reader, err = capture.New(capture.Options{Width: 1, NoThumbnail: true}); err != nil {
+		return err
+	}
+	if b.small, err = capture.New(capture.Options{Width: 1}); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "shutterfleet-bench-")
@@ -151,6 +155,10 @@ func (b *benchCapture) miss(cmd *cobra.Command, format string, args ...any) {
 	b.missing = append(b.missing, text)
 	cmd.PrintErrln("without " + text)
 }
+
+// thumbnailRow is not a decoder: decoding and coding a thumbnail of 320 pixels,
+// beside the decoders' figures. No peer does the same.
+const thumbnailRow = "thumbnail"
 
 // contender is one decoder at one scale.
 type contender struct {
@@ -213,6 +221,12 @@ func (b *benchCapture) contenders(in captureInput) (all []*contender) {
 			})
 			peer("libjpeg-turbo", scale)
 		}
+		add(thumbnailRow, 1, true, func(ctx context.Context) (sample, error) {
+			return inProcess(func() error {
+				_, err := b.small.Thumbnail(ctx, fleet.Frame{Codec: in.codec, Data: in.data}, nil)
+				return err
+			})
+		})
 		add("image/jpeg", 1, false, func(context.Context) (sample, error) {
 			return inProcess(func() error { _, err := jpeg.Decode(bytes.NewReader(in.data)); return err })
 		})
@@ -289,7 +303,7 @@ func (c *contender) figures(all []*contender) captureDecoder {
 		mb, allocs := float64(bytes)/n/1e6, float64(objects)/n
 		d.MBAlloc, d.Allocs = &mb, &allocs
 	}
-	if !c.own {
+	if !c.own || c.name == thumbnailRow {
 		return d
 	}
 	d.Ratio = map[string]float64{}

@@ -72,6 +72,9 @@ func (d *Decoder) scan(ctx context.Context, b []byte, pos int, pic *codec.Pictur
 		if err := d.ready(c, s, pos, pic); err != nil {
 			return 0, err
 		}
+		if !d.progressive && (!c.wanted || c.side < 8) {
+			c.acTab.fillSkips()
+		}
 	}
 	d.r.start(pos)
 	if err := d.walk(ctx, comps[:n], s); err != nil {
@@ -242,13 +245,17 @@ func (d *Decoder) block(c *component, bx, by int, s spectrum) error {
 		return nil
 	}
 	var b block
-	last, ok := d.baseline(c, &b)
+	last, ok := d.baseline(c, &b, needed[c.side])
 	if !ok {
 		return broken()
 	}
 	put(&b, last, c.side, c.plane.Pix[by*c.side*c.plane.Stride+bx*c.side:], c.plane.Stride)
 	return nil
 }
+
+// needed is the last coefficient in coding order that a block of so many samples
+// a side is made of.
+var needed = [9]int{1: 0, 2: 4, 4: 24, 8: 63}
 
 func broken() error { return codec.Corrupt("the JPEG's data is broken: a block has no end") }
 
@@ -268,20 +275,40 @@ func put(b *block, last, side int, dst []byte, stride int) {
 	}
 }
 
-// baseline decodes one block and dequantises it. It returns the last
-// coefficient that is set.
-func (d *Decoder) baseline(c *component, b *block) (last int, ok bool) {
+// lowest decodes a block's difference of its lowest coefficient.
+func (d *Decoder) lowest(c *component) bool {
 	r := &d.r
+	if r.n < 32 {
+		r.fill()
+	}
+	e := c.dcTable.pairs[r.acc>>(64-lutBits)]
+	if v := int32(e) >> 16; v != 0 && e>>8&15 == 0 {
+		r.acc <<= e & 63
+		r.n -= uint(e & 63)
+		c.dc += v
+		return true
+	}
 	size := uint(r.symbol(c.dcTable))
 	if size > 15 {
-		return 0, false
+		return false
 	}
 	c.dc += r.extend(size)
+	return true
+}
+
+// baseline decodes one block up to coefficient limit, dequantises it, and passes
+// over the rest. It returns the last coefficient that is set.
+func (d *Decoder) baseline(c *component, b *block, limit int) (last int, ok bool) {
+	if !d.lowest(c) {
+		return 0, false
+	}
 	b[0] = c.dc * c.quant[0]
 
+	r := &d.r
 	t := c.acTab
 	acc, n := r.acc, r.n
-	for k := 1; k < 64; k++ {
+	k := 1
+	for ; k <= limit; k++ {
 		if n < 32 {
 			r.acc, r.n = acc, n
 			r.fill()
@@ -295,7 +322,7 @@ func (d *Decoder) baseline(c *component, b *block) (last int, ok bool) {
 			if k > 63 {
 				return 0, false
 			}
-			b[zigzag[k]] = v * c.quant[k]
+			b[zigzag[k]&63] = v * c.quant[k]
 			last = k
 			continue
 		}
@@ -310,6 +337,7 @@ func (d *Decoder) baseline(c *component, b *block) (last int, ok bool) {
 		bits := uint(sym & 15)
 		if bits == 0 {
 			if sym != 0xF0 {
+				k = 64 // the end of the block
 				break
 			}
 			k += 15
@@ -325,51 +353,20 @@ func (d *Decoder) baseline(c *component, b *block) (last int, ok bool) {
 		}
 		acc <<= bits
 		n -= bits
-		b[zigzag[k]] = v * c.quant[k]
+		b[zigzag[k]&63] = v * c.quant[k]
 		last = k
 	}
 	r.acc, r.n = acc, n
+	if k < 64 && !r.pass(t, k) {
+		return 0, false
+	}
 	return last, true
 }
 
 // skip goes over one block and keeps its lowest coefficient alone.
 func (d *Decoder) skip(c *component) bool {
-	r := &d.r
-	size := uint(r.symbol(c.dcTable))
-	if size > 15 {
+	if !d.lowest(c) {
 		return false
 	}
-	c.dc += r.extend(size)
-	t := c.acTab
-	acc, n := r.acc, r.n
-	for k := 1; k < 64; k++ {
-		if n < 32 {
-			r.acc, r.n = acc, n
-			r.fill()
-			acc, n = r.acc, r.n
-		}
-		e := t.pairs[acc>>(64-lutBits)]
-		if e>>16 != 0 {
-			acc <<= e & 63
-			n -= uint(e & 63)
-			k += int(e >> 8 & 15)
-			continue
-		}
-		sym, length := byte(e>>8), uint(e&63)
-		if e == 0 {
-			var ok bool
-			if sym, length, ok = t.long(acc); !ok {
-				return false
-			}
-		}
-		bits := uint(sym & 15)
-		acc <<= length + bits
-		n -= length + bits
-		if bits == 0 && sym != 0xF0 {
-			break
-		}
-		k += int(sym >> 4)
-	}
-	r.acc, r.n = acc, n
-	return true
+	return d.r.pass(c.acTab, 1)
 }
