@@ -264,6 +264,8 @@ func put(b *block, last, side int, dst []byte, stride int) {
 	switch {
 	case last == 0:
 		flat(b[0], side, dst, stride)
+	case side == 8 && last <= lowLast:
+		fullLow(b, dst, stride)
 	case side == 8:
 		full(b, dst, stride)
 	case side == 4:

@@ -184,3 +184,20 @@ func TestSkips(t *testing.T) {
 		}
 	}
 }
+
+// TestFullLow: leaving out zeros changes no sample.
+func TestFullLow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var a block
+		for k := range lowLast + 1 {
+			a[zigzag[k]] = rapid.Int32Range(-2048, 2047).Draw(t, "coefficient") >> rapid.IntRange(0, 12).Draw(t, "shift")
+		}
+		b := a
+		var got, want [64]byte
+		fullLow(&a, got[:], 8)
+		full(&b, want[:], 8)
+		if got != want {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	})
+}
