@@ -50,6 +50,7 @@ func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *Mask) ([]byte,
 type shrinker struct {
 	small   [3]codec.Plane
 	columns codec.Columns
+	parts   []span // of a row: which samples make one
 	out     bytes.Buffer
 }
 
@@ -89,20 +90,25 @@ func (s *shrinker) encode(pic *codec.Picture, width int, m *Mask) ([]byte, error
 // fall into it, or the nearest one where src is the smaller picture.
 func (s *shrinker) reduce(src codec.Plane, w, h int, dst *codec.Plane) {
 	dst.Resize(w, h, w)
+	s.parts = s.parts[:0]
+	for x := range w {
+		left, right := part(x, w, src.Width)
+		s.parts = append(s.parts, span{left, right})
+	}
 	for y := range h {
 		top, bottom := part(y, h, src.Height)
 		s.columns.Reset(src.Width)
 		for k := top; k < bottom; k++ {
 			s.columns.Add(src.Row(k), 1)
 		}
-		sums, out := s.columns.Sums(), dst.Row(y)
-		for x := range out {
-			left, right := part(x, w, src.Width)
-			var t uint64
-			for _, v := range sums[left:right] {
-				t += uint64(v)
+		sums, out, rows := s.columns.Sums(), dst.Row(y), uint32(bottom-top)
+		for x, p := range s.parts {
+			// All columns' weights together stay below 2^24: 255 times as much fits.
+			t := uint32(0)
+			for _, v := range sums[p.a:p.b] {
+				t += v
 			}
-			n := uint64((bottom - top) * (right - left))
+			n := rows * uint32(p.b-p.a)
 			out[x] = byte((t + n/2) / n)
 		}
 	}

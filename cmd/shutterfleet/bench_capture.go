@@ -79,7 +79,8 @@ that whatever else the machine does meets all of them. Shown are medians and
 95th percentiles over the rounds, in milliseconds: ms by the clock, cpu_ms of
 CPU (that of child processes included, background collection not). Ratios are of cpu_ms:
 own decoder by peer at the same scale. mb_alloc and allocs are per frame, after
-the first. The row thumbnail is the decoding and coding of 320 pixels. same_luma says whether the plane is the peer's, sample by sample.
+the first. The row thumbnail is the decoding and coding of 320 pixels. same_luma says whether the plane is the peer's, sample by sample (at 1/2 and 1/4
+libjpeg-turbo has transforms of its own).
 
 libjpeg-turbo and libavcodec run in a program of their own: make bench-peers.
 What is missing is told, and left out.`,

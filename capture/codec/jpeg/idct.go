@@ -36,21 +36,23 @@ func clamp(v int32) uint64 {
 // level turns a lowest coefficient alone into the sample that it means.
 func level(dc int32) byte { return byte(clamp((dc+4)>>3 + 128)) }
 
-// flat writes a block of side n whose samples are all equal.
+// flat writes a block of side n, 1, 2, 4 or 8, whose samples are all equal.
 func flat(dc int32, n int, dst []byte, stride int) {
-	v := level(dc)
-	if n == 8 {
-		eight := uint64(v) * 0x0101010101010101
+	all := uint64(level(dc)) * 0x0101010101010101
+	switch n {
+	case 8:
 		for y := range 8 {
-			binary.LittleEndian.PutUint64(dst[y*stride:], eight)
+			binary.LittleEndian.PutUint64(dst[y*stride:], all)
 		}
-		return
-	}
-	for y := range n {
-		row := dst[y*stride : y*stride+n]
-		for x := range row {
-			row[x] = v
+	case 4:
+		for y := range 4 {
+			binary.LittleEndian.PutUint32(dst[y*stride:], uint32(all))
 		}
+	case 2:
+		binary.LittleEndian.PutUint16(dst, uint16(all))
+		binary.LittleEndian.PutUint16(dst[stride:], uint16(all))
+	default:
+		dst[0] = byte(all)
 	}
 }
 

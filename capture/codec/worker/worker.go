@@ -8,6 +8,12 @@
 // more memory than it was given, reads its standard input and nothing else. A
 // machine without FFmpeg is no fault: frames then end in unsupported-codec,
 // with the advice to install it.
+//
+// A child is not kept for the next frame. FFmpeg's demuxers hold a picture back
+// until its stream goes on or ends, so that the end of the input is what brings
+// it out; and pictures of several cameras would meet in one process that hostile
+// bytes may have upset. The price is a process start, two thirds of what a frame
+// costs here: formats that matter have decoders of our own.
 package worker
 
 import (

@@ -118,6 +118,27 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestTenBits decodes H.265 of ten bits a sample: their upper eight come out, in
+// the range that they were coded in.
+func TestTenBits(t *testing.T) {
+	w := open(t, worker.Options{})
+	data := ffmpeg(t, nil, "-f", "lavfi", "-i", "testsrc2=size=320x180", "-frames:v", "1", "-pix_fmt", "yuv420p10le",
+		"-c:v", "libx265", "-x265-params", "log-level=none", "-f", "hevc", "-")
+	raw := ffmpeg(t, data, "-f", "hevc", "-i", "-", "-frames:v", "1", "-f", "rawvideo", "-")
+	var plane codec.Plane
+	if _, err := w.Decode(t.Context(), fleet.H265, data, 0, &plane); err != nil {
+		t.Fatal(err)
+	}
+	off, n := 0, 320*180
+	for i := range n {
+		want := (int(raw[2*i]) | int(raw[2*i+1])<<8) / 4
+		d := int(plane.Pix[i]) - want
+		if off = max(off, d, -d); off > 1 {
+			t.Fatalf("sample %d is %d, coded as %d", i, plane.Pix[i], want)
+		}
+	}
+}
+
 func TestDecodeRefusals(t *testing.T) {
 	w := open(t, worker.Options{Limits: codec.Limits{Pixels: 640 * 360, Bytes: 1 << 20}})
 	sound := ffmpeg(t, nil, "-f", "lavfi", "-i", "testsrc2=size=640x368", "-frames:v", "1", "-c:v", "libx264", "-f", "h264", "-")
