@@ -29,6 +29,10 @@ type Options struct {
 	// so many samples wide, or for full size. It takes the place of Scale.
 	Width int
 
+	// Detail, if not nil, is set to the energy of luma's frequencies, which takes
+	// walking all of them at whatever scale.
+	Detail *Detail
+
 	// Chroma asks for the color planes, at the smallest scale that leaves them
 	// at least so many samples wide, or at their own size. 0 asks for none.
 	Chroma int
@@ -58,6 +62,7 @@ type Decoder struct {
 	comps         [3]component
 	used          []component // of comps
 	eobRun        int
+	detail        Detail
 }
 
 type component struct {
@@ -119,6 +124,7 @@ func (d *Decoder) reset(data []byte, o Options) error {
 	d.hasQ = [4]bool{}
 	d.frame, d.progressive, d.rgb, d.adobe = false, false, false, -1
 	d.restart, d.scans, d.used = 0, 0, nil
+	d.detail = Detail{}
 	return nil
 }
 
@@ -362,6 +368,9 @@ func (d *Decoder) finish(ctx context.Context, pic *codec.Picture) error {
 				return err
 			}
 		}
+	}
+	if d.opts.Detail != nil {
+		*d.opts.Detail = d.detail
 	}
 	pic.Exact = nil
 	if d.rgb {

@@ -65,7 +65,7 @@ func (d *Decoder) scan(ctx context.Context, b []byte, pos int, pic *codec.Pictur
 		s.low > 13 || s.high != 0 && s.high != s.low+1 {
 		return 0, codec.Corrupt("a scan of the JPEG has an impossible range of coefficients")
 	}
-	if !wanted || s.from > 0 && comps[0].side == 1 {
+	if !wanted || s.from > 0 && comps[0].side == 1 && (comps[0] != &d.used[0] || d.opts.Detail == nil) {
 		return pos, nil // nothing in it that anybody asked for
 	}
 	for _, c := range comps[:n] {
@@ -130,7 +130,7 @@ func (d *Decoder) ready(c *component, s spectrum, pos int, pic *codec.Picture) e
 	}
 	if d.progressive {
 		c.per = 64
-		if c.side == 1 {
+		if c.side == 1 && (c != &d.used[0] || d.opts.Detail == nil) {
 			c.per = 1
 		}
 		n := c.paddedX * c.paddedY * c.per
@@ -235,7 +235,8 @@ func (d *Decoder) block(c *component, bx, by int, s spectrum) error {
 	if d.progressive {
 		return d.refine(c, bx, by, s)
 	}
-	if !c.wanted || c.side == 1 {
+	detail := d.opts.Detail != nil && c == &d.used[0]
+	if !c.wanted || c.side == 1 && !detail {
 		if !d.skip(c) {
 			return broken()
 		}
@@ -245,9 +246,16 @@ func (d *Decoder) block(c *component, bx, by int, s spectrum) error {
 		return nil
 	}
 	var b block
-	last, ok := d.baseline(c, &b, needed[c.side])
+	limit := needed[c.side]
+	if detail {
+		limit = 63
+	}
+	last, ok := d.baseline(c, &b, limit)
 	if !ok {
 		return broken()
+	}
+	if detail && bx < c.blocksX && by < c.blocksY { // else it only fills up an MCU
+		d.detail.add(&b, last)
 	}
 	put(&b, last, c.side, c.plane.Pix[by*c.side*c.plane.Stride+bx*c.side:], c.plane.Stride)
 	return nil
