@@ -77,10 +77,13 @@ frames are drawn, given a sensor's noise and coded to sizes that cameras send.
 Every round decodes each input once with each decoder, one after the other, so
 that whatever else the machine does meets all of them. Shown are medians and
 95th percentiles over the rounds, in milliseconds: ms by the clock, cpu_ms of
-CPU (that of child processes included, background collection not). Ratios are of cpu_ms:
-own decoder by peer at the same scale. mb_alloc and allocs are per frame, after
-the first. The row thumbnail is the decoding and coding of 320 pixels. same_luma says whether the plane is the peer's, sample by sample (at 1/2 and 1/4
-libjpeg-turbo has transforms of its own).
+CPU (child processes included, background garbage collection not). Ratios are of
+cpu_ms: own decoder by peer at the same scale, so below 1 is faster. mb_alloc and
+allocs are per frame, after the first. same_luma says whether the plane is the
+peer's, sample by sample; at 1/2 and 1/4 libjpeg-turbo has transforms of its own.
+
+The row thumbnail is the decoding and coding of one 320 pixels wide; capture is
+what agents do with frames of the codec, and by which decoder.
 
 libjpeg-turbo and libavcodec run in a program of their own: make bench-peers.
 What is missing is told, and left out.`,
@@ -232,7 +235,14 @@ func (b *benchCapture) contenders(in captureInput) (all []*contender) {
 			return inProcess(func() error { _, err := jpeg.Decode(bytes.NewReader(in.data)); return err })
 		})
 	} else {
-		add("capture", 1, true, func(ctx context.Context) (s sample, err error) { return b.decodeVideo(ctx, in) })
+		video := &contender{name: "capture", scale: 1, own: true}
+		video.decode = func(ctx context.Context) (s sample, err error) {
+			var decoder string
+			s, decoder, err = b.decodeVideo(ctx, in)
+			video.name = "capture (" + decoder + ")"
+			return s, err
+		}
+		all = append(all, video)
 	}
 	peer("libavcodec", 1)
 	if _, err := exec.LookPath("ffmpeg"); err == nil {
@@ -241,31 +251,32 @@ func (b *benchCapture) contenders(in captureInput) (all []*contender) {
 	return all
 }
 
-// decodeVideo measures the first stage of a Reader, whichever decoder it has.
-func (b *benchCapture) decodeVideo(ctx context.Context, in captureInput) (s sample, err error) {
-	stop := func(codec.Plane) error { return errDecoded }
-	var luma uint64
+// decodeVideo measures the first stage of a Reader, and says which decoder it has
+// for the input.
+func (b *benchCapture) decodeVideo(ctx context.Context, in captureInput) (s sample, decoder string, err error) {
+	f := fleet.Frame{Codec: in.codec, Data: in.data}
 	s, err = inProcess(func() error {
-		_, err := b.reader.Inspect(ctx, fleet.Frame{Codec: in.codec, Data: in.data}, capture.Probe{Luma: stop})
-		if errors.Is(err, errDecoded) {
-			return nil
-		}
-		return err
+		got, err := b.reader.Inspect(ctx, f, capture.Probe{Luma: func(codec.Plane) error { return errDecoded }})
+		decoder = got.Decoder
+		return unlessDecoded(err)
 	})
 	if err != nil {
-		return s, err
+		return s, decoder, err
 	}
-	// The hash takes longer than the decoding: it is of another, deblocked as
-	// libavcodec's.
-	_, err = b.reader.Inspect(ctx, fleet.Frame{Codec: in.codec, Data: in.data}, capture.Probe{Deblock: true, Luma: func(p codec.Plane) error {
-		luma = lumaHash(p)
+	// The hash takes longer than the decoding: it is of another one, deblocked
+	// as libavcodec's.
+	_, err = b.reader.Inspect(ctx, f, capture.Probe{Deblock: true, Luma: func(p codec.Plane) error {
+		s.luma = lumaHash(p)
 		return errDecoded
 	}})
+	return s, decoder, unlessDecoded(err)
+}
+
+func unlessDecoded(err error) error {
 	if errors.Is(err, errDecoded) {
-		err = nil
+		return nil
 	}
-	s.luma = luma
-	return s, err
+	return err
 }
 
 // errDecoded ends a reading once its frame is decoded.
