@@ -61,7 +61,7 @@ bench: ## run the benchmarks, ten times each, for benchstat
 
 .PHONY: bench-peers
 bench-peers: ## build what `shutterfleet bench` compares with into bin/, from the module in bench/
-	@pkg-config --exists libturbojpeg libavcodec 2>/dev/null && command -v ffmpeg $(CC) >/dev/null || { \
+	@pkg-config --exists libturbojpeg libavcodec 2>/dev/null && command -v ffmpeg >/dev/null && command -v $(CC) >/dev/null || { \
 	  command -v apt-get >/dev/null || { echo "some peers will be missing: install a C compiler, pkg-config, ffmpeg and the development files of libturbojpeg and libavcodec"; exit 0; }; \
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; echo "installing $(PEER_PACKAGES)"; \
 	  { $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PEER_PACKAGES); } >/tmp/shutterfleet-apt.log 2>&1 \

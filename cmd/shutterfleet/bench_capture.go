@@ -83,7 +83,10 @@ allocs are per frame, after the first. same_luma says whether the plane is the
 peer's, sample by sample; at 1/2 and 1/4 libjpeg-turbo has transforms of its own.
 
 The row thumbnail is the decoding and coding of one 320 pixels wide; capture is
-what agents do with frames of the codec, and by which decoder.
+what agents do with frames of the codec, and by which decoder. Own decoders leave
+out what a fingerprint does not need: color, and the loop filter of video, which
+libavcodec and ffmpeg apply. That is part of their lead; same_luma is of a second
+decoding, with the filter.
 
 libjpeg-turbo and libavcodec run in a program of their own: make bench-peers.
 What is missing is told, and left out.`,
