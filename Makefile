@@ -14,7 +14,10 @@ GOVULNCHECK   := v1.1.4
 TEST_PROGRAMS := ffmpeg:ffmpeg lighttpd:lighttpd avahi-daemon:avahi-daemon ip:iproute2 unshare:util-linux mkfs.ext4:e2fsprogs chromium:chromium gcc:gcc
 
 # And what is no program, as file:Debian package.
-TEST_FILES := /usr/lib/*/girepository-1.0/GUPnP-1.6.typelib:gir1.2-gupnp-1.6 /usr/lib/python3/dist-packages/gi:python3-gi
+TEST_FILES := /usr/include/stdio.h:libc6-dev /usr/lib/*/girepository-1.0/GUPnP-1.6.typelib:gir1.2-gupnp-1.6 /usr/lib/python3/dist-packages/gi:python3-gi
+
+# What the peers of the benches are built from, as Debian packages.
+PEER_PACKAGES := gcc libc6-dev pkg-config libturbojpeg0-dev libavcodec-dev ffmpeg
 
 .PHONY: help
 help: ## print this list
@@ -61,8 +64,12 @@ bench: ## run the benchmarks, ten times each, for benchstat
 
 .PHONY: bench-peers
 bench-peers: ## build what `shutterfleet bench` compares with into bin/, from the module in bench/
-	@mkdir -p $(BIN)
-	cd bench && $(GO) vet ./... && CGO_ENABLED=0 $(GO) build -trimpath -o ../$(BIN)/ ./...
+	@pkg-config --exists libturbojpeg libavcodec 2>/dev/null && command -v ffmpeg >/dev/null && command -v $(CC) >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "some peers will be missing: install a C compiler, pkg-config, ffmpeg and the development files of libturbojpeg and libavcodec"; exit 0; }; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; echo "installing $(PEER_PACKAGES)"; \
+	  { $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PEER_PACKAGES); } >/tmp/shutterfleet-apt.log 2>&1 \
+	    || { cat /tmp/shutterfleet-apt.log; exit 1; }; }
+	@$(MAKE) --no-print-directory -C bench GO="$(GO)"
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## golangci-lint with the list of .golangci.yml

@@ -14,6 +14,7 @@
 package capture
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -103,23 +104,27 @@ func (r *Reader) Codecs() []fleet.Codec {
 // data is not kept. Errors are *fleet.CameraError: corrupt, too-large and
 // unsupported-codec speak of the frame, timeout of a ctx that ended first.
 func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+	return r.read(ctx, f, &Probe{}, &Inspection{})
+}
+
+func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
 	spare := false // FFmpeg may know the kinds that the decoder here does not
 	switch f.Codec {
 	case fleet.PNG, fleet.PGM:
 	case fleet.JPEG, fleet.H264:
 		spare = len(r.opts.Worker.Codecs()) > 0
 	default:
-		return r.readByWorker(ctx, f)
+		return r.readByWorker(ctx, f, p, in)
 	}
-	res, err := r.readHere(ctx, f)
+	res, err := r.readHere(ctx, f, p, in)
 	ce, _ := errors.AsType[*fleet.CameraError](err)
 	if spare && ce != nil && ce.Cause == fleet.CauseUnsupportedCodec {
-		return r.readByWorker(ctx, f)
+		return r.readByWorker(ctx, f, p, in)
 	}
 	return res, err
 }
 
-func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
 	d, err := r.sit(ctx)
 	if err != nil {
 		return fleet.Reading{}, err
@@ -130,7 +135,8 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, er
 	case fleet.JPEG:
 		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color}, &d.pic)
 	case fleet.H264:
-		err = d.h264.Decode(ctx, f.Data, h264.Options{Limits: r.opts.Limits, Chroma: color > 0}, &d.pic)
+		err = d.h264.Decode(ctx, f.Data, h264.Options{Limits: r.opts.Limits, Chroma: color > 0, Deblock: p.Deblock}, &d.pic)
+		in.Deblocked = p.Deblock
 	case fleet.PNG:
 		err = codec.DecodePNG(f.Data, r.opts.Limits, color > 0, &d.pic)
 	default:
@@ -140,18 +146,23 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, er
 	if err != nil {
 		return fleet.Reading{}, err
 	}
-	return r.reading(f, d, nil)
+	in.Decoder = string(f.Codec)
+	return r.reading(f, d, nil, p)
 }
 
 // readByWorker waits for its child without holding a desk, so that slow
 // children hold up nobody but those who need them.
-func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
 	plane, _ := r.planes.Get().(*codec.Plane)
 	if plane == nil {
 		plane = new(codec.Plane)
 	}
 	defer r.planes.Put(plane)
-	thumb, err := r.opts.Worker.Decode(ctx, f.Codec, f.Data, r.thumbnail(), plane)
+	width := r.thumbnail()
+	if !p.Mask.Empty() {
+		width = 0 // the child's would show everything
+	}
+	thumb, err := r.opts.Worker.Decode(ctx, f.Codec, f.Data, width, plane)
 	if err != nil {
 		return fleet.Reading{}, err
 	}
@@ -163,7 +174,9 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame) (fleet.Reading
 	own := d.pic
 	defer func() { d.pic = own }()
 	d.pic = codec.Picture{Y: *plane}
-	return r.reading(f, d, thumb)
+	// FFmpeg's decoders apply the filters of the stream.
+	in.Decoder, in.Deblocked = "ffmpeg", f.Codec != fleet.JPEG
+	return r.reading(f, d, thumb, p)
 }
 
 // thumbnail is how wide the thumbnail may be: 0 when none is wanted.
@@ -206,24 +219,39 @@ func (r *Reader) leave(d *desk) {
 
 // reading computes all numbers of the picture on the desk. A decoder may have
 // brought the thumbnail.
-func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte) (fleet.Reading, error) {
+func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fleet.Reading, error) {
 	p := d.pic.Y
+	if err := probe.decoded(p); err != nil {
+		return fleet.Reading{}, err
+	}
+	if !probe.Mask.Empty() {
+		if f.Codec == fleet.PGM {
+			// Its plane is the frame's own data, which is the caller's.
+			p.Pix = bytes.Clone(p.Pix)
+			d.pic.Y = p
+		}
+		probe.Mask.hide(&d.pic)
+	}
 	res := fleet.Reading{
 		Width: uint16(p.Width), Height: uint16(p.Height), // CheckSize keeps both in range
-		Codec:       f.Codec,
-		Bytes:       uint32(len(f.Data)),
-		SHA256:      sha256.Sum256(f.Data),
-		Fingerprint: d.fingerprint(),
-		Quality:     d.quality.Score(p).Quality,
-		Thumbnail:   thumb,
+		Codec:     f.Codec,
+		Bytes:     uint32(len(f.Data)),
+		Thumbnail: thumb,
 	}
+	res.SHA256 = sha256.Sum256(f.Data)
+	probe.done(StageSHA256)
+	res.Fingerprint = d.fingerprint()
+	probe.done(StageFingerprint)
+	res.Quality = d.quality.Score(p).Quality
+	probe.done(StageQuality)
 	if len(thumb) > 0 || r.opts.NoThumbnail {
 		return res, nil
 	}
 	var err error
-	if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth); err != nil {
+	if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth, probe.Mask); err != nil {
 		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
 	}
+	probe.done(StageThumbnail)
 	return res, nil
 }
 

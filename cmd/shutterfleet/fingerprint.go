@@ -2,64 +2,307 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"math/bits"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/shutterfleet/shutterfleet/capture"
+	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
+// maxFingerprintFile bounds a file, which may be a recording of some seconds.
+const maxFingerprintFile = 256 << 20
+
+// fingerprinted is one file's object: what was read, or why it was not.
+type fingerprinted struct {
+	File string `json:"file"`
+	*PictureReading
+	Error string      `json:"error,omitempty"`
+	Cause fleet.Cause `json:"cause,omitempty"`
+}
+
+// PictureReading is what was read of a picture. It is exported for the sake of
+// encoding/json, which sets embedded pointers of exported types alone.
+type PictureReading struct {
+	Width      int                `json:"width"`
+	Height     int                `json:"height"`
+	Codec      fleet.Codec        `json:"codec"`
+	Decoder    string             `json:"decoder"`
+	Deblocked  bool               `json:"deblocked"` // the loop filter of a video frame was applied
+	PDQ        fleet.PDQ          `json:"pdq"`
+	PDQQuality int                `json:"pdq_quality"`
+	PHash      fleet.PHash        `json:"phash"`
+	SHA256     string             `json:"sha256"` // of the frame: of a stream, its first key frame
+	Quality    fleet.Quality      `json:"quality"`
+	Verdict    string             `json:"verdict"`
+	MS         map[string]float64 `json:"ms"` // by stage
+}
+
+type fingerprintVerb struct {
+	d        door
+	dumpLuma string
+	deblock  bool
+	compare  bool
+	reader   *capture.Reader
+}
+
 // fingerprintCommand reads pictures from files, without a server.
 func fingerprintCommand() *cobra.Command {
-	var d door
+	var v fingerprintVerb
 	cmd := &cobra.Command{
-		Use: "fingerprint FILE...", Short: "Print the fingerprints and quality of pictures (JPEG, PNG, PGM)",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage("fingerprint wants one file or more")
-			}
-			type result struct {
-				File       string        `json:"file"`
-				Width      int           `json:"width"`
-				Height     int           `json:"height"`
-				PDQ        fleet.PDQ     `json:"pdq"`
-				PDQQuality int           `json:"pdq_quality"`
-				PHash      fleet.PHash   `json:"phash"`
-				Quality    fleet.Quality `json:"quality"`
-			}
-			r, err := capture.New(capture.Options{NoThumbnail: true})
-			if err != nil {
-				return err
-			}
-			var out []result
-			for _, file := range args {
-				data, err := os.ReadFile(file)
-				if err != nil {
-					return err
-				}
-				f := fleet.Frame{Data: data, Codec: fleet.JPEG}
-				switch {
-				case bytes.HasPrefix(data, []byte("\x89PNG")):
-					f.Codec = fleet.PNG
-				case bytes.HasPrefix(data, []byte("P5")):
-					f.Codec = fleet.PGM
-				case bytes.HasPrefix(data, []byte{0, 0, 0, 1}), bytes.HasPrefix(data, []byte{0, 0, 1}):
-					f.Codec = fleet.H264
-				}
-				res, err := r.Read(cmd.Context(), f)
-				if err != nil {
-					return fmt.Errorf("%s: %w", file, err)
-				}
-				fp := res.Fingerprint
-				out = append(out, result{file, int(res.Width), int(res.Height), fp.PDQ, int(fp.PDQQuality), fp.PHash, res.Quality})
-			}
-			return d.print(cmd, out, rows(cmd, out, "no pictures", "FILE SIZE PDQ QUALITY PHASH", func(x result) []any {
-				return []any{x.File, fmt.Sprintf("%dx%d", x.Width, x.Height), x.PDQ, x.PDQQuality, x.PHash}
-			}))
-		},
+		Use: "fingerprint FILE...", Short: "Print the fingerprints and quality of pictures",
+		Long: `Print the fingerprints and quality of pictures, without a server: JPEG, PNG, PGM,
+the first key frame of an H.264 or H.265 stream (Annex B), and the first picture
+of an MP4 file. What is not decoded by this program needs ffmpeg on the PATH.
+A file - is the standard input.
+
+-o json prints an array with one object per file, in order. A file that cannot
+be read has an error in its place, and the exit code is then 1.
+
+--compare A B tells how far two pictures are apart, and what that means.
+--dump-luma writes the plane that all was computed from. For a stream it is as
+the decoder gave it; --deblock asks for the loop filter, so that the plane is
+that of the standard.`,
+		Example: `  shutterfleet fingerprint yard.jpg gate.h264 -o json
+  shutterfleet fingerprint --compare yesterday.jpg today.jpg
+  ffmpeg -i rtsp://... -c copy -f h264 -t 5 - | shutterfleet fingerprint -`,
+		RunE: v.run,
 	}
-	cmd.Flags().StringVarP(&d.output, "output", "o", "table", "table, json or yaml")
+	f := cmd.Flags()
+	f.StringVarP(&v.d.output, "output", "o", "table", "table, json or yaml")
+	f.StringVar(&v.dumpLuma, "dump-luma", "", "write the decoded luma of the one FILE here, as PGM")
+	f.BoolVar(&v.deblock, "deblock", false, "apply the loop filter of H.264")
+	f.BoolVar(&v.compare, "compare", false, "tell how far two pictures are apart")
 	return cmd
+}
+
+func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
+	switch {
+	case v.compare && len(args) != 2:
+		return usage("fingerprint --compare wants two files")
+	case len(args) == 0:
+		return usage("fingerprint wants one file or more")
+	case v.dumpLuma != "" && len(args) != 1:
+		return usage("--dump-luma wants one file, got %d", len(args))
+	}
+	if err := v.d.checkOutput(); err != nil {
+		return err
+	}
+	// A recording may be larger than a camera's frame; an MP4 is fed whole.
+	r, err := capture.New(capture.Options{NoThumbnail: true, Limits: codec.Limits{Bytes: maxFingerprintFile}})
+	if err != nil {
+		return err
+	}
+	v.reader = r
+	out, failed := make([]fingerprinted, len(args)), 0
+	for i, file := range args {
+		out[i].File = file
+		if out[i].PictureReading, err = v.read(cmd, file); err != nil {
+			failed++
+			out[i].Error = strings.TrimPrefix(err.Error(), file+": ")
+			if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
+				out[i].Cause = ce.Cause
+			}
+		}
+	}
+	if v.compare {
+		if failed == 0 {
+			return v.printDistance(cmd, out[0], out[1])
+		}
+		for _, o := range out {
+			if o.Error != "" {
+				return fmt.Errorf("%s: %s", o.File, o.Error)
+			}
+		}
+	}
+	if err := v.d.print(cmd, out, v.table(cmd, out)); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return unreadError(failed)
+	}
+	return nil
+}
+
+// unreadError ends a run in which files could not be read. Each has been told
+// of in its place: it has no further words.
+type unreadError int
+
+func (unreadError) Error() string { return "" }
+func (unreadError) ExitCode() int { return 1 }
+
+func (v *fingerprintVerb) table(cmd *cobra.Command, out []fingerprinted) func(*bytes.Buffer) {
+	var read []fingerprinted
+	for _, o := range out {
+		if o.PictureReading != nil {
+			read = append(read, o)
+		} else if v.d.output == "table" {
+			cmd.PrintErrf("%s: %s\n", plain(o.File), plain(o.Error))
+		}
+	}
+	return rows(cmd, read, "no picture was read", "FILE SIZE CODEC VERDICT PDQ PDQ-QUALITY PHASH", func(x fingerprinted) []any {
+		return []any{x.File, fmt.Sprintf("%dx%d", x.Width, x.Height), x.Codec, x.Verdict, x.PDQ, x.PDQQuality, x.PHash}
+	})
+}
+
+// read reads one file.
+func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading, error) {
+	data, err := readFile(cmd, file, maxFingerprintFile)
+	if err != nil {
+		return nil, err
+	}
+	f, err := frameOf(data)
+	if err != nil {
+		return nil, err
+	}
+	ms := map[string]float64{}
+	began := time.Now()
+	last := began
+	in, err := v.reader.Inspect(cmd.Context(), f, capture.Probe{
+		Deblock: v.deblock,
+		Done: func(s capture.Stage) {
+			now := time.Now()
+			ms[string(s)] = milliseconds(now.Sub(last))
+			last = now
+		},
+		Luma: func(p codec.Plane) error {
+			if v.dumpLuma == "" {
+				return nil
+			}
+			defer func() { last = time.Now() }() // no part of the next stage
+			return writePGM(v.dumpLuma, p)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ms["total"] = 0
+	for s, t := range ms {
+		if s != "total" {
+			ms["total"] += t
+		}
+	}
+	if v.deblock && !in.Deblocked {
+		if f.Codec == fleet.H264 || f.Codec == fleet.H265 {
+			cmd.PrintErrf("%s: --deblock was not honoured: the %s decoder has no loop filter\n", file, in.Decoder)
+		} else {
+			cmd.PrintErrf("%s: --deblock changes nothing: a %s has no loop filter\n", file, f.Codec)
+		}
+	}
+	if !v.deblock && in.Deblocked && v.dumpLuma != "" {
+		cmd.PrintErrf("%s: the plane is deblocked: %s always applies the loop filter\n", file, in.Decoder)
+	}
+	return &PictureReading{
+		Width: int(in.Width), Height: int(in.Height), Codec: f.Codec, Decoder: in.Decoder, Deblocked: in.Deblocked,
+		PDQ: in.Fingerprint.PDQ, PDQQuality: int(in.Fingerprint.PDQQuality), PHash: in.Fingerprint.PHash,
+		SHA256: hex.EncodeToString(in.SHA256[:]), Quality: in.Quality, Verdict: stillVerdict(in.Quality), MS: ms,
+	}, nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
+
+// frameOf finds the one frame of a file that is read.
+func frameOf(data []byte) (fleet.Frame, error) {
+	c, ok := codec.Sniff(data)
+	switch {
+	case !ok && len(data) == 0:
+		return fleet.Frame{}, codec.Corrupt("the file is empty")
+	case !ok:
+		return fleet.Frame{}, codec.Unsupported("no picture that is known: want JPEG, PNG, PGM, an H.264 or H.265 stream (Annex B), or MP4")
+	case c == fleet.H264 || c == fleet.H265:
+		var err error
+		if data, err = codec.KeyFrame(c, data); err != nil {
+			return fleet.Frame{}, err
+		}
+	}
+	return fleet.Frame{Data: data, Codec: c}, nil
+}
+
+// writePGM writes a plane without its padding.
+func writePGM(file string, p codec.Plane) error {
+	b := fmt.Appendf(nil, "P5\n%d %d\n255\n", p.Width, p.Height)
+	for y := range p.Height {
+		b = append(b, p.Row(y)...)
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		return fmt.Errorf("--dump-luma: %w", err)
+	}
+	return nil
+}
+
+// stillVerdict says what is wrong with a single picture, as far as that can be
+// told without the camera's other pictures: the shares and the least contrast
+// are the only limits that hold for all scenes.
+func stillVerdict(q fleet.Quality) string {
+	const (
+		blackShare   = 0.98 // of the samples: FFmpeg's blackdetect, picture_black_ratio_th
+		exposedShare = 0.5  // more of the picture lost than seen
+		flatContrast = 3    // a standard deviation that noise alone makes
+	)
+	switch {
+	case q.Dark >= blackShare:
+		return "black"
+	case q.Bright >= exposedShare:
+		return "over-exposed"
+	case q.Dark >= exposedShare:
+		return "under-exposed"
+	case q.Contrast < flatContrast:
+		return "flat"
+	}
+	return "ok"
+}
+
+// pictureDistance is what --compare prints.
+type pictureDistance struct {
+	A       fingerprinted `json:"a"`
+	B       fingerprinted `json:"b"`
+	PDQ     int           `json:"pdq_distance"`   // of 256 bits
+	PHash   int           `json:"phash_distance"` // of 64 bits
+	Match   bool          `json:"match"`
+	Meaning string        `json:"meaning"`
+}
+
+const (
+	// The distance up to which two hashes mean the same picture, and the quality
+	// below which a hash means nothing: PDQ's own recommendations.
+	pdqMatch  = 31
+	pdqUseful = 50
+	// Of 256 random bits 128 differ, give or take 8: six times that is 1 in 10^9.
+	pdqAlike = 80
+)
+
+func distanceOf(a, b fingerprinted) pictureDistance {
+	d := pictureDistance{A: a, B: b, PHash: bits.OnesCount64(uint64(a.PHash ^ b.PHash))}
+	for i := range a.PDQ {
+		d.PDQ += bits.OnesCount8(a.PDQ[i] ^ b.PDQ[i])
+	}
+	switch {
+	case a.SHA256 == b.SHA256:
+		d.Match, d.Meaning = true, "the same frame, byte for byte"
+	case min(a.PDQQuality, b.PDQQuality) < pdqUseful:
+		d.Meaning = fmt.Sprintf("unknown: a picture of PDQ quality below %d shows too little to be told from others", pdqUseful)
+	case d.PDQ <= pdqMatch:
+		d.Match, d.Meaning = true, fmt.Sprintf("the same picture: copies differ in up to %d of PDQ's 256 bits", pdqMatch)
+	case d.PDQ <= pdqAlike:
+		d.Meaning = fmt.Sprintf("alike, not a copy: more than %d bits of PDQ differ, yet fewer than chance makes of unrelated pictures", pdqMatch)
+	default:
+		d.Meaning = "different pictures: unrelated ones differ in about 128 of PDQ's 256 bits and 32 of pHash's 64"
+	}
+	return d
+}
+
+func (v *fingerprintVerb) printDistance(cmd *cobra.Command, a, b fingerprinted) error {
+	dist := distanceOf(a, b)
+	return v.d.print(cmd, dist, func(w *bytes.Buffer) {
+		fmt.Fprintf(w, "PDQ\t%d of 256 bits differ (quality %d and %d)\n", dist.PDQ, a.PDQQuality, b.PDQQuality)
+		fmt.Fprintf(w, "pHash\t%d of 64 bits differ\n", dist.PHash)
+		fmt.Fprintf(w, "meaning\t%s\n", dist.Meaning)
+	})
 }

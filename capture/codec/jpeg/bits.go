@@ -107,3 +107,40 @@ func (r *reader) symbol(t *table) byte {
 	r.n -= k
 	return s
 }
+
+// pass goes over the coefficients of a block from k on, whose table has its
+// skips filled in.
+func (r *reader) pass(t *table, k int) bool {
+	acc, n := r.acc, r.n
+	for k < 64 {
+		if n < 32 {
+			r.acc, r.n = acc, n
+			r.fill()
+			acc, n = r.acc, r.n
+		}
+		// A look-up that goes beyond the block holds codes of the next one.
+		e := t.skips[acc>>(64-skipBits)]
+		if moved := int(e >> skipShift & 127); moved != 0 && k+moved <= 64 {
+			acc <<= e & skipTaken
+			n -= uint(e & skipTaken)
+			k += moved
+			if e&skipEnd != 0 {
+				break
+			}
+			continue
+		}
+		sym, length, ok := t.next(acc)
+		if !ok {
+			return false
+		}
+		bits := uint(sym & 15)
+		acc <<= length + bits
+		n -= length + bits
+		if bits == 0 && sym != 0xF0 {
+			break
+		}
+		k += int(sym>>4) + 1
+	}
+	r.acc, r.n = acc, n
+	return true
+}

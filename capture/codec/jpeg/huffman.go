@@ -11,6 +11,17 @@ import (
 // first-level cache beside the three others.
 const lutBits = 10
 
+// skipBits is how many bits one look-up passes over. Twelve hold two codes and
+// more with their coefficients, in 8 kB a table.
+const skipBits = 12
+
+// What an entry of table.skips holds.
+const (
+	skipTaken = 1<<4 - 1 // bits taken: 1 to 12
+	skipShift = 4        // from here on 7 bits: by how much the coefficient moves on
+	skipEnd   = 1 << 15  // the last of the codes ends the block
+)
+
 // table decodes one Huffman code.
 type table struct {
 	source []byte // of the DHT segment: counts and symbols; the same again builds nothing
@@ -20,6 +31,11 @@ type table struct {
 	// value<<16 | run<<8 | bits taken, where all fit and value is not 0;
 	// else symbol<<8 | length; 0 for longer codes.
 	pairs [1 << lutBits]uint32
+
+	// skips pass over as many codes at once as fit together with their
+	// coefficients; an end of block counts as a coefficient. 0 where none fits.
+	skips  [1 << skipBits]uint16
+	skipOK bool // they are filled in: only AC tables need them
 
 	first [18]int32 // per length: the smallest code,
 	until [18]int32 // one more than the largest,
@@ -35,6 +51,7 @@ func (t *table) build(counts []byte, symbols []byte) error {
 	t.source = append(append(t.source[:0], counts...), symbols...)
 	clear(t.codes[:])
 	clear(t.pairs[:])
+	t.skipOK = false
 	copy(t.syms[:], symbols)
 	code, at := int32(0), int32(0)
 	for length := uint(1); length <= 16; length++ {
@@ -72,6 +89,43 @@ func (t *table) spread(code uint32, length uint, sym byte) {
 			t.pairs[i] = uint32(v)<<16 | uint32(sym>>4)<<8 | uint32(length+size)
 		}
 	}
+}
+
+// fillSkips makes the look-ups for passing over AC coefficients.
+func (t *table) fillSkips() {
+	if t.skipOK {
+		return
+	}
+	t.skipOK = true
+	clear(t.skips[:])
+	for i := range t.skips {
+		acc := uint64(i) << (64 - skipBits)
+		taken, moved, end := uint(0), 0, false
+		for !end {
+			sym, length, ok := t.next(acc << taken)
+			size := uint(sym & 15)
+			move := int(sym>>4) + 1
+			if size == 0 && sym != 0xF0 {
+				end, move = true, 1 // any run without a coefficient, as decoding has it
+			}
+			if !ok || taken+length+size > skipBits || moved+move > 64 {
+				break
+			}
+			taken, moved = taken+length+size, moved+move
+			t.skips[i] = uint16(moved)<<skipShift | uint16(taken)
+			if end {
+				t.skips[i] |= skipEnd
+			}
+		}
+	}
+}
+
+// next decodes one code, which must have all of its bits in acc.
+func (t *table) next(acc uint64) (sym byte, length uint, ok bool) {
+	if e := t.codes[acc>>(64-lutBits)]; e != 0 {
+		return byte(e), uint(e >> 8), true
+	}
+	return t.long(acc)
 }
 
 // long decodes a code that no look-up held.

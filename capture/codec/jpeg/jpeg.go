@@ -25,6 +25,14 @@ type Options struct {
 	Limits codec.Limits
 	Scale  int // 1, 2, 4 or 8: luma comes out so many times smaller, rounded up; default 1
 
+	// Width, if above 0, asks for the smallest scale that leaves luma at least
+	// so many samples wide, or for full size. It takes the place of Scale.
+	Width int
+
+	// Detail, if not nil, is set to the energy of luma's frequencies, which takes
+	// walking all of them at whatever scale.
+	Detail *Detail
+
 	// Chroma asks for the color planes, at the smallest scale that leaves them
 	// at least so many samples wide, or at their own size. 0 asks for none.
 	Chroma int
@@ -54,6 +62,7 @@ type Decoder struct {
 	comps         [3]component
 	used          []component // of comps
 	eobRun        int
+	detail        Detail
 }
 
 type component struct {
@@ -115,6 +124,7 @@ func (d *Decoder) reset(data []byte, o Options) error {
 	d.hasQ = [4]bool{}
 	d.frame, d.progressive, d.rgb, d.adobe = false, false, false, -1
 	d.restart, d.scans, d.used = 0, 0, nil
+	d.detail = Detail{}
 	return nil
 }
 
@@ -279,6 +289,12 @@ func (d *Decoder) frameHeader(b []byte) error {
 	if err := d.opts.Limits.CheckSize(d.width, d.height); err != nil {
 		return err
 	}
+	if d.opts.Width > 0 {
+		d.opts.Scale = 1
+		for d.opts.Scale < 8 && divUp(d.width, 2*d.opts.Scale) >= d.opts.Width {
+			d.opts.Scale *= 2
+		}
+	}
 	n := int(b[5])
 	if n != 1 && n != 3 {
 		return codec.Unsupported("a JPEG of %d components is not read: want gray or color", n)
@@ -352,6 +368,9 @@ func (d *Decoder) finish(ctx context.Context, pic *codec.Picture) error {
 				return err
 			}
 		}
+	}
+	if d.opts.Detail != nil {
+		*d.opts.Detail = d.detail
 	}
 	pic.Exact = nil
 	if d.rgb {

@@ -146,3 +146,93 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	})
 }
+
+// TestWidth asks for a width: the smallest scale that has it, or full size.
+func TestWidth(t *testing.T) {
+	data := encode(t, color(641, 359), 75)
+	var d jpeg.Decoder
+	var pic codec.Picture
+	for want, got := range map[int]int{1: 81, 81: 81, 82: 161, 161: 161, 320: 321, 321: 321, 322: 641, 641: 641, 5000: 641} {
+		if err := d.Decode(t.Context(), data, jpeg.Options{Width: want}, &pic); err != nil {
+			t.Fatal(err)
+		}
+		if pic.Y.Width != got {
+			t.Errorf("width %d gives %d, want %d", want, pic.Y.Width, got)
+		}
+	}
+}
+
+// TestDetail holds the energy of frequencies against the variance of samples,
+// and looks that all scales tell the same and that blur shows.
+func TestDetail(t *testing.T) {
+	var d jpeg.Decoder
+	var pic codec.Picture
+	sharp := map[bool]float64{}
+	for _, blurred := range []bool{false, true} {
+		m := color(640, 360)
+		copy(m.Y, codectest.Gen("glyphs", 640, 360))
+		if blurred {
+			m.Y = blur(m.Y, m.YStride)
+		}
+		for _, data := range [][]byte{encode(t, m, 92), read(t, "progressive420.jpg")} {
+			var want jpeg.Detail
+			if err := d.Decode(t.Context(), data, jpeg.Options{Detail: &want}, &pic); err != nil {
+				t.Fatal(err)
+			}
+			samples, blocks := 0.0, 0
+			for y := 0; y+8 <= pic.Y.Height; y += 8 {
+				for x := 0; x+8 <= pic.Y.Width; x += 8 {
+					sum, squares := 0.0, 0.0
+					for k := range 64 {
+						v := float64(pic.Y.Row(y + k/8)[x+k%8])
+						sum, squares = sum+v, squares+v*v
+					}
+					samples += squares - sum*sum/64
+					blocks++
+				}
+			}
+			if pic.Y.Width%8 == 0 && pic.Y.Height%8 == 0 { // else the blocks at the edge hold more than the picture
+				all := float64(want.Coarse + want.Medium + want.Fine)
+				if want.Blocks != blocks || all < samples*0.97 || all > samples*1.03 {
+					t.Errorf("%d blocks of energy %.0f, want %d of %.0f", want.Blocks, all, blocks, samples)
+				}
+				sharp[blurred] = want.Sharpness()
+			}
+			plain := digest(pic.Y)
+			for _, scale := range []int{2, 4, 8} {
+				var got jpeg.Detail
+				if err := d.Decode(t.Context(), data, jpeg.Options{Scale: scale, Detail: &got}, &pic); err != nil || got != want {
+					t.Errorf("at 1/%d the detail is %+v, at full size %+v: %v", scale, got, want, err)
+				}
+				with := digest(pic.Y)
+				if err := d.Decode(t.Context(), data, jpeg.Options{Scale: scale}, &pic); err != nil || digest(pic.Y) != with {
+					t.Errorf("at 1/%d the plane differs when detail is asked for: %v", scale, err)
+				}
+			}
+			if err := d.Decode(t.Context(), data, jpeg.Options{}, &pic); err != nil || digest(pic.Y) != plain {
+				t.Errorf("the plane differs when detail is asked for: %v", err)
+			}
+		}
+	}
+	if sharp[true] > sharp[false]*0.7 {
+		t.Errorf("sharpness %.3f, blurred %.3f", sharp[false], sharp[true])
+	}
+	if (jpeg.Detail{}).Sharpness() != 0 {
+		t.Error("no picture is sharp")
+	}
+}
+
+// blur takes means of 5x5.
+func blur(pix []byte, stride int) []byte {
+	out := make([]byte, len(pix))
+	for i := range pix {
+		sum, n := 0, 0
+		for k := range 25 {
+			if j := i + (k/5-2)*stride + k%5 - 2; j >= 0 && j < len(pix) {
+				sum, n = sum+int(pix[j]), n+1
+			}
+		}
+		out[i] = byte(sum / n)
+	}
+	return out
+}

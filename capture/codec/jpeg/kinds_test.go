@@ -302,6 +302,12 @@ func FuzzDecode(f *testing.F) {
 		if how&4 != 0 {
 			o.Chroma = 1 << (how >> 3 & 15)
 		}
+		if how&128 != 0 {
+			o.Detail = new(jpeg.Detail)
+		}
+		if how&64 != 0 {
+			o.Width = 1 << (how >> 2 & 15)
+		}
 		var d jpeg.Decoder
 		var pic codec.Picture
 		for range 2 { // the second time over what the first one left

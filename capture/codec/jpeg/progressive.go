@@ -149,6 +149,9 @@ func (d *Decoder) transform(ctx context.Context, c *component) error {
 					last = k
 				}
 			}
+			if d.opts.Detail != nil && c == &d.used[0] {
+				d.detail.add(&b, last)
+			}
 			put(&b, last, c.side, dst, c.plane.Stride)
 		}
 	}

@@ -65,12 +65,15 @@ func (d *Decoder) scan(ctx context.Context, b []byte, pos int, pic *codec.Pictur
 		s.low > 13 || s.high != 0 && s.high != s.low+1 {
 		return 0, codec.Corrupt("a scan of the JPEG has an impossible range of coefficients")
 	}
-	if !wanted || s.from > 0 && comps[0].side == 1 {
+	if !wanted || s.from > 0 && comps[0].side == 1 && (comps[0] != &d.used[0] || d.opts.Detail == nil) {
 		return pos, nil // nothing in it that anybody asked for
 	}
 	for _, c := range comps[:n] {
 		if err := d.ready(c, s, pos, pic); err != nil {
 			return 0, err
+		}
+		if !d.progressive && (!c.wanted || c.side < 8) {
+			c.acTab.fillSkips()
 		}
 	}
 	d.r.start(pos)
@@ -127,7 +130,7 @@ func (d *Decoder) ready(c *component, s spectrum, pos int, pic *codec.Picture) e
 	}
 	if d.progressive {
 		c.per = 64
-		if c.side == 1 {
+		if c.side == 1 && (c != &d.used[0] || d.opts.Detail == nil) {
 			c.per = 1
 		}
 		n := c.paddedX * c.paddedY * c.per
@@ -232,7 +235,8 @@ func (d *Decoder) block(c *component, bx, by int, s spectrum) error {
 	if d.progressive {
 		return d.refine(c, bx, by, s)
 	}
-	if !c.wanted || c.side == 1 {
+	detail := d.opts.Detail != nil && c == &d.used[0]
+	if !c.wanted || c.side == 1 && !detail {
 		if !d.skip(c) {
 			return broken()
 		}
@@ -242,13 +246,24 @@ func (d *Decoder) block(c *component, bx, by int, s spectrum) error {
 		return nil
 	}
 	var b block
-	last, ok := d.baseline(c, &b)
+	limit := needed[c.side]
+	if detail {
+		limit = 63
+	}
+	last, ok := d.baseline(c, &b, limit)
 	if !ok {
 		return broken()
+	}
+	if detail && bx < c.blocksX && by < c.blocksY { // else it only fills up an MCU
+		d.detail.add(&b, last)
 	}
 	put(&b, last, c.side, c.plane.Pix[by*c.side*c.plane.Stride+bx*c.side:], c.plane.Stride)
 	return nil
 }
+
+// needed is the last coefficient in coding order that a block of so many samples
+// a side is made of.
+var needed = [9]int{1: 0, 2: 4, 4: 24, 8: 63}
 
 func broken() error { return codec.Corrupt("the JPEG's data is broken: a block has no end") }
 
@@ -257,6 +272,8 @@ func put(b *block, last, side int, dst []byte, stride int) {
 	switch {
 	case last == 0:
 		flat(b[0], side, dst, stride)
+	case side == 8 && last <= lowLast:
+		fullLow(b, dst, stride)
 	case side == 8:
 		full(b, dst, stride)
 	case side == 4:
@@ -268,20 +285,40 @@ func put(b *block, last, side int, dst []byte, stride int) {
 	}
 }
 
-// baseline decodes one block and dequantises it. It returns the last
-// coefficient that is set.
-func (d *Decoder) baseline(c *component, b *block) (last int, ok bool) {
+// lowest decodes a block's difference of its lowest coefficient.
+func (d *Decoder) lowest(c *component) bool {
 	r := &d.r
+	if r.n < 32 {
+		r.fill()
+	}
+	e := c.dcTable.pairs[r.acc>>(64-lutBits)]
+	if v := int32(e) >> 16; v != 0 && e>>8&15 == 0 {
+		r.acc <<= e & 63
+		r.n -= uint(e & 63)
+		c.dc += v
+		return true
+	}
 	size := uint(r.symbol(c.dcTable))
 	if size > 15 {
-		return 0, false
+		return false
 	}
 	c.dc += r.extend(size)
+	return true
+}
+
+// baseline decodes one block up to coefficient limit, dequantises it, and passes
+// over the rest. It returns the last coefficient that is set.
+func (d *Decoder) baseline(c *component, b *block, limit int) (last int, ok bool) {
+	if !d.lowest(c) {
+		return 0, false
+	}
 	b[0] = c.dc * c.quant[0]
 
+	r := &d.r
 	t := c.acTab
 	acc, n := r.acc, r.n
-	for k := 1; k < 64; k++ {
+	k := 1
+	for ; k <= limit; k++ {
 		if n < 32 {
 			r.acc, r.n = acc, n
 			r.fill()
@@ -295,7 +332,7 @@ func (d *Decoder) baseline(c *component, b *block) (last int, ok bool) {
 			if k > 63 {
 				return 0, false
 			}
-			b[zigzag[k]] = v * c.quant[k]
+			b[zigzag[k]&63] = v * c.quant[k]
 			last = k
 			continue
 		}
@@ -310,6 +347,7 @@ func (d *Decoder) baseline(c *component, b *block) (last int, ok bool) {
 		bits := uint(sym & 15)
 		if bits == 0 {
 			if sym != 0xF0 {
+				k = 64 // the end of the block
 				break
 			}
 			k += 15
@@ -325,51 +363,20 @@ func (d *Decoder) baseline(c *component, b *block) (last int, ok bool) {
 		}
 		acc <<= bits
 		n -= bits
-		b[zigzag[k]] = v * c.quant[k]
+		b[zigzag[k]&63] = v * c.quant[k]
 		last = k
 	}
 	r.acc, r.n = acc, n
+	if k < 64 && !r.pass(t, k) {
+		return 0, false
+	}
 	return last, true
 }
 
 // skip goes over one block and keeps its lowest coefficient alone.
 func (d *Decoder) skip(c *component) bool {
-	r := &d.r
-	size := uint(r.symbol(c.dcTable))
-	if size > 15 {
+	if !d.lowest(c) {
 		return false
 	}
-	c.dc += r.extend(size)
-	t := c.acTab
-	acc, n := r.acc, r.n
-	for k := 1; k < 64; k++ {
-		if n < 32 {
-			r.acc, r.n = acc, n
-			r.fill()
-			acc, n = r.acc, r.n
-		}
-		e := t.pairs[acc>>(64-lutBits)]
-		if e>>16 != 0 {
-			acc <<= e & 63
-			n -= uint(e & 63)
-			k += int(e >> 8 & 15)
-			continue
-		}
-		sym, length := byte(e>>8), uint(e&63)
-		if e == 0 {
-			var ok bool
-			if sym, length, ok = t.long(acc); !ok {
-				return false
-			}
-		}
-		bits := uint(sym & 15)
-		acc <<= length + bits
-		n -= length + bits
-		if bits == 0 && sym != 0xF0 {
-			break
-		}
-		k += int(sym >> 4)
-	}
-	r.acc, r.n = acc, n
-	return true
+	return d.r.pass(c.acTab, 1)
 }

@@ -9,6 +9,12 @@
 // more memory than it was given, reads its standard input and nothing else. A
 // machine without FFmpeg is no fault: frames then end in unsupported-codec,
 // with the advice to install it.
+//
+// A child is not kept for the next frame. FFmpeg's demuxers hold a picture back
+// until its stream goes on or ends, so that the end of the input is what brings
+// it out; and pictures of several cameras would meet in one process that hostile
+// bytes may have upset. The price is a process start, two thirds of what a frame
+// costs here: formats that matter have decoders of our own.
 package worker
 
 import (
@@ -66,7 +72,7 @@ func New(o Options) (*Worker, error) {
 }
 
 // demuxers are FFmpeg's names for the frames that it is fed.
-var demuxers = map[fleet.Codec]string{fleet.H264: "h264", fleet.H265: "hevc", fleet.JPEG: "mjpeg"}
+var demuxers = map[fleet.Codec]string{fleet.H264: "h264", fleet.H265: "hevc", fleet.JPEG: "mjpeg", codec.MP4: "mov"}
 
 // Codecs returns what can be decoded on this machine: nothing without FFmpeg.
 func (w *Worker) Codecs() []fleet.Codec {
@@ -207,9 +213,15 @@ func (w *Worker) run(ctx context.Context, demuxer string, data []byte, thumbnail
 func arguments(demuxer string, thumbnail int, l codec.Limits) []string {
 	luma := "extractplanes=y,format=gray"
 	args := []string{
-		"-nostdin", "-hide_banner", "-v", "error", "-threads", "1", "-protocol_whitelist", "pipe",
-		"-max_pixels", strconv.Itoa(l.Pixels), "-probesize", "32", "-analyzeduration", "0",
-		"-f", demuxer, "-i", "pipe:0",
+		"-nostdin", "-hide_banner", "-v", "error", "-threads", "1",
+		"-max_pixels", strconv.Itoa(l.Pixels),
+	}
+	if demuxer == demuxers[codec.MP4] {
+		// Its index may stand at the file's end, so the pipe is kept in a
+		// temporary file of the child's that it can go back and forth in.
+		args = append(args, "-protocol_whitelist", "pipe,cache", "-f", demuxer, "-read_ahead_limit", "-1", "-i", "cache:pipe:0")
+	} else {
+		args = append(args, "-protocol_whitelist", "pipe", "-probesize", "32", "-analyzeduration", "0", "-f", demuxer, "-i", "pipe:0")
 	}
 	first := []string{"-frames:v", "1", "-c:v", "wrapped_avframe", "-f", "yuv4mpegpipe", "pipe:1"}
 	if thumbnail <= 0 {

@@ -81,12 +81,19 @@ func TestDecode(t *testing.T) {
 		{"H.265", "640x360", "yuv420p", "libx265", "hevc", fleet.H265, nil},
 		{"H.265, cropped", "322x182", "yuv420p", "libx265", "hevc", fleet.H265, nil},
 		{"JPEG", "322x182", "yuvj422p", "mjpeg", "mjpeg", fleet.JPEG, nil},
+		{"MP4, its index at its end", "320x180", "yuv420p", "libx264", "mp4", codec.MP4, []string{"-frames:v", "30"}},
+		{"MP4, its index at its start", "320x180", "yuv420p", "libx264", "mp4", codec.MP4, []string{"-movflags", "+faststart"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := append([]string{"-f", "lavfi", "-i", "testsrc2=size=" + c.size, "-frames:v", "1"}, c.extra...)
-			data := ffmpeg(t, nil, append(args, "-c:v", c.encoder, "-pix_fmt", c.pixels, "-f", c.muxer, "-")...)
+			file := filepath.Join(t.TempDir(), "video")
+			ffmpeg(t, nil, append(args, "-c:v", c.encoder, "-pix_fmt", c.pixels, "-f", c.muxer, file)...)
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
 			// Without a pixel format asked for, nothing is converted.
-			want := ffmpeg(t, data, "-f", c.muxer, "-i", "-", "-frames:v", "1", "-f", "rawvideo", "-")
+			want := ffmpeg(t, nil, "-f", c.muxer, "-i", file, "-frames:v", "1", "-f", "rawvideo", "-")
 			var plane codec.Plane
 			for _, width := range []int{0, 160} {
 				thumb, err := w.Decode(t.Context(), c.codec, data, width, &plane)
@@ -108,6 +115,27 @@ func TestDecode(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTenBits decodes H.265 of ten bits a sample: their upper eight come out, in
+// the range that they were coded in.
+func TestTenBits(t *testing.T) {
+	w := open(t, worker.Options{})
+	data := ffmpeg(t, nil, "-f", "lavfi", "-i", "testsrc2=size=320x180", "-frames:v", "1", "-pix_fmt", "yuv420p10le",
+		"-c:v", "libx265", "-x265-params", "log-level=none", "-f", "hevc", "-")
+	raw := ffmpeg(t, data, "-f", "hevc", "-i", "-", "-frames:v", "1", "-f", "rawvideo", "-")
+	var plane codec.Plane
+	if _, err := w.Decode(t.Context(), fleet.H265, data, 0, &plane); err != nil {
+		t.Fatal(err)
+	}
+	off, n := 0, 320*180
+	for i := range n {
+		want := (int(raw[2*i]) | int(raw[2*i+1])<<8) / 4
+		d := int(plane.Pix[i]) - want
+		if off = max(off, d, -d); off > 1 {
+			t.Fatalf("sample %d is %d, coded as %d", i, plane.Pix[i], want)
+		}
 	}
 }
 

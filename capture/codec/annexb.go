@@ -1,0 +1,154 @@
+package codec
+
+import (
+	"bytes"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+// MP4 is a file of video, no frame of a camera: the worker alone takes its first
+// picture out, for operators' recordings.
+const MP4 fleet.Codec = "mp4"
+
+// Sniff says what a file's or a stream's first bytes make it. An Annex B stream
+// is H.264 or H.265 by the first parameter set that it has: no byte that begins
+// one in the first is a parameter set in the second, or the other way round.
+func Sniff(data []byte) (c fleet.Codec, ok bool) {
+	switch {
+	case bytes.HasPrefix(data, []byte{0xFF, 0xD8}):
+		return fleet.JPEG, true
+	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
+		return fleet.PNG, true
+	case len(data) > 2 && data[0] == 'P' && data[1] >= '1' && data[1] <= '6' && (pgmSpace(data[2]) || data[2] == '#'):
+		return fleet.PGM, true
+	case len(data) >= 12 && string(data[4:8]) == "ftyp": // ISO/IEC 14496-12, 4.3
+		return MP4, true
+	}
+	if !bytes.HasPrefix(data, []byte{0, 0, 1}) && !bytes.HasPrefix(data, []byte{0, 0, 0, 1}) {
+		return "", false
+	}
+	for unit := range units(data) {
+		switch {
+		case isH265Set(unit):
+			return fleet.H265, true
+		case isH264Set(unit):
+			return fleet.H264, true
+		}
+	}
+	return "", false
+}
+
+// isH264Set: ITU-T H.264 7.3.1, a sequence parameter set, which others need.
+func isH264Set(u []byte) bool { return u[0]&0x80 == 0 && u[0]&0x60 != 0 && u[0]&31 == 7 }
+
+// isH265Set: ITU-T H.265 7.3.1.2, a video or sequence parameter set of layer 0.
+func isH265Set(u []byte) bool { return (u[0] == 32<<1 || u[0] == 33<<1) && len(u) > 1 && u[1] == 1 }
+
+// units yields the NAL units of an Annex B stream, without start codes and
+// without the zeros that may follow them; empty ones are left out.
+func units(data []byte) func(yield func([]byte) bool) {
+	start := []byte{0, 0, 1}
+	return func(yield func([]byte) bool) {
+		i := bytes.Index(data, start)
+		for i >= 0 {
+			rest := data[i+3:]
+			end := bytes.Index(rest, start)
+			unit := rest
+			if end >= 0 {
+				unit = rest[:end]
+			}
+			if unit = bytes.TrimRight(unit, "\x00"); len(unit) > 0 && !yield(unit) {
+				return
+			}
+			if end < 0 {
+				return
+			}
+			i += 3 + end
+		}
+	}
+}
+
+// KeyFrame returns the first key picture of an Annex B stream with all parameter
+// sets before it, as a stream of its own: what a decoder of single frames wants.
+// It is no-keyframe when there is none, and corrupt when its parameter sets come
+// too late.
+//
+// A key picture is an IDR picture of H.264, and any intra random access picture
+// of H.265. Streams that never send one refresh bit by bit: no single picture of
+// theirs can be decoded alone.
+func KeyFrame(c fleet.Codec, data []byte) ([]byte, error) {
+	if c != fleet.H264 && c != fleet.H265 {
+		return nil, Unsupported("%q frames have no key pictures", c)
+	}
+	var out []byte
+	sets, slices := 0, 0
+	for u := range units(data) {
+		k := kindOf(c, u)
+		if k == filler {
+			continue // may stand between the slices of a picture
+		}
+		if slices > 0 && (k != keySlice || startsPicture(c, u)) {
+			break
+		}
+		switch k {
+		case other:
+			continue
+		case parameterSet:
+			sets++
+		case keySlice:
+			slices++
+		}
+		out = append(append(out, 0, 0, 0, 1), u...)
+	}
+	switch {
+	case slices == 0:
+		return nil, fleet.Errorf(fleet.CauseNoKeyframe, "the stream has no key frame: record it for longer than one group of pictures")
+	case sets < 2:
+		return nil, Corrupt("the stream's parameter sets are missing before its first key frame: record it from its start")
+	}
+	return out, nil
+}
+
+type unitKind uint8
+
+const (
+	other unitKind = iota
+	parameterSet
+	keySlice
+	filler
+)
+
+// kindOf sorts a NAL unit by Table 7-1 of either standard.
+func kindOf(c fleet.Codec, u []byte) unitKind {
+	t := int(u[0] & 31)
+	set, key, fill := t == 7 || t == 8, t == 5, t == 12
+	if c == fleet.H265 {
+		if len(u) < 3 || u[0]&1 != 0 || u[1]>>3 != 0 {
+			return other // of another layer
+		}
+		t = int(u[0] >> 1 & 63)
+		set, key = t >= 32 && t <= 34, t >= 16 && t <= 21
+		fill = t == 38
+	}
+	switch {
+	case u[0]&0x80 != 0:
+		return other // what must be zero is not
+	case set:
+		return parameterSet
+	case key:
+		return keySlice
+	case fill:
+		return filler
+	}
+	return other
+}
+
+// startsPicture says whether a slice is the first of its picture: its first
+// bit is the whole code of first_mb_in_slice 0, or the flag of that meaning.
+func startsPicture(c fleet.Codec, u []byte) bool {
+	head := 1
+	if c == fleet.H265 {
+		head = 2
+	}
+	return len(u) > head && u[head]&0x80 != 0
+}

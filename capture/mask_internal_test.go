@@ -1,0 +1,115 @@
+package capture
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func anyMask(t *rapid.T) *Mask {
+	share := rapid.Float64Range(0, 1)
+	m := &Mask{}
+	for range rapid.IntRange(0, 2).Draw(t, "rectangles") {
+		x, y := rapid.Float64Range(0, 0.9).Draw(t, "x"), rapid.Float64Range(0, 0.9).Draw(t, "y")
+		m.Rectangles = append(m.Rectangles, Rectangle{x, y, rapid.Float64Range(0.001, 1-x).Draw(t, "w"), rapid.Float64Range(0.001, 1-y).Draw(t, "h")})
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "polygons") {
+		var p []Point
+		for range rapid.IntRange(3, 7).Draw(t, "points") {
+			p = append(p, Point{share.Draw(t, "px"), share.Draw(t, "py")})
+		}
+		m.Polygons = append(m.Polygons, p)
+	}
+	return m
+}
+
+// winding is how often a polygon goes around a point.
+func winding(p []Point, x, y float64) (n int) {
+	for i, a := range p {
+		b := p[(i+1)%len(p)]
+		side := (b.X-a.X)*(y-a.Y) - (x-a.X)*(b.Y-a.Y)
+		if a.Y <= y && b.Y > y && side > 0 {
+			n++
+		}
+		if b.Y <= y && a.Y > y && side < 0 {
+			n--
+		}
+	}
+	return n
+}
+
+// away is the distance from a point to an edge.
+func away(a, b Point, x, y float64) float64 {
+	dx, dy := b.X-a.X, b.Y-a.Y
+	u := 0.0
+	if l := dx*dx + dy*dy; l > 0 {
+		u = max(0, min(1, ((x-a.X)*dx+(y-a.Y)*dy)/l))
+	}
+	return math.Hypot(a.X+u*dx-x, a.Y+u*dy-y)
+}
+
+// hides is the plain model: is the point of a picture in a shape, or within
+// near of one?
+func (m *Mask) hides(x, y, near float64) bool {
+	for _, r := range m.Rectangles {
+		if x >= r.X-near && x <= r.X+r.Width+near && y >= r.Y-near && y <= r.Y+r.Height+near {
+			return true
+		}
+	}
+	for _, p := range m.Polygons {
+		if winding(p, x, y) != 0 {
+			return true
+		}
+		for i, a := range p {
+			if near > 0 && away(a, p[(i+1)%len(p)], x, y) <= near {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// TestCover holds the spans against the model: a sample with a hidden point in
+// it is hidden, and one that is hidden has a shape within reach.
+func TestCover(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := anyMask(t)
+		if err := m.Check(); err != nil {
+			t.Fatal(err)
+		}
+		const w, h, fine = 17, 11, 6
+		var hidden [h][w]bool
+		m.cover(w, h, func(y int, spans []span) {
+			if !slices.IsSortedFunc(spans, func(a, b span) int { return a.a - b.a }) {
+				t.Fatalf("row %d: %v", y, spans)
+			}
+			for _, s := range spans {
+				for x := s.a; x < s.b; x++ {
+					if hidden[y][x] {
+						t.Fatalf("row %d: %v overlap", y, spans)
+					}
+					hidden[y][x] = true
+				}
+			}
+		})
+		for y := range h {
+			for x := range w {
+				if hidden[y][x] {
+					// From the middle of a sample to its corner, and a hair.
+					if !m.hides((float64(x)+0.5)/w, (float64(y)+0.5)/h, math.Hypot(0.5/w, 0.5/h)*1.01) {
+						t.Fatalf("sample %d, %d is hidden by nothing", x, y)
+					}
+					continue
+				}
+				for k := range fine * fine {
+					px, py := (float64(x)+(float64(k%fine)+0.5)/fine)/w, (float64(y)+(float64(k/fine)+0.5)/fine)/h
+					if m.hides(px, py, 0) {
+						t.Fatalf("sample %d, %d shows a hidden point", x, y)
+					}
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,35 @@
+package capture
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+)
+
+// TestReduce holds reduced planes against means taken sample by sample.
+func TestReduce(t *testing.T) {
+	var s shrinker // one for all: sizes change under it
+	rapid.Check(t, func(t *rapid.T) {
+		src := codec.Plane{Width: rapid.IntRange(1, 70).Draw(t, "width"), Height: rapid.IntRange(1, 40).Draw(t, "height")}
+		src.Stride = src.Width + rapid.IntRange(0, 3).Draw(t, "padding")
+		src.Pix = rapid.SliceOfN(rapid.Byte(), src.Stride*src.Height, src.Stride*src.Height).Draw(t, "samples")
+		w, h := rapid.IntRange(1, 80).Draw(t, "w"), rapid.IntRange(1, 50).Draw(t, "h")
+		var got codec.Plane
+		s.reduce(src, w, h, &got)
+		for y := range h {
+			for x := range w {
+				sum, n := 0, 0
+				for sy := y * src.Height / h; sy < max(y*src.Height/h+1, (y+1)*src.Height/h); sy++ {
+					for sx := x * src.Width / w; sx < max(x*src.Width/w+1, (x+1)*src.Width/w); sx++ {
+						sum, n = sum+int(src.Pix[sy*src.Stride+sx]), n+1
+					}
+				}
+				if want := byte((sum + n/2) / n); got.Row(y)[x] != want {
+					t.Fatalf("sample %d, %d is %d, want %d", x, y, got.Row(y)[x], want)
+				}
+			}
+		}
+	})
+}
