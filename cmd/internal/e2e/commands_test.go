@@ -53,7 +53,7 @@ func TestWhy(t *testing.T) {
 
 	told, e, err := h.why(admin.Explain{Camera: wall.String()})
 	check(t, err)
-	if !e.OK || len(e.Rungs) != 11 || len(told) != 10 || e.Agent == "" || e.Subject != wall.String() {
+	if !e.OK || len(e.Rungs) != 11 || len(told) != 11 || e.Agent == "" || e.Subject != wall.String() {
 		t.Errorf("a well camera: %+v, %d rungs came before", e, len(told))
 	}
 	_, e, err = h.why(admin.Explain{Camera: gate.String()})
