@@ -157,8 +157,8 @@ func (b *Budget) Enter(ctx context.Context, device string, c fleet.Credentials) 
 	return leave, nil
 }
 
-// refusals returns how many logins the device refused since it last accepted one.
-func (b *Budget) refusals(device string) int {
+// Refusals returns how many logins the device refused since it last accepted one.
+func (b *Budget) Refusals(device string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a, ok := b.devices[device]; ok {
