@@ -32,6 +32,10 @@ func (g *Guard) send(ctx context.Context, r Request, u *url.URL, auth string, s 
 	if auth != "" {
 		req.Header.Set("Authorization", auth)
 	}
+	if r.Again {
+		// The transport's sign for it; an empty value is not sent.
+		req.Header["X-Idempotency-Key"] = []string{}
+	}
 	if len(r.Body) == 0 {
 		req.Body, req.GetBody, req.ContentLength = nil, nil, 0
 	}

@@ -148,6 +148,7 @@ type Request struct {
 	Body     []byte
 	MaxBytes int64 // of the answer's body; default 16 MiB
 	Stream   bool  // answer 2xx with Response.Stream instead of Body
+	Again    bool  // a POST that may be sent twice: it is repeated once when the camera closed an idle connection under it, as GET is
 }
 
 // Response is the answer to a Request, whatever its status.

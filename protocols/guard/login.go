@@ -59,7 +59,7 @@ func (g *Guard) login(ctx context.Context, l Login, r Request, u *url.URL, key o
 	preempted := res.Auth != ""
 	known := g.candidates(l)
 	if len(known) == 0 {
-		return res, &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &unusable{"the camera asks for a login and none is known: store credentials for it"}}
+		return res, &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &unusable{text: "the camera asks for a login and none is known: store credentials for it"}}
 	}
 	var shut error
 	tried := 0
@@ -149,7 +149,7 @@ func (g *Guard) try(ctx context.Context, l Login, r Request, u *url.URL, key ori
 		switch {
 		case d != nil && !hasControl(c.User):
 		case basic && l.NoBasic:
-			return res, unusableError("the camera offers only Basic")
+			return res, &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &unusable{"the camera offers only Basic", true}}
 		case basic && (u.Scheme == "https" || l.BasicOverHTTP):
 			if strings.Contains(c.User, ":") {
 				return res, unusableError("the user name %q holds a colon, which Basic cannot send", c.User)
@@ -267,11 +267,16 @@ func schemes(res *Response) []string {
 }
 
 // unusable is a text that is ErrUnusable.
-type unusable struct{ text string }
+type unusable struct {
+	text  string
+	basic bool // and ErrOnlyBasic
+}
 
-func (u *unusable) Error() string        { return u.text }
-func (u *unusable) Is(target error) bool { return target == ErrUnusable }
+func (u *unusable) Error() string { return u.text }
+func (u *unusable) Is(target error) bool {
+	return target == ErrUnusable || u.basic && target == ErrOnlyBasic
+}
 
 func unusableError(format string, args ...any) error {
-	return &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &unusable{fmt.Sprintf(format, args...)}}
+	return &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &unusable{text: fmt.Sprintf(format, args...)}}
 }

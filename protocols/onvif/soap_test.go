@@ -150,6 +150,9 @@ func TestRequests(t *testing.T) {
 		{getProfiles2, "<tr2:GetProfiles><tr2:Type>VideoSource</tr2:Type><tr2:Type>VideoEncoder</tr2:Type></tr2:GetProfiles>"},
 		{getStreamURI("a&b"), "<trt:GetStreamUri><trt:StreamSetup><onvif:Stream>RTP-Unicast</onvif:Stream><onvif:Transport><onvif:Protocol>RTSP</onvif:Protocol></onvif:Transport></trt:StreamSetup><trt:ProfileToken>a&amp;b</trt:ProfileToken></trt:GetStreamUri>"},
 		{getStreamURI2("p"), "<tr2:GetStreamUri><tr2:Protocol>RTSP</tr2:Protocol><tr2:ProfileToken>p</tr2:ProfileToken></tr2:GetStreamUri>"},
+		{systemReboot, "<tds:SystemReboot></tds:SystemReboot>"},
+		{setSynchronizationPoint("p"), "<trt:SetSynchronizationPoint><trt:ProfileToken>p</trt:ProfileToken></trt:SetSynchronizationPoint>"},
+		{setSynchronizationPoint2("p"), "<tr2:SetSynchronizationPoint><tr2:ProfileToken>p</tr2:ProfileToken></tr2:SetSynchronizationPoint>"},
 		{getSnapshotURI("p"), "<trt:GetSnapshotUri><trt:ProfileToken>p</trt:ProfileToken></trt:GetSnapshotUri>"},
 		{getSnapshotURI2("p"), "<tr2:GetSnapshotUri><tr2:ProfileToken>p</tr2:ProfileToken></tr2:GetSnapshotUri>"},
 	} {
