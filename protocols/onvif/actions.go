@@ -43,7 +43,7 @@ func (c *Client) Reboot(ctx context.Context, t fleet.Target) (message string, er
 		if f, ok := err.(*Fault); ok && f.NotAuthorized() { //nolint:errorlint // do wraps no fault
 			err = fleet.Errorf(fleet.CauseUnauthorized, "this user may not restart it: store an administrator's login (%w)", f)
 		}
-		message = text(a.Message)
+		message = guard.CleanText(a.Message)
 		return err
 	})
 	return message, err

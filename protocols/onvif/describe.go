@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -22,8 +21,8 @@ const (
 	// maxProfiles bounds what is asked of one device: two calls for each. The
 	// largest recorders have 128 channels with two streams.
 	maxProfiles = 512
-	// maxTextBytes bounds every name that a camera gives itself.
-	maxTextBytes = 128
+	// maxTokenBytes bounds what is sent back as it came; ONVIF's own bound is 64.
+	maxTokenBytes = 128
 	// skewNoted is the clock difference that is worth a word: WS-UsernameToken
 	// lets cameras refuse tokens older than 300 s, some refuse at 5.
 	skewNoted = 5 * time.Second
@@ -220,8 +219,8 @@ func (s *session) information(ctx context.Context, d *fleet.Device) error {
 	if err := s.do(ctx, s.device, getDeviceInformation, &a); err != nil {
 		return err
 	}
-	d.Vendor, d.Model = text(a.Manufacturer), text(a.Model)
-	d.Firmware, d.Serial = text(a.FirmwareVersion), text(a.SerialNumber)
+	d.Vendor, d.Model = guard.CleanText(a.Manufacturer), guard.CleanText(a.Model)
+	d.Firmware, d.Serial = guard.CleanText(a.FirmwareVersion), guard.CleanText(a.SerialNumber)
 	if d.Serial != "" {
 		d.Claims = append(d.Claims, fleet.Claim{Kind: fleet.ClaimSerial, Value: d.Serial})
 	}
@@ -258,7 +257,7 @@ func scope(item string) (kind, value string) {
 	if plain, err := url.PathUnescape(value); err == nil {
 		value = plain
 	}
-	return strings.ToLower(kind), text(value)
+	return strings.ToLower(kind), guard.CleanText(value)
 }
 
 func (s *session) interfaces(ctx context.Context, d *fleet.Device) error {
@@ -267,39 +266,10 @@ func (s *session) interfaces(ctx context.Context, d *fleet.Device) error {
 		return err
 	}
 	for _, i := range a.NetworkInterfaces {
-		claim := fleet.Claim{Kind: fleet.ClaimMAC, Value: mac(i.Info.HwAddress)}
+		claim := fleet.Claim{Kind: fleet.ClaimMAC, Value: guard.CleanMAC(i.Info.HwAddress)}
 		if claim.Value != "" && len(d.Claims) < 16 && !slices.Contains(d.Claims, claim) {
 			d.Claims = append(d.Claims, claim)
 		}
 	}
 	return nil
-}
-
-// mac returns a hardware address in lower case with colons, or nothing for what
-// tells no device from another.
-func mac(s string) string {
-	s = strings.TrimSpace(s)
-	if len(s) == 12 {
-		s = s[:2] + ":" + s[2:4] + ":" + s[4:6] + ":" + s[6:8] + ":" + s[8:10] + ":" + s[10:]
-	}
-	m, err := net.ParseMAC(s)
-	if err != nil || len(m) != 6 || m[0]&1 != 0 || slices.Equal(m, make(net.HardwareAddr, 6)) {
-		return ""
-	}
-	return m.String()
-}
-
-// text makes what a camera says of itself fit to show.
-func text(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxTextBytes {
-		s = strings.ToValidUTF8(s[:maxTextBytes], "")
-	}
-	return s
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/guard"
 )
 
 // service is one of the two Media services, with its calls.
@@ -63,11 +64,11 @@ func (s *session) addresses(ctx context.Context, v service, a profilesAnswer, m 
 		if enc.Encoding == "" {
 			enc = p.Configurations.VideoEncoder
 		}
-		if p.Token == "" || len(p.Token) > maxTextBytes || len(src.SourceToken) > maxTextBytes {
+		if p.Token == "" || len(p.Token) > maxTokenBytes || len(src.SourceToken) > maxTokenBytes {
 			continue
 		}
 		profile := fleet.Profile{
-			Token: p.Token, Name: text(p.Name), Codec: codec(enc.Encoding),
+			Token: p.Token, Name: guard.CleanText(p.Name), Codec: codec(enc.Encoding),
 			Width: int(enc.Resolution.Width), Height: int(enc.Resolution.Height),
 		}
 		if !noSnapshot && !m.has(p.Token, fleet.Snapshot) {
@@ -90,7 +91,7 @@ func (s *session) addresses(ctx context.Context, v service, a profilesAnswer, m 
 			first = cmp.Or(first, err)
 			profile.Endpoints = append(profile.Endpoints, e...)
 		}
-		m.add(src.SourceToken, text(src.Name), profile)
+		m.add(src.SourceToken, guard.CleanText(src.Name), profile)
 	}
 	return first
 }

@@ -29,17 +29,6 @@ func TestRehost(t *testing.T) {
 	}
 }
 
-func TestMAC(t *testing.T) {
-	for in, want := range map[string]string{
-		"AC-CC-8E-01-02-03": "ac:cc:8e:01:02:03", "accc8e010203": "ac:cc:8e:01:02:03", " 02:aa:bb:cc:dd:ee ": "02:aa:bb:cc:dd:ee",
-		"00:00:00:00:00:00": "", "ff:ff:ff:ff:ff:ff": "", "01:00:5e:00:00:01": "", "": "", "x": "", "ac:cc:8e:01:02:03:04:05": "",
-	} {
-		if got := mac(in); got != want {
-			t.Errorf("mac(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 // What was asked over https stays there, unless the address has a port of its
 // own.
 func TestUpgrade(t *testing.T) {
