@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"protocols/onvif":       {"fleet", "protocols/guard"},
 	"protocols/rtsp":        {"fleet", "protocols/guard"},
 	"protocols/httpcam":     {"fleet", "protocols/guard"},
+	"protocols/vendor":      {"fleet", "protocols/guard"},
 	"protocols/camtest":     {"fleet", "protocols/guard"},
 	"protocols":             {"fleet", "protocols/..."},
 

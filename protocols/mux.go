@@ -19,6 +19,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/protocols/httpcam"
 	"github.com/shutterfleet/shutterfleet/protocols/onvif"
 	rtspcam "github.com/shutterfleet/shutterfleet/protocols/rtsp"
+	"github.com/shutterfleet/shutterfleet/protocols/vendor"
 )
 
 const (
@@ -45,6 +46,9 @@ type Options struct {
 	BasicOverHTTP bool             // send Basic logins in clear over plain http and rtsp
 	Now           func() time.Time // the agent's corrected clock; default time.Now
 	Log           *slog.Logger     // default: discards
+
+	// Evidence tells what discovery knows of who made a device; default: nothing.
+	Evidence func(device string) vendor.Evidence
 }
 
 // Mux is a Describer and a Grabber over all protocols. It learns which way
@@ -57,6 +61,7 @@ type Options struct {
 type Mux struct {
 	guard *guard.Guard
 	onvif Describer
+	maker Describer // by the makers' own calls; nil: not asked
 	grab  map[fleet.Protocol]Grabber
 	opts  Options
 
@@ -93,7 +98,9 @@ func newMux(o Options, describer Describer, rtsp, http Grabber) *Mux {
 	if o.Codecs == nil {
 		o.Codecs = []fleet.Codec{fleet.JPEG, fleet.PNG}
 	}
+	var maker Describer
 	if describer == nil {
+		maker = vendor.New(o.Guard, vendor.Options{Evidence: o.Evidence, BasicOverHTTP: o.BasicOverHTTP, Log: o.Log})
 		describer = onvif.New(o.Guard, onvif.Options{Now: o.Now, Log: o.Log})
 	}
 	if rtsp == nil {
@@ -105,6 +112,7 @@ func newMux(o Options, describer Describer, rtsp, http Grabber) *Mux {
 	return &Mux{
 		guard:   o.Guard,
 		onvif:   describer,
+		maker:   maker,
 		grab:    map[fleet.Protocol]Grabber{fleet.Snapshot: http, fleet.MJPEG: http, fleet.RTSP: rtsp},
 		opts:    o,
 		learned: bounded[lesson]{size: maxLearned},
@@ -406,7 +414,8 @@ func (m *Mux) ask(ctx context.Context, t fleet.Target) (fleet.Device, error) {
 }
 
 // Describe asks the device by ONVIF when the target has such an endpoint. For
-// others, and when ONVIF fails where a plain address is known too, the device
+// others, and when ONVIF fails for another reason than a refused login, its
+// maker's own calls are tried where something tells the maker. Else the device
 // is built from its plain endpoints and one grab that shows whether they work.
 func (m *Mux) Describe(ctx context.Context, t fleet.Target) (fleet.Device, error) {
 	ctx, cancel := withDeadline(ctx)
@@ -428,6 +437,9 @@ func (m *Mux) Describe(ctx context.Context, t fleet.Target) (fleet.Device, error
 		reason = err
 	}
 	own := plain(t)
+	if d, ok := m.byMaker(ctx, t, own, reason); ok {
+		return d, nil
+	}
 	switch {
 	case len(own) == 0 && reason != nil:
 		return fleet.Device{}, reason
