@@ -32,13 +32,30 @@ var answers = map[string]func() any{
 	"fault":        func() any { return new(uriAnswer) },
 }
 
-// The answers in testdata are written after the specifications' examples, in
-// the shapes of prefixes and namespaces that servers use.
-func TestParse(t *testing.T) {
+// written returns the answers in testdata. Those in rebuilt follow what is public
+// of one device, and name where.
+func written(t testing.TB) []string {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.xml")
 	if err != nil || len(files) < 10 {
 		t.Fatal(files, err)
 	}
+	rebuilt, err := filepath.Glob("testdata/rebuilt/*/*.xml")
+	if err != nil || len(rebuilt) < 4 {
+		t.Fatal(rebuilt, err)
+	}
+	for _, f := range rebuilt {
+		if source, err := os.ReadFile(filepath.Join(filepath.Dir(f), "SOURCE.md")); err != nil || !strings.Contains(string(source), "https://") {
+			t.Fatalf("%s names no source: %v", f, err)
+		}
+	}
+	return append(files, rebuilt...)
+}
+
+// The answers in testdata are written after the specifications' examples, in
+// the shapes of prefixes and namespaces that servers use.
+func TestParse(t *testing.T) {
+	files := written(t)
 	for _, name := range files {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			body, err := os.ReadFile(name)
@@ -164,11 +181,7 @@ func TestRequests(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	files, err := filepath.Glob("testdata/*.xml")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, name := range files {
+	for _, name := range written(f) {
 		body, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
