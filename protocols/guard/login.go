@@ -57,7 +57,7 @@ func (g *Guard) login(ctx context.Context, l Login, r Request, u *url.URL, key o
 		return res, err
 	}
 	preempted := res.Auth != ""
-	known := g.candidates(l)
+	known := g.Candidates(l)
 	if len(known) == 0 {
 		return res, &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &unusable{text: "the camera asks for a login and none is known: store credentials for it"}}
 	}
@@ -124,8 +124,9 @@ func spare(s LoginState) *fleet.CameraError {
 		"the camera says that %d tries are left before it locks, and they are kept for its owner: log in to its page once, then store the right credentials", s.Left)
 }
 
-// candidates are the credentials worth a try, what worked before first.
-func (g *Guard) candidates(l Login) []fleet.Credentials {
+// Candidates are the credentials of l that are worth a try, each once, what
+// worked on the device before first.
+func (g *Guard) Candidates(l Login) []fleet.Credentials {
 	known := make([]fleet.Credentials, 0, len(l.Credentials))
 	for _, c := range l.Credentials {
 		if !c.Empty() && !slices.Contains(known, c) {

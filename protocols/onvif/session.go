@@ -1,12 +1,12 @@
 package onvif
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -30,6 +30,7 @@ type session struct {
 	date    time.Duration // that one minus ours
 	refused bool          // a WS-UsernameToken was refused
 	proved  bool          // a login has worked in this session
+	soap11  bool          // it reads SOAP 1.1 alone
 }
 
 func (c *Client) session(at *url.URL, t fleet.Target) *session {
@@ -120,7 +121,7 @@ func (s *session) basic(ctx context.Context, at *url.URL, op call, answer any, b
 
 // negotiate tries WS-UsernameToken with each of the credentials.
 func (s *session) negotiate(ctx context.Context, at *url.URL, op call, answer any, fault *Fault) error {
-	known := s.c.candidates(s.login)
+	known := s.c.guard.Candidates(s.login)
 	if len(known) == 0 {
 		return &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &unsent{"the camera asks for a login and none is known: store credentials for it"}}
 	}
@@ -200,23 +201,29 @@ func (s *session) token(ctx context.Context, at *url.URL, op call, answer any, c
 // post sends one envelope. When the camera answers 401 the body comes with the
 // error.
 func (s *session) post(ctx context.Context, at *url.URL, op call, header []byte, l guard.Login) (int, []byte, error) {
-	env, err := envelope(op.request, header)
+	env, err := envelope(op.request, header, s.soap11)
 	if err != nil {
 		return 0, nil, fleet.Errorf(fleet.CauseInternal, "write %s: %w", op.name, err)
 	}
+	head := http.Header{
+		"Content-Type": {`application/soap+xml; charset=utf-8; action="` + op.action + `"`},
+		"Accept":       {"application/soap+xml, text/xml"},
+	}
+	if s.soap11 {
+		head = http.Header{"Content-Type": {"text/xml; charset=utf-8"}, "Soapaction": {`"` + op.action + `"`}, "Accept": {"text/xml"}}
+	}
 	res, err := s.c.guard.Do(ctx, l, guard.Request{
-		Method: http.MethodPost,
-		URL:    at.String(),
-		Header: http.Header{
-			"Content-Type": {`application/soap+xml; charset=utf-8; action="` + op.action + `"`},
-			"Accept":       {"application/soap+xml, text/xml"},
-		},
+		Method:   http.MethodPost,
+		URL:      at.String(),
+		Header:   head,
 		Body:     env,
 		MaxBytes: maxAnswerBytes,
 		Again:    !op.once,
 	})
 	if res != nil {
-		s.key = res.Key
+		if res.Key != nil && at.Host == s.device.Host {
+			s.key = res.Key
+		}
 		if t, err := http.ParseTime(res.Header.Get("Date")); err == nil {
 			s.tell(t, s.c.opts.Now())
 		}
@@ -231,6 +238,12 @@ func (s *session) post(ctx context.Context, at *url.URL, op call, header []byte,
 	case res.Status == http.StatusServiceUnavailable || res.Status == http.StatusTooManyRequests:
 		return res.Status, nil, fleet.Errorf(fleet.CauseRefused, "%s: the camera is busy (HTTP %d)", op.name, res.Status)
 	}
+	if mute := res.Status == http.StatusOK && len(bytes.TrimSpace(res.Body)) == 0; (mute || res.Status == http.StatusUnsupportedMediaType) && !s.soap11 && !op.once {
+		// Built for SOAP 1.1 alone, as some firmware is: it answers 1.2 with
+		// nothing, or refuses its media type.
+		s.soap11 = true
+		return s.post(ctx, at, op, header, l)
+	}
 	s.proved = s.proved || res.Auth != "" && res.Status < 300
 	return res.Status, res.Body, nil
 }
@@ -243,22 +256,6 @@ func (s *session) tell(date, now time.Time) {
 	if !s.clocked {
 		s.offset = s.date
 	}
-}
-
-// candidates are the credentials worth a try, what worked before first.
-func (c *Client) candidates(l guard.Login) []fleet.Credentials {
-	var known []fleet.Credentials
-	for _, k := range l.Credentials {
-		if !k.Empty() && !slices.Contains(known, k) {
-			known = append(known, k)
-		}
-	}
-	if p, ok := c.guard.Budget().Proven(l.Device); ok {
-		if i := slices.Index(known, p); i > 0 {
-			known = slices.Insert(slices.Delete(known, i, i+1), 0, p)
-		}
-	}
-	return known
 }
 
 // refusal is a login that was sent and refused.

@@ -1,7 +1,9 @@
 package onvif
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -184,5 +186,33 @@ func TestClockBehindLogin(t *testing.T) {
 	}
 	if skew, err := c.Clock(within(t, 5*time.Second), d.target()); err != nil || (skew+26*time.Minute).Abs() > 2*time.Second {
 		t.Errorf("Clock = %v, %v", skew, err)
+	}
+}
+
+// Firmware that reads SOAP 1.1 alone is found out by the first call, and the
+// login is asked for in its version.
+func TestSOAP11(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusUnsupportedMediaType} {
+		d := newCamera(t, &camera{auth: "wsse", password: admin.Password.Reveal()})
+		var wrong atomic.Int32
+		d.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			action := strings.Trim(r.Header.Get("SOAPAction"), `"`)
+			if err != nil || !bytes.Contains(body, []byte(soap11NS)) || r.Header.Get("Content-Type") != "text/xml; charset=utf-8" || action == "" {
+				wrong.Add(1)
+				w.WriteHeader(status)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			r.Header.Set("Content-Type", `application/soap+xml; action="`+action+`"`)
+			d.ServeHTTP(w, r)
+		})
+		got, err := newClient(t).Describe(within(t, 5*time.Second), d.target(admin))
+		if err != nil || got.State != fleet.DeviceOK || len(got.Sources) != 2 {
+			t.Errorf("state %s, %v", got.State, err)
+		}
+		if _, _, refused := d.count(); refused != 0 || wrong.Load() != 1 {
+			t.Errorf("%d logins were refused, %d calls were not understood", refused, wrong.Load())
+		}
 	}
 }

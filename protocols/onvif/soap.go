@@ -24,15 +24,25 @@ const (
 	maxAnswerDepth    = 64
 )
 
+// The namespaces of the two versions of SOAP. ONVIF is 1.2.
+const (
+	soap12NS = "http://www.w3.org/2003/05/soap-envelope"
+	soap11NS = "http://schemas.xmlsoap.org/soap/envelope/"
+)
+
 // envelope writes a request. The header is empty or one of wsse.
-func envelope(request any, header []byte) ([]byte, error) {
+func envelope(request any, header []byte, soap11 bool) ([]byte, error) {
 	body, err := xml.Marshal(request)
 	if err != nil {
 		return nil, err
 	}
+	ns := soap12NS
+	if soap11 {
+		ns = soap11NS
+	}
 	var b bytes.Buffer
 	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` +
-		`<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"` +
+		`<s:Envelope xmlns:s="` + ns + `"` +
 		` xmlns:tds="` + deviceNS + `" xmlns:trt="` + mediaNS + `" xmlns:tr2="` + media2NS + `" xmlns:onvif="` + schemaNS + `">`)
 	if len(header) > 0 {
 		b.WriteString(`<s:Header>`)

@@ -173,7 +173,7 @@ func TestRequests(t *testing.T) {
 		{getSnapshotURI("p"), "<trt:GetSnapshotUri><trt:ProfileToken>p</trt:ProfileToken></trt:GetSnapshotUri>"},
 		{getSnapshotURI2("p"), "<tr2:GetSnapshotUri><tr2:ProfileToken>p</tr2:ProfileToken></tr2:GetSnapshotUri>"},
 	} {
-		got, err := envelope(c.op.request, nil)
+		got, err := envelope(c.op.request, nil, false)
 		if err != nil || !strings.Contains(string(got), "<s:Body>"+c.want+"</s:Body>") || !strings.HasSuffix(c.op.action, "/"+c.op.name) {
 			t.Errorf("%s = %s, %v, want %s", c.op.name, got, err, c.want)
 		}
