@@ -95,7 +95,7 @@ func (g *Guard) login(ctx context.Context, l Login, r Request, u *url.URL, key o
 		return res, shut
 	}
 	if c, ok := g.budget.Proven(l.Device); ok && slices.Contains(known, c) && g.budget.Refusals(l.Device) == 1 {
-		return res, fleet.Errorf(fleet.CauseRefused, "the camera refused a login that worked before: it may be out of connections")
+		return res, OnceRefused()
 	}
 	left := ""
 	if state := ReadLoginState(res.Body); state.Told {

@@ -191,7 +191,7 @@ func (s *session) token(ctx context.Context, at *url.URL, op call, answer any, c
 	case isFault && fault.Locked():
 		return fleet.Errorf(fleet.CauseLocked, "%w: wait, or restart the camera", fault)
 	case ok && p == c && budget.Refusals(device) == 1:
-		return fleet.Errorf(fleet.CauseRefused, "the camera refused a login that worked before: it may be out of connections")
+		return guard.OnceRefused()
 	case isFault:
 		return &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &refusal{user: c.User, text: fault.Error(), fault: fault}}
 	}
