@@ -1,6 +1,9 @@
 package vendor
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // row is one maker.
 type row struct {
@@ -14,8 +17,10 @@ type row struct {
 	// calls are made in their order; one that fails ends the row, unless it is
 	// optional.
 	calls []ask
+	talk  func(context.Context, *session) (identity, error) // where calls follow from each other; optional
 
-	// Addresses; {channel} is the channel's number, first that of the only one.
+	// Addresses; {channel} is the channel's number, {channel2} with two digits, and
+	// first that of the only one.
 	first           int
 	snapshot, mjpeg string
 	streams         []string // RTSP at port 554, main first
@@ -105,7 +110,8 @@ func table() []row {
 			words: []string{"reolink"},
 			paths: []string{"/h264preview_", "/h265preview_", "/preview_"},
 			ouis:  []string{"ec:71:db"},
-			first: 1, streams: []string{"/Preview_0{channel}_main", "/Preview_0{channel}_sub"},
+			talk:  reolink,
+			first: 1, streams: []string{"/Preview_{channel2}_main", "/Preview_{channel2}_sub"},
 		},
 		{
 			vendor: "Vivotek", source: "https://www.manualshelf.com/manual/vivotek/fd8133/specifications-english/page-136.html",

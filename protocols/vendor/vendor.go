@@ -15,6 +15,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -38,6 +39,8 @@ const (
 	maxPageBytes = 64 << 10
 	// maxRows are tried on one device.
 	maxRows = 2
+	// logoutWait bounds the end of a session, behind everything else.
+	logoutWait = 2 * time.Second
 	// maxChannels bounds a recorder; the largest have 128 with four streams.
 	maxChannels = 512
 )
@@ -115,15 +118,21 @@ func (c *Client) Describe(ctx context.Context, t fleet.Target) (fleet.Device, er
 
 // state is how far an error lets us.
 func state(err error) fleet.DeviceState {
-	ce, _ := errors.AsType[*fleet.CameraError](err)
-	switch {
-	case ce == nil:
-	case ce.Cause == fleet.CauseUnauthorized:
+	switch causeOf(err) {
+	case fleet.CauseUnauthorized:
 		return fleet.DeviceNeedsCredentials
-	case ce.Cause == fleet.CauseLocked:
+	case fleet.CauseLocked:
 		return fleet.DeviceLocked
 	}
 	return fleet.DeviceUnreachable
+}
+
+// causeOf is an error's cause, or "".
+func causeOf(err error) fleet.Cause {
+	if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
+		return ce.Cause
+	}
+	return ""
 }
 
 // base is where the device's web server is: at an http address of its own, else
@@ -192,12 +201,13 @@ func (s *session) describe(ctx context.Context, t fleet.Target, d *fleet.Device)
 			return nil
 		}
 		first = cmp.Or(first, err)
-		if ce, ok := errors.AsType[*fleet.CameraError](err); ok && ce.Cause != fleet.CauseNotFound && ce.Cause != fleet.CauseProtocol {
-			if ce.Cause == fleet.CauseUnauthorized || ce.Cause == fleet.CauseLocked {
-				d.Vendor = r.vendor // it wants a login where its maker's devices do
-			}
-			return err
+		switch causeOf(err) {
+		case fleet.CauseNotFound, fleet.CauseProtocol:
+			continue
+		case fleet.CauseUnauthorized, fleet.CauseLocked:
+			d.Vendor = r.vendor // it wants a login where its maker's devices do
 		}
+		return err
 	}
 	return first
 }
@@ -208,7 +218,8 @@ func (s *session) page(ctx context.Context) (Evidence, error) {
 	if res == nil {
 		// A redirect to elsewhere or a page beyond the bound is no failure of the
 		// device; that nobody is there is.
-		if ce, ok := errors.AsType[*fleet.CameraError](err); ok && (ce.Cause == fleet.CauseGuarded || ce.Cause == fleet.CauseTooLarge || ce.Cause == fleet.CauseProtocol) {
+		switch causeOf(err) {
+		case fleet.CauseGuarded, fleet.CauseTooLarge, fleet.CauseProtocol:
 			return Evidence{}, nil
 		}
 		return Evidence{}, err
@@ -242,6 +253,14 @@ func (s *session) ask(ctx context.Context, r suspect) (identity, error) {
 		case err == nil:
 			told = true
 		case !a.optional, ctx.Err() != nil:
+			return id, err
+		}
+	}
+	if r.talk != nil {
+		var err error
+		if id, err = r.talk(ctx, s); err == nil {
+			told = true
+		} else if c := causeOf(err); c == fleet.CauseUnauthorized || c == fleet.CauseLocked || ctx.Err() != nil {
 			return id, err
 		}
 	}
@@ -326,9 +345,9 @@ func (s *session) profiles(r row, ch channel) []fleet.Profile {
 	return out
 }
 
-// place puts a channel's number into a path.
+// place puts a channel's number into a path, bare or with two digits.
 func place(path string, number int) string {
-	return strings.ReplaceAll(path, "{channel}", itoa(number))
+	return strings.NewReplacer("{channel}", itoa(number), "{channel2}", fmt.Sprintf("%02d", number)).Replace(path)
 }
 
 // unknown is a text that is ErrUnknown.
