@@ -1,57 +1,87 @@
-package protocols_test
+package protocols
 
 import (
 	"bytes"
-	"fmt"
 	"image"
 	"image/jpeg"
+	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
-	"github.com/shutterfleet/shutterfleet/protocols"
+	"github.com/shutterfleet/shutterfleet/protocols/vendor"
 )
 
-// TestByMaker: an address that somebody typed leads to a camera's page alone, or
-// ONVIF is switched off. Its maker's calls tell what it is, and a picture comes.
-func TestByMaker(t *testing.T) {
+// TestDescribeByMaker: an address that gives no picture any more, on a device
+// whose maker documents another.
+func TestDescribeByMaker(t *testing.T) {
 	var picture bytes.Buffer
 	if err := jpeg.Encode(&picture, image.NewGray(image.Rect(0, 0, 64, 48)), nil); err != nil {
 		t.Fatal(err)
 	}
-	camera := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case strings.HasPrefix(r.URL.Path, "/onvif"):
-			http.NotFound(w, r)
-		case !strings.HasPrefix(r.Header.Get("Authorization"), `Digest username="viewer"`):
-			w.Header().Set("WWW-Authenticate", `Digest realm="AXIS_ACCC8E000417", nonce="1", qop="auth"`)
-			w.WriteHeader(http.StatusUnauthorized)
-		case r.URL.Path == "/axis-cgi/param.cgi":
-			fmt.Fprint(w, "root.Brand.ProdNbr=P3245-LVE\nroot.Properties.System.SerialNumber=ACCC8E000417\n")
-		case r.URL.Path == "/axis-cgi/jpg/image.cgi":
-			w.Header().Set("Content-Type", "image/jpeg")
-			_, _ = w.Write(picture.Bytes())
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/axis-cgi/basicdeviceinfo.cgi":
+			io.WriteString(w, `{"data":{"propertyList":{"Brand":"AXIS","ProdNbr":"Q1615","SerialNumber":"ACCC8E010203","Version":"8.40.1"}}}`)
+		case "/axis-cgi/jpg/image.cgi", "/mine.jpg":
+			w.Write(picture.Bytes())
 		default:
-			fmt.Fprint(w, "<html>")
+			http.NotFound(w, r)
 		}
 	}))
-	defer camera.Close()
-	m := protocols.New(protocols.Options{})
-	defer m.Guard().Close()
-	for name, e := range map[string]fleet.Endpoint{
-		"its page":           {Protocol: fleet.Snapshot, URL: camera.URL + "/"},
-		"ONVIF switched off": {Protocol: fleet.ONVIF, URL: camera.URL + "/onvif/device_service"},
+	defer s.Close()
+	m := newMux(Options{Evidence: func(string) vendor.Evidence { return vendor.Evidence{MAC: "ac:cc:8e:01:02:03"} }}, nil, nil, nil)
+	defer m.guard.Close()
+	for path, first := range map[string]string{"/mine.jpg": "/mine.jpg", "/gone.jpg": "/axis-cgi/jpg/image.cgi"} {
+		d, err := m.Describe(t.Context(), fleet.Target{Device: "d" + path, Endpoints: []fleet.Endpoint{{Protocol: fleet.Snapshot, URL: s.URL + path}}})
+		if err != nil || d.State != fleet.DeviceOK || d.Model != "Q1615" || d.Firmware != "8.40.1" || len(d.Sources) != 1 {
+			t.Fatalf("%s: %+v, %v", path, d, err)
+		}
+		if got := d.Sources[0].Profiles[0].Endpoints[0].URL; got != s.URL+first {
+			t.Errorf("%s: first address %s, want %s", path, got, first)
+		}
+		if !slices.Contains(d.Claims, fleet.Claim{Kind: fleet.ClaimMAC, Value: "ac:cc:8e:01:02:03"}) || !slices.Contains(d.Claims, fleet.Claim{Kind: fleet.ClaimURL, Value: s.URL + path}) {
+			t.Errorf("%s: claims %v", path, d.Claims)
+		}
+	}
+}
+
+// TestMakerIsGentle: after a refused login no other way sends it again.
+func TestMakerIsGentle(t *testing.T) {
+	refused := fleet.Errorf(fleet.CauseUnauthorized, "the camera refused the login")
+	known := device(fleet.DeviceOK, source("", profile("", 0, 0, stream)))
+	for _, c := range []struct {
+		name  string
+		onvif error
+		maker error
+		asks  int    // of the maker
+		grabs string // * with a login
+		state fleet.DeviceState
+		es    []fleet.Endpoint
+	}{
+		{"ONVIF refused", refused, nil, 0, snap.URL + "*", fleet.DeviceNeedsCredentials, []fleet.Endpoint{service, snap}},
+		{"nobody there", fleet.Errorf(fleet.CauseUnreachable, "no route"), nil, 0, snap.URL + "*", fleet.DeviceNeedsCredentials, []fleet.Endpoint{service, snap}},
+		{"no ONVIF, maker refused", fleet.Errorf(fleet.CauseNotFound, "404"), refused, 1, snap.URL, fleet.DeviceNeedsCredentials, []fleet.Endpoint{service, snap}},
+		{"no ONVIF, maker unknown", fleet.Errorf(fleet.CauseNotFound, "404"), fleet.Errorf(fleet.CauseNotFound, "who"), 1, snap.URL + "*", fleet.DeviceNeedsCredentials, []fleet.Endpoint{service, snap}},
+		{"no ONVIF, maker knows", fleet.Errorf(fleet.CauseNotFound, "404"), nil, 1, stream.URL + "*", fleet.DeviceOK, []fleet.Endpoint{service}},
 	} {
-		login := []fleet.Credentials{{User: "viewer", Password: "secret", Version: 1}}
-		d, err := m.Describe(t.Context(), fleet.Target{Device: name, Endpoints: []fleet.Endpoint{e}, Credentials: login})
-		if err != nil || d.State != fleet.DeviceOK || d.Vendor != "Axis" || d.Model != "P3245-LVE" {
-			t.Fatalf("%s: %+v, %v", name, d, err)
-		}
-		f, err := m.Grab(t.Context(), fleet.Target{Device: name, Endpoints: d.Endpoints, Credentials: login})
-		if err != nil || f.Codec != fleet.JPEG || !bytes.Equal(f.Data, picture.Bytes()) {
-			t.Errorf("%s: %v, %v", name, f.Codec, err)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			cam := &camera{failing: c.onvif, answers: map[string]answer{
+				snap.URL:   {err: fleet.Errorf(fleet.CauseUnauthorized, "it wants a login")},
+				stream.URL: {codec: fleet.JPEG},
+			}}
+			maker := &camera{failing: c.maker, devices: []fleet.Device{known}}
+			m := muxOver(t, cam)
+			m.maker = maker
+			d, err := m.Describe(t.Context(), fleet.Target{Device: "d", Endpoints: c.es, Credentials: secret})
+			if err != nil || d.State != c.state || maker.asks != c.asks {
+				t.Errorf("state %s: %s, %v; the maker was asked %d times, want %s and %d", d.State, d.Reason, err, maker.asks, c.state, c.asks)
+			}
+			if got := cam.take(); got != c.grabs {
+				t.Errorf("grabs %s, want %s", got, c.grabs)
+			}
+		})
 	}
 }

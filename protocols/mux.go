@@ -43,6 +43,9 @@ type Options struct {
 	BasicOverHTTP bool             // send Basic logins in clear over plain http and rtsp
 	Now           func() time.Time // the agent's corrected clock; default time.Now
 	Log           *slog.Logger     // default: discards
+
+	// Evidence tells what discovery knows of who made a device; default: nothing.
+	Evidence func(device string) vendor.Evidence
 }
 
 // Mux is a Describer and a Grabber over all protocols. It learns which way
@@ -55,7 +58,7 @@ type Options struct {
 type Mux struct {
 	guard *guard.Guard
 	onvif Describer
-	maker Describer // by makers' own calls
+	maker Describer // by the makers' own calls; nil: not asked
 	grab  map[fleet.Protocol]Grabber
 	opts  Options
 
@@ -95,7 +98,9 @@ func newMux(o Options, describer Describer, rtsp, http Grabber) *Mux {
 	if o.Codecs == nil {
 		o.Codecs = []fleet.Codec{fleet.JPEG, fleet.PNG}
 	}
+	var maker Describer
 	if describer == nil {
+		maker = vendor.New(o.Guard, vendor.Options{Evidence: o.Evidence, BasicOverHTTP: o.BasicOverHTTP, Log: o.Log})
 		describer = onvif.New(o.Guard, onvif.Options{Now: o.Now, Log: o.Log})
 	}
 	if rtsp == nil {
@@ -107,7 +112,7 @@ func newMux(o Options, describer Describer, rtsp, http Grabber) *Mux {
 	return &Mux{
 		guard:   o.Guard,
 		onvif:   describer,
-		maker:   vendor.New(o.Guard, vendor.Options{Log: o.Log}),
+		maker:   maker,
 		grab:    map[fleet.Protocol]Grabber{fleet.Snapshot: http, fleet.MJPEG: http, fleet.RTSP: rtsp},
 		opts:    o,
 		places:  places{now: o.Now},

@@ -23,8 +23,10 @@ import (
 // The ports that cameras take if they are free: unprivileged, and the same
 // for all, as with real ones.
 const (
-	httpPort = 8080
-	rtspPort = 8554
+	httpPort  = 8080
+	mediaPort = 8081
+	httpsPort = 8443
+	rtspPort  = 8554
 )
 
 const (
@@ -71,6 +73,7 @@ type camera struct {
 	wrong   int // wrong logins since the last right one
 	addr    netip.Addr
 	web     *webServer
+	keys    *keys // once it has spoken HTTPS
 	rtsp    *rtspServer
 	serving bool
 	ended   bool
@@ -125,11 +128,10 @@ func (c *camera) start() error {
 }
 
 func (c *camera) startLocked() error {
-	l, err := listen(c.addr, httpPort)
+	web, err := newWebServer(c)
 	if err != nil {
 		return err
 	}
-	web := newWebServer(c, c.wrap(l))
 	if c.speaks(fleet.RTSP) {
 		l, err := listen(c.addr, rtspPort)
 		if err != nil {
@@ -210,12 +212,15 @@ func (c *camera) setFault(f Fault, on bool) error {
 	c.on[f] = on
 	close(c.changed)
 	c.changed = make(chan struct{})
-	if f == Lockout {
+	if f == Lockout || f == CountsTries {
 		c.wrong, c.count.Locked = 0, false
 	}
-	told := c.told
+	told, web := c.told, c.web
 	move := f == ChangedAddress && c.serving && !c.ended && !c.block.single
 	c.mu.Unlock()
+	if f == ChangedKey && web != nil {
+		web.rekey()
+	}
 	c.log.Info("fault switched", "fault", string(f), "on", on)
 	if !move {
 		return nil
@@ -313,7 +318,7 @@ func (c *camera) login(right bool) bool {
 	defer c.mu.Unlock()
 	if c.count.Locked || !right {
 		c.count.Refused++
-		if c.wrong++; c.on[Lockout] && c.wrong >= c.LockAfter && !c.count.Locked {
+		if c.wrong++; (c.on[Lockout] || c.on[CountsTries]) && c.wrong >= c.LockAfter && !c.count.Locked {
 			c.count.Locked = true
 			c.log.Info("virtual camera locked after wrong logins", "tries", c.wrong)
 		}
@@ -322,6 +327,16 @@ func (c *camera) login(right bool) bool {
 	c.wrong = 0
 	c.count.Accepted++
 	return true
+}
+
+// triesLeft says how many more wrong logins the camera bears, if it says that.
+func (c *camera) triesLeft() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.on[CountsTries] {
+		return ""
+	}
+	return fmt.Sprintf(". Invalid username or password! You still have %d attempt(s).", max(0, c.LockAfter-c.wrong))
 }
 
 func (c *camera) epr() string { return "urn:uuid:" + c.id.String() }

@@ -61,6 +61,9 @@ type Stats struct {
 	Accepted int // logins that were right
 	Streams  int // picture connections that are open now
 	Locked   bool
+
+	Reboots      int // how often it was told to restart; it never does
+	Synchronized int // how often it was asked for a key frame
 }
 
 // Town is a set of virtual cameras.

@@ -23,11 +23,13 @@ const (
 	WrongPassword  Fault = "wrong-password"  // the password was changed
 	Lockout        Fault = "lockout"         // after LockAfter wrong logins refuses all, until the fault is switched off
 	ChangedAddress Fault = "changed-address" // serves and announces itself at its other address
+	CountsTries    Fault = "counts-tries"    // says in each refusal how many tries are left of LockAfter
+	ChangedKey     Fault = "changed-key"     // over HTTPS shows another key
 )
 
 // Faults returns all faults.
 func Faults() []Fault {
-	return []Fault{Blurred, Covered, OverExposed, Black, Frozen, Moved, Slow, Silent, OneConnection, WrongPassword, Lockout, ChangedAddress}
+	return []Fault{Blurred, Covered, OverExposed, Black, Frozen, Moved, Slow, Silent, OneConnection, WrongPassword, Lockout, ChangedAddress, CountsTries, ChangedKey}
 }
 
 func faultNames() string {

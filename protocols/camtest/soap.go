@@ -1,9 +1,6 @@
 package camtest
 
 import (
-	"crypto/sha1"
-	"crypto/subtle"
-	"encoding/base64"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -80,26 +77,8 @@ func (s *soapService) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	call := req.Body.Call[0]
-	if !s.c.Open && !beforeLogin[call.XMLName.Local] {
-		switch s.authorize(r, req.Header.Token) {
-		case rightLogin:
-		case noLogin:
-			rw.Header().Set("WWW-Authenticate", s.web.login.challenge(false))
-			s.fault(rw, http.StatusUnauthorized, "SOAP-ENV:Sender", "ter:NotAuthorized", "Sender not authorized")
-			return
-		case staleLogin:
-			rw.Header().Set("WWW-Authenticate", s.web.login.challenge(true))
-			s.fault(rw, http.StatusUnauthorized, "SOAP-ENV:Sender", "ter:NotAuthorized", "the nonce is too old")
-			return
-		default:
-			status := http.StatusBadRequest // as most cameras answer a wrong token
-			if req.Header.Token == nil {
-				rw.Header().Set("WWW-Authenticate", s.web.login.challenge(false))
-				status = http.StatusUnauthorized
-			}
-			s.fault(rw, status, "SOAP-ENV:Sender", "ter:NotAuthorized", "Sender not authorized")
-			return
-		}
+	if !s.c.Open && !beforeLogin[call.XMLName.Local] && !s.enter(rw, r, req.Header.Token) {
+		return
 	}
 	const device, media = "http://www.onvif.org/ver10/device/wsdl", "http://www.onvif.org/ver10/media/wsdl"
 	var answer string
@@ -111,11 +90,15 @@ func (s *soapService) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 			escape(s.c.Vendor), escape(s.c.Model), escape(s.c.Firmware), escape(s.c.serial))
 	case device + "#GetCapabilities":
 		answer = fmt.Sprintf(`<tds:GetCapabilitiesResponse><tds:Capabilities><tt:Device><tt:XAddr>%s</tt:XAddr></tt:Device><tt:Media><tt:XAddr>%s</tt:XAddr><tt:StreamingCapabilities><tt:RTPMulticast>false</tt:RTPMulticast><tt:RTP_TCP>true</tt:RTP_TCP><tt:RTP_RTSP_TCP>true</tt:RTP_RTSP_TCP></tt:StreamingCapabilities></tt:Media></tds:Capabilities></tds:GetCapabilitiesResponse>`,
-			s.web.url(onvifPath), s.web.url(mediaPath))
+			s.named(onvifPath), s.named(mediaPath))
 	case device + "#GetServices":
 		answer = `<tds:GetServicesResponse>`
-		for ns, at := range map[string]string{device: onvifPath, media: mediaPath} {
-			answer += fmt.Sprintf(`<tds:Service><tds:Namespace>%s</tds:Namespace><tds:XAddr>%s</tds:XAddr><tds:Version><tt:Major>2</tt:Major><tt:Minor>60</tt:Minor></tds:Version></tds:Service>`, ns, s.web.url(at))
+		services := []struct{ ns, at string }{{device, onvifPath}, {media, mediaPath}}
+		if s.c.Media2 {
+			services = append(services, struct{ ns, at string }{media2NS, media2Path})
+		}
+		for _, v := range services {
+			answer += fmt.Sprintf(`<tds:Service><tds:Namespace>%s</tds:Namespace><tds:XAddr>%s</tds:XAddr><tds:Version><tt:Major>2</tt:Major><tt:Minor>60</tt:Minor></tds:Version></tds:Service>`, v.ns, s.named(v.at))
 		}
 		answer += `</tds:GetServicesResponse>`
 	case device + "#GetServiceCapabilities":
@@ -153,12 +136,25 @@ func (s *soapService) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if call.XMLName.Local == "GetStreamUri" {
 			uri = i.RTSP
 		}
-		if uri == "" {
+		if uri = s.renamed(uri); uri == "" {
 			s.fault(rw, http.StatusInternalServerError, "SOAP-ENV:Receiver", "ter:ActionNotSupported", "this camera does not offer that")
 			return
 		}
 		answer = fmt.Sprintf(`<trt:%[1]sResponse><trt:MediaUri><tt:Uri>%[2]s</tt:Uri><tt:InvalidAfterConnect>false</tt:InvalidAfterConnect><tt:InvalidAfterReboot>false</tt:InvalidAfterReboot><tt:Timeout>PT0S</tt:Timeout></trt:MediaUri></trt:%[1]sResponse>`, call.XMLName.Local, uri)
+	case device + "#SystemReboot":
+		s.c.counted(func(n *Stats) { n.Reboots++ })
+		answer = `<tds:SystemRebootResponse><tds:Message>Rebooting in 30 seconds</tds:Message></tds:SystemRebootResponse>`
+	case media + "#SetSynchronizationPoint":
+		if call.ProfileToken != profileToken {
+			s.noProfile(rw)
+			return
+		}
+		s.c.counted(func(n *Stats) { n.Synchronized++ })
+		answer = `<trt:SetSynchronizationPointResponse/>`
 	default:
+		if s.media2(rw, call.XMLName, call.ProfileToken) {
+			return
+		}
 		s.fault(rw, http.StatusInternalServerError, "SOAP-ENV:Receiver", "ter:ActionNotSupported", "this camera does not know "+call.XMLName.Local)
 		return
 	}
@@ -173,10 +169,9 @@ const (
 // profile describes the one profile. A camera that streams nothing by RTSP
 // still has one: its snapshot hangs on it.
 func (s *soapService) profile(element string) string {
-	encoding, width, height := "JPEG", s.c.Width, s.c.Height
+	encoding, width, height := s.encoding()
 	extra := ""
-	if s.c.speaks(fleet.RTSP) && s.c.Codec == fleet.H264 {
-		encoding, width, height = "H264", clipWidth, clipHeight
+	if encoding == "H264" {
 		extra = fmt.Sprintf(`<tt:H264><tt:GovLength>%d</tt:GovLength><tt:H264Profile>Main</tt:H264Profile></tt:H264>`, clipGOP)
 	}
 	return fmt.Sprintf(`<trt:%[1]s token="%[2]s" fixed="true"><tt:Name>main</tt:Name>`+
@@ -185,61 +180,20 @@ func (s *soapService) profile(element string) string {
 		element, profileToken, sourceToken, s.c.Width, s.c.Height, encoding, width, height, extra)
 }
 
+// encoding is that of the first profile.
+func (s *soapService) encoding() (name string, width, height int) {
+	if s.c.speaks(fleet.RTSP) && s.c.Codec == fleet.H264 {
+		return "H264", clipWidth, clipHeight
+	}
+	return "JPEG", s.c.Width, s.c.Height
+}
+
 func (s *soapService) dateAndTime() string {
 	t := s.c.now().UTC()
 	date := fmt.Sprintf(`<tt:Time><tt:Hour>%d</tt:Hour><tt:Minute>%d</tt:Minute><tt:Second>%d</tt:Second></tt:Time><tt:Date><tt:Year>%d</tt:Year><tt:Month>%d</tt:Month><tt:Day>%d</tt:Day></tt:Date>`,
 		t.Hour(), t.Minute(), t.Second(), t.Year(), int(t.Month()), t.Day())
 	return `<tds:GetSystemDateAndTimeResponse><tds:SystemDateAndTime><tt:DateTimeType>NTP</tt:DateTimeType><tt:DaylightSavings>false</tt:DaylightSavings><tt:TimeZone><tt:TZ>UTC0</tt:TZ></tt:TimeZone><tt:UTCDateTime>` +
 		date + `</tt:UTCDateTime><tt:LocalDateTime>` + date + `</tt:LocalDateTime></tds:SystemDateAndTime></tds:GetSystemDateAndTimeResponse>`
-}
-
-// authorize takes a WS-UsernameToken or, without one, HTTP Digest.
-func (s *soapService) authorize(r *http.Request, t *usernameToken) verdict {
-	if t == nil {
-		v := s.web.login.check(r, s.c.User, s.c.password())
-		if (v == rightLogin || v == wrongLogin) && !s.c.login(v == rightLogin) {
-			return wrongLogin
-		}
-		return v
-	}
-	if !s.c.login(s.token(t)) {
-		return wrongLogin
-	}
-	return rightLogin
-}
-
-// token checks a UsernameToken with PasswordDigest: base64(sha1(nonce +
-// created + password)), created by the camera's clock and the nonce used once.
-func (s *soapService) token(t *usernameToken) bool {
-	nonce, err := base64.StdEncoding.DecodeString(strings.TrimSpace(t.Nonce))
-	if err != nil || len(nonce) == 0 || !strings.HasSuffix(t.Password.Type, "#PasswordDigest") || t.Username != s.c.User {
-		return false
-	}
-	createdText := strings.TrimSpace(t.Created)
-	created, err := time.Parse(time.RFC3339Nano, createdText)
-	now := s.c.now()
-	if err != nil || now.Sub(created).Abs() > maxTokenSkew {
-		return false
-	}
-	h := sha1.New()
-	h.Write(nonce)
-	h.Write([]byte(createdText + s.c.password().Reveal()))
-	want := base64.StdEncoding.EncodeToString(h.Sum(nil))
-	if subtle.ConstantTimeCompare([]byte(want), []byte(strings.TrimSpace(t.Password.Value))) != 1 {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for n, at := range s.nonces {
-		if now.Sub(at).Abs() > 2*maxTokenSkew {
-			delete(s.nonces, n)
-		}
-	}
-	if _, replayed := s.nonces[string(nonce)]; replayed || len(s.nonces) >= maxNonces {
-		return false
-	}
-	s.nonces[string(nonce)] = created
-	return true
 }
 
 func (s *soapService) noProfile(rw http.ResponseWriter) {
@@ -255,7 +209,7 @@ func (s *soapService) write(rw http.ResponseWriter, status int, body string) {
 	rw.Header().Set("Content-Type", "application/soap+xml; charset=utf-8")
 	rw.WriteHeader(status)
 	_, _ = fmt.Fprintf(rw, `<?xml version="1.0" encoding="UTF-8"?>
-<SOAP-ENV:Envelope xmlns:SOAP-ENV="http://www.w3.org/2003/05/soap-envelope" xmlns:tds="http://www.onvif.org/ver10/device/wsdl" xmlns:trt="http://www.onvif.org/ver10/media/wsdl" xmlns:tt="http://www.onvif.org/ver10/schema" xmlns:ter="http://www.onvif.org/ver10/error"><SOAP-ENV:Body>%s</SOAP-ENV:Body></SOAP-ENV:Envelope>`, body)
+<SOAP-ENV:Envelope xmlns:SOAP-ENV="http://www.w3.org/2003/05/soap-envelope" xmlns:tds="http://www.onvif.org/ver10/device/wsdl" xmlns:trt="http://www.onvif.org/ver10/media/wsdl" xmlns:tr2="http://www.onvif.org/ver20/media/wsdl" xmlns:tt="http://www.onvif.org/ver10/schema" xmlns:ter="http://www.onvif.org/ver10/error"><SOAP-ENV:Body>%s</SOAP-ENV:Body></SOAP-ENV:Envelope>`, body)
 }
 
 // scopes are what a camera says of itself before any login.

@@ -26,10 +26,26 @@ type Camera struct {
 	User      string        // default: DefaultUser
 	Password  fleet.Secret  // default: DefaultPassword
 	SHA256    bool          // HTTP Digest with SHA-256 only; default MD5
+	Login     Login         // how it lets in over HTTP; default: LoginAny
+	HTTPS     bool          // its web server speaks TLS alone, under a key that it signed itself
+	NAT       string        // the host, or host:port, that it names itself by in ONVIF answers; default: where it is
+	MediaPort bool          // its media services have a port of their own
+	Media2    bool          // it has Media 2, which alone lists an H.265 profile
 	Skew      time.Duration // how far its clock is ahead
 	LockAfter int           // wrong logins until the fault Lockout locks it; default 5
 	Faults    []Fault       // in force from the start
 }
+
+// Login is what a camera's web server and its ONVIF services let in with.
+type Login string
+
+// The logins.
+const (
+	LoginAny    Login = ""       // HTTP Digest, and for ONVIF a WS-UsernameToken as well
+	LoginDigest Login = "digest" // HTTP Digest alone
+	LoginToken  Login = "token"  // ONVIF by WS-UsernameToken alone: it refuses with a fault and no challenge
+	LoginBasic  Login = "basic"  // HTTP Basic alone
+)
 
 // The login of all cameras that do not say otherwise.
 const (
@@ -106,6 +122,9 @@ func (c Camera) check() error {
 	}
 	if _, ok := clipScenes[c.Scene]; !ok && c.Codec == fleet.H264 {
 		return fmt.Errorf("there is no H.264 clip of the scene %s", c.Scene)
+	}
+	if !slices.Contains([]Login{LoginAny, LoginDigest, LoginToken, LoginBasic}, c.Login) {
+		return fmt.Errorf("login %q is unknown", c.Login)
 	}
 	for _, v := range c.Via {
 		if v == fleet.ViaWSDiscovery && !slices.Contains(c.Protocols, fleet.ONVIF) {

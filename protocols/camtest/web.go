@@ -2,6 +2,8 @@ package camtest
 
 import (
 	"context"
+	"crypto/subtle"
+	"crypto/tls"
 	"encoding/xml"
 	"fmt"
 	"log/slog"
@@ -22,19 +24,55 @@ type webServer struct {
 	c      *camera
 	server http.Server
 	addr   net.Addr
+	media  net.Addr // of the media services, where that is another
+	keys   *keys    // over HTTPS
 	login  *digest
 	soap   *soapService
 	active sync.WaitGroup // the server and the requests it serves
 }
 
-func newWebServer(c *camera, l net.Listener) *webServer {
-	w := &webServer{c: c, addr: l.Addr(), login: newDigest(c.Vendor+" "+c.Model, c.SHA256, c.opts.Now)}
+// newWebServer opens the camera's web server. The camera's lock is held.
+func newWebServer(c *camera) (*webServer, error) {
+	w := &webServer{c: c, login: newDigest(c.Vendor+" "+c.Model, c.SHA256, c.opts.Now)}
+	port := uint16(httpPort)
+	if c.HTTPS {
+		port = httpsPort
+		var err error
+		if w.keys, err = newKeys(c); err != nil {
+			return nil, err
+		}
+	}
+	ports := []uint16{port}
+	if c.MediaPort {
+		ports = append(ports, mediaPort)
+	}
+	var open []net.Listener
+	for _, p := range ports {
+		l, err := listen(c.addr, p)
+		if err != nil {
+			for _, l := range open {
+				l.Close()
+			}
+			return nil, err
+		}
+		if l = c.wrap(l); c.HTTPS {
+			l = tls.NewListener(l, w.keys.config())
+		}
+		open = append(open, l)
+	}
+	w.addr = open[0].Addr()
+	if len(open) > 1 {
+		w.media = open[1].Addr()
+	}
 	w.soap = newSOAPService(c, w)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", w.page)
 	if c.speaks(fleet.ONVIF) {
 		mux.Handle("POST "+onvifPath, w.soap)
 		mux.Handle("POST "+mediaPath, w.soap)
+		if c.Media2 {
+			mux.Handle("POST "+media2Path, w.soap)
+		}
 	}
 	if c.speaks(fleet.Snapshot) {
 		mux.Handle("GET "+snapshotPath, w.guarded(w.snapshot))
@@ -54,8 +92,10 @@ func newWebServer(c *camera, l net.Listener) *webServer {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
 	}
-	w.active.Go(func() { _ = w.server.Serve(l) }) // ends by stop; that is its only error
-	return w
+	for _, l := range open {
+		w.active.Go(func() { _ = w.server.Serve(l) }) // ends by stop; that is its only error
+	}
+	return w, nil
 }
 
 // stop ends all connections and waits for the requests on them.
@@ -64,7 +104,43 @@ func (w *webServer) stop() {
 	w.active.Wait()
 }
 
-func (w *webServer) url(path string) string { return "http://" + w.addr.String() + path }
+func (w *webServer) scheme() string {
+	if w.keys != nil {
+		return "https"
+	}
+	return "http"
+}
+
+func (w *webServer) url(path string) string { return w.scheme() + "://" + w.addr.String() + path }
+
+// rekey has the next request show the key that is in force now.
+func (w *webServer) rekey() {
+	w.server.SetKeepAlivesEnabled(false) // closes what is idle
+	w.server.SetKeepAlivesEnabled(true)
+}
+
+// challenge is what the camera asks for over HTTP.
+func (w *webServer) challenge(stale bool) string {
+	if w.c.Login == LoginBasic {
+		return fmt.Sprintf(`Basic realm="%s"`, w.login.realm)
+	}
+	return w.login.challenge(stale)
+}
+
+// check judges the login of an HTTP request.
+func (w *webServer) check(r *http.Request) verdict {
+	if w.c.Login != LoginBasic {
+		return w.login.check(r, w.c.User, w.c.password())
+	}
+	user, password, ok := r.BasicAuth()
+	switch {
+	case !ok && r.Header.Get("Authorization") == "":
+		return noLogin
+	case user == w.c.User && subtle.ConstantTimeCompare([]byte(password), []byte(w.c.password().Reveal())) == 1:
+		return rightLogin
+	}
+	return wrongLogin
+}
 
 func (w *webServer) counting(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -79,15 +155,19 @@ func (w *webServer) counting(h http.Handler) http.Handler {
 func (w *webServer) guarded(h func(http.ResponseWriter, *http.Request)) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !w.c.Open {
-			switch v := w.login.check(r, w.c.User, w.c.password()); v {
+			switch v := w.check(r); v {
 			case rightLogin, wrongLogin:
 				if w.c.login(v == rightLogin) {
 					break
 				}
 				fallthrough
 			default:
-				rw.Header().Set("WWW-Authenticate", w.login.challenge(v == staleLogin))
-				http.Error(rw, "login needed", http.StatusUnauthorized)
+				rw.Header().Set("WWW-Authenticate", w.challenge(v == staleLogin))
+				reason := "login needed"
+				if v == wrongLogin {
+					reason += w.c.triesLeft()
+				}
+				http.Error(rw, reason, http.StatusUnauthorized)
 				return
 			}
 		}

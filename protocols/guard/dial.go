@@ -2,8 +2,6 @@ package guard
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
 	"net"
 	"net/netip"
 	"strings"
@@ -78,71 +76,4 @@ func SameHost(a, b string) bool {
 
 func guarded(host, to string) error {
 	return fleet.Errorf(fleet.CauseGuarded, "the camera at %s points to another host, %q: allow that address for the agent if it is right", host, to)
-}
-
-// pin holds a TLS peer to the key of its first handshake. Cameras sign their
-// own certificates, so what a chain proves elsewhere the key's constancy has to.
-type pin [sha256.Size]byte
-
-// maxPins bounds the pins; beyond it any one is forgotten.
-const maxPins = 16384
-
-// TLS returns the settings for a TLS connection to address (host:port): any
-// certificate is taken at first, and from then on only the same public key,
-// until the process ends or Forget is called. RTSPS uses it too.
-func (g *Guard) TLS(address string) *tls.Config {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = address
-	}
-	return &tls.Config{
-		ServerName:         host,
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection pins the key instead
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			if len(cs.PeerCertificates) == 0 {
-				return fleet.Errorf(fleet.CauseProtocol, "%s shows no certificate", address)
-			}
-			return g.checkPin(address, sha256.Sum256(cs.PeerCertificates[0].RawSubjectPublicKeyInfo))
-		},
-	}
-}
-
-func (g *Guard) checkPin(address string, seen pin) error {
-	address = strings.ToLower(address)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	known, ok := g.pins[address]
-	if !ok {
-		if len(g.pins) >= maxPins {
-			for a := range g.pins {
-				delete(g.pins, a)
-				break
-			}
-		}
-		g.pins[address] = seen
-		return nil
-	}
-	if known != seen {
-		return fleet.Errorf(fleet.CauseGuarded,
-			"%s shows another TLS key than before: if the camera was replaced or reset, restart the agent to trust the new key", address)
-	}
-	return nil
-}
-
-// Forget drops the TLS keys and logins remembered of a host, so that its next
-// answer counts as the first.
-func (g *Guard) Forget(host string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for a := range g.pins {
-		if h, _, err := net.SplitHostPort(a); err == nil && SameHost(h, host) {
-			delete(g.pins, a)
-		}
-	}
-	for k := range g.sessions {
-		if SameHost(k.host, host) {
-			delete(g.sessions, k)
-		}
-	}
 }

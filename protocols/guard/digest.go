@@ -117,7 +117,7 @@ var algorithms = map[string]struct {
 // use by several goroutines.
 type Digest struct {
 	realm, nonce, opaque, algorithm, qop string
-	hasOpaque, session, userhash         bool
+	hasOpaque, session, userhash, utf8   bool
 	hash                                 func() hash.Hash
 
 	mu     sync.Mutex
@@ -135,6 +135,7 @@ func NewDigest(c Challenge) (*Digest, error) {
 	d := &Digest{realm: c.Params["realm"], nonce: c.Params["nonce"], algorithm: c.Params["algorithm"]}
 	d.opaque, d.hasOpaque = c.Params["opaque"]
 	d.userhash = strings.EqualFold(c.Params["userhash"], "true")
+	d.utf8 = strings.EqualFold(c.Params["charset"], "UTF-8")
 	name := strings.ToUpper(d.algorithm)
 	if name == "" {
 		name = "MD5"
@@ -222,13 +223,18 @@ func (d *Digest) authorize(method, uri string, body []byte, c fleet.Credentials)
 	}
 	response := d.sum(ha1 + ":" + mid + ":" + d.sum(a2))
 
-	user := c.User
-	if d.userhash {
-		user = d.sum(c.User + ":" + d.realm)
+	user := "username=" + quote(c.User)
+	switch {
+	case d.userhash:
+		user = "username=" + quote(d.sum(c.User+":"+d.realm))
+	case d.utf8 && !isASCII(c.User):
+		// Only who names its charset reads this form (RFC 7616, 3.4); the others
+		// take the bytes as they come.
+		user = "username*=UTF-8''" + extValue(c.User)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `Digest username=%s, realm=%s, nonce=%s, uri=%s, response="%s"`,
-		quote(user), quote(d.realm), quote(d.nonce), quote(uri), response)
+	fmt.Fprintf(&b, `Digest %s, realm=%s, nonce=%s, uri=%s, response="%s"`,
+		user, quote(d.realm), quote(d.nonce), quote(uri), response)
 	if d.algorithm != "" {
 		fmt.Fprintf(&b, `, algorithm=%s`, d.algorithm)
 	}
@@ -274,6 +280,23 @@ func (d *Digest) sum(s string) string {
 
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
+}
+
+// extValue writes a text as RFC 8187, 3.2.1 (value-chars) asks for.
+func extValue(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("!#$&+-.^_`|~", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 func hasControl(s string) bool {

@@ -116,6 +116,28 @@ func TestDigestExamples(t *testing.T) {
 	}
 }
 
+// TestDigestUsers holds the ways a user name is written: hashed where that is
+// offered (RFC 7616, 3.9.2, with the values of its erratum 4897), extended where
+// a charset is, and as it is elsewhere.
+func TestDigestUsers(t *testing.T) {
+	const offer = `Digest realm="api@example.org", qop="auth", algorithm=SHA-512-256, nonce="5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK", opaque="HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS"`
+	for _, tc := range []struct{ name, more, key, user string }{
+		{"hashed", `, charset=UTF-8, userhash=true`, "username", "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"},
+		{"extended", `, charset=UTF-8`, "username*", "UTF-8''J%C3%A4s%C3%B8n%20Doe"},
+		{"as it is", ``, "username", "Jäsøn Doe"},
+	} {
+		d, err := NewDigest(ParseChallenges([]string{offer + tc.more})[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.count, d.cnonce = 1, "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v"
+		p := ParseChallenges([]string{d.authorize("GET", "/doe.json", nil, fleet.Credentials{User: "Jäsøn Doe", Password: "Secret, or not?"})})[0].Params
+		if want := "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5"; p["response"] != want || p[tc.key] != tc.user {
+			t.Errorf("%s: %v, want %s=%s and response %s", tc.name, p, tc.key, tc.user, want)
+		}
+	}
+}
+
 func TestNewDigestRefuses(t *testing.T) {
 	for _, s := range []string{`Basic realm=x`, `Digest realm=x`, `Digest nonce=1, algorithm=MD4`, `Digest nonce=1, qop="other"`, "Digest nonce=\"a\x01\""} {
 		if d, err := NewDigest(ParseChallenges([]string{s})[0]); err == nil {

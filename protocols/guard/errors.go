@@ -20,6 +20,10 @@ import (
 // same camera may still be tried with them.
 var ErrUnusable = errors.New("no login was sent")
 
+// ErrOnlyBasic marks the ErrUnusable of a camera that offers Basic alone, to a
+// Login that wants to try safer ways first.
+var ErrOnlyBasic = errors.New("only Basic is offered")
+
 // CameraError gives any network, TLS, HTTP or context error the cause that a
 // capture carries. Doing names the operation and its subject ("get snapshot
 // http://10.0.0.7/s.jpg"); it is left out when empty. A *fleet.CameraError

@@ -383,27 +383,6 @@ func TestRedirectToAnAllowedHost(t *testing.T) {
 	}
 }
 
-func TestPinnedKey(t *testing.T) {
-	one := httptest.NewTLSServer(http.HandlerFunc(hello))
-	g := newGuard(t, guard.Options{})
-	address := one.Listener.Addr().String()
-	for range 2 {
-		if _, err := g.Do(within(t, 5*time.Second), guard.Login{}, guard.Request{URL: one.URL}); err != nil {
-			t.Fatal(err)
-		}
-		g.Close() // the second handshake is a new one
-	}
-	one.Close()
-	two := startTLS(t, address, otherKey(t))
-	defer two.Close()
-	_, err := g.Do(within(t, 5*time.Second), guard.Login{}, guard.Request{URL: two.URL})
-	wantCause(t, err, fleet.CauseGuarded)
-	g.Forget("127.0.0.1")
-	if _, err := g.Do(within(t, 5*time.Second), guard.Login{}, guard.Request{URL: two.URL}); err != nil {
-		t.Errorf("after Forget: %v", err)
-	}
-}
-
 func TestDialGoesNowhereElse(t *testing.T) {
 	s := serve(t, http.HandlerFunc(hello))
 	address := s.Listener.Addr().String()

@@ -3,8 +3,8 @@ package onvif
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -21,11 +21,19 @@ const (
 	// maxProfiles bounds what is asked of one device: two calls for each. The
 	// largest recorders have 128 channels with two streams.
 	maxProfiles = 512
-	// maxTextBytes bounds every name that a camera gives itself.
-	maxTextBytes = 128
+	// maxTokenBytes bounds what is sent back as it came; ONVIF's own bound is 64.
+	maxTokenBytes = 128
 	// skewNoted is the clock difference that is worth a word: WS-UsernameToken
 	// lets cameras refuse tokens older than 300 s, some refuse at 5.
 	skewNoted = 5 * time.Second
+	// skewBroken is the one from which receivers are told to refuse tokens
+	// (WS-Security UsernameToken profile 1.1, 3.1). Ours are dated by the camera's
+	// clock; those of its other clients are not, nor is what it writes into its
+	// pictures.
+	skewBroken = 5 * time.Minute
+
+	// claimTLSKey is evidence: the SHA-256 of the SubjectPublicKeyInfo in hex.
+	claimTLSKey fleet.ClaimKind = "tls"
 )
 
 // Describe asks the device at t.Endpoints[0], the http or https address of its
@@ -35,8 +43,10 @@ const (
 // On failure it returns a *fleet.CameraError and, beside it, what was learned
 // before: State and Reason say how far it came, so that a camera which nobody
 // may enter is known by its address at least. A clock that is off is noted in
-// ClockSkew, and in Reason beyond 5 s; the camera's own time is what logins are
-// dated with. Without a deadline in ctx it takes at most 60 s.
+// ClockSkew, in Reason beyond 5 s, and is the state beyond 5 min or when logins
+// fail for it; the camera's own time is what logins are dated with. Over https
+// the fingerprint of its key is among the claims. Without a deadline in ctx it
+// takes at most 60 s.
 func (c *Client) Describe(ctx context.Context, t fleet.Target) (fleet.Device, error) {
 	d := fleet.Device{Key: t.Device, State: fleet.DeviceUnreachable}
 	at, err := deviceURL(t)
@@ -49,19 +59,28 @@ func (c *Client) Describe(ctx context.Context, t fleet.Target) (fleet.Device, er
 		ctx, cancel = context.WithTimeout(ctx, describeWait)
 		defer cancel()
 	}
-	s := &session{c: c, device: at, login: guard.Login{Device: cmp.Or(t.Device, at.Hostname()), Credentials: t.Credentials}}
+	s := c.session(at, t)
 	d.Endpoints = []fleet.Endpoint{{Protocol: fleet.ONVIF, URL: at.String()}}
 	if a, err := netip.ParseAddr(at.Hostname()); err == nil {
 		d.Addresses = []netip.Addr{a.Unmap()}
 	}
 	err = s.describe(ctx, &d)
 	d.ClockSkew = s.offset
+	if s.key != nil {
+		d.Claims = append(d.Claims, fleet.Claim{Kind: claimTLSKey, Value: hex.EncodeToString(s.key)})
+	}
 	if err != nil {
 		err = guard.CameraError(err, "describe "+at.Redacted())
 		d.State, d.Reason = state(err), err.Error()
+		if why := s.doubt(); why != "" && d.State == fleet.DeviceNeedsCredentials {
+			d.State, d.Reason = fleet.DeviceSkewed, why+" ("+err.Error()+")"
+		}
 		return d, err
 	}
 	d.State = fleet.DeviceOK
+	if s.offset.Abs() > skewBroken {
+		d.State = fleet.DeviceSkewed
+	}
 	if s.offset.Abs() > skewNoted {
 		d.Reason = "its clock is " + s.offset.Round(time.Second).String() + " off: set its time server"
 	}
@@ -78,6 +97,19 @@ func state(err error) fleet.DeviceState {
 		return fleet.DeviceLocked
 	}
 	return fleet.DeviceUnreachable
+}
+
+// doubt says why the camera's clock, and not the password, may be what a token
+// was refused for, or returns "".
+func (s *session) doubt() string {
+	switch {
+	case !s.refused:
+	case s.clocked && s.dated && (s.offset-s.date).Abs() > skewBroken:
+		return "its clock is " + s.offset.String() + " off by ONVIF and " + s.date.String() + " by HTTP, so that no login can carry the right time: set its time server and time zone"
+	case !s.clocked && !s.dated:
+		return "it does not tell its clock, so that a login can carry the wrong time: set its time server"
+	}
+	return ""
 }
 
 func deviceURL(t fleet.Target) (*url.URL, error) {
@@ -136,7 +168,8 @@ func fatal(err error) bool {
 }
 
 // clock learns how far the camera's clock is off. It is asked without a login,
-// since a login may depend on it.
+// since a login may depend on it; cameras that want one all the same tell the
+// time in their HTTP answers.
 func (s *session) clock(ctx context.Context) error {
 	var a dateAnswer
 	before := s.c.opts.Now()
@@ -145,19 +178,15 @@ func (s *session) clock(ctx context.Context) error {
 	if err == nil {
 		err = parse(body, &a)
 	}
-	if fatal(err) {
+	if err != nil {
 		return err
 	}
-	here := before.Add(after.Sub(before) / 2)
-	theirs, bad := a.SystemDateAndTime.UTCDateTime.time()
-	if bad != nil {
-		theirs = s.date // the HTTP server's, the same clock
+	if theirs, bad := a.SystemDateAndTime.UTCDateTime.time(); bad == nil {
+		here := before.Add(after.Sub(before) / 2)
+		// It says whole seconds, so it is half a second early on average.
+		s.clocked, s.offset = true, theirs.Add(500*time.Millisecond).Sub(here).Round(time.Second)
 	}
-	if !theirs.IsZero() {
-		// Both say whole seconds, so they are half a second early on average.
-		s.offset = theirs.Add(500 * time.Millisecond).Sub(here).Round(time.Second)
-	}
-	return err
+	return nil
 }
 
 // services finds where the two Media services are. Either may be nil.
@@ -185,40 +214,13 @@ func (s *session) services(ctx context.Context) (media2, media1 *url.URL, err er
 	return nil, s.repair(caps.Capabilities.Media.XAddr), nil
 }
 
-// repair brings a service address back to the host that was asked, port and
-// path kept; what is no address becomes the device service's own.
-func (s *session) repair(addr string) *url.URL {
-	u, err := s.device.Parse(strings.TrimSpace(addr))
-	if err != nil || addr == "" || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return s.device
-	}
-	return rehost(u, s.device.Hostname())
-}
-
-// rehost puts host in the place of an address's own, keeping its port, and
-// drops credentials and fragment.
-func rehost(u *url.URL, host string) *url.URL {
-	out := *u
-	out.User, out.Fragment, out.RawFragment = nil, "", ""
-	switch port := u.Port(); {
-	case guard.SameHost(u.Hostname(), host):
-	case port != "":
-		out.Host = net.JoinHostPort(host, port)
-	case strings.Contains(host, ":"):
-		out.Host = "[" + host + "]"
-	default:
-		out.Host = host
-	}
-	return &out
-}
-
 func (s *session) information(ctx context.Context, d *fleet.Device) error {
 	var a device.GetDeviceInformationResponse
 	if err := s.do(ctx, s.device, getDeviceInformation, &a); err != nil {
 		return err
 	}
-	d.Vendor, d.Model = text(a.Manufacturer), text(a.Model)
-	d.Firmware, d.Serial = text(a.FirmwareVersion), text(a.SerialNumber)
+	d.Vendor, d.Model = guard.CleanText(a.Manufacturer), guard.CleanText(a.Model)
+	d.Firmware, d.Serial = guard.CleanText(a.FirmwareVersion), guard.CleanText(a.SerialNumber)
 	if d.Serial != "" {
 		d.Claims = append(d.Claims, fleet.Claim{Kind: fleet.ClaimSerial, Value: d.Serial})
 	}
@@ -255,7 +257,7 @@ func scope(item string) (kind, value string) {
 	if plain, err := url.PathUnescape(value); err == nil {
 		value = plain
 	}
-	return strings.ToLower(kind), text(value)
+	return strings.ToLower(kind), guard.CleanText(value)
 }
 
 func (s *session) interfaces(ctx context.Context, d *fleet.Device) error {
@@ -264,197 +266,10 @@ func (s *session) interfaces(ctx context.Context, d *fleet.Device) error {
 		return err
 	}
 	for _, i := range a.NetworkInterfaces {
-		claim := fleet.Claim{Kind: fleet.ClaimMAC, Value: mac(i.Info.HwAddress)}
+		claim := fleet.Claim{Kind: fleet.ClaimMAC, Value: guard.CleanMAC(i.Info.HwAddress)}
 		if claim.Value != "" && len(d.Claims) < 16 && !slices.Contains(d.Claims, claim) {
 			d.Claims = append(d.Claims, claim)
 		}
 	}
 	return nil
-}
-
-// mac returns a hardware address in lower case with colons, or nothing for what
-// tells no device from another.
-func mac(s string) string {
-	s = strings.TrimSpace(s)
-	if len(s) == 12 {
-		s = s[:2] + ":" + s[2:4] + ":" + s[4:6] + ":" + s[6:8] + ":" + s[8:10] + ":" + s[10:]
-	}
-	m, err := net.ParseMAC(s)
-	if err != nil || len(m) != 6 || m[0]&1 != 0 || slices.Equal(m, make(net.HardwareAddr, 6)) {
-		return ""
-	}
-	return m.String()
-}
-
-// text makes what a camera says of itself fit to show.
-func text(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxTextBytes {
-		s = strings.ToValidUTF8(s[:maxTextBytes], "")
-	}
-	return s
-}
-
-// sources asks Media 2, which alone tells H.265, and then Media 1.
-func (s *session) sources(ctx context.Context, media2, media1 *url.URL) ([]fleet.Source, error) {
-	var first error
-	for _, m := range []struct {
-		at               *url.URL
-		profiles         call
-		stream, snapshot func(string) call
-	}{
-		{media2, getProfiles2, getStreamURI2, getSnapshotURI2},
-		{media1, getProfiles, getStreamURI, getSnapshotURI},
-	} {
-		if m.at == nil {
-			continue
-		}
-		at := m.at
-		var a profilesAnswer
-		err := s.do(ctx, at, m.profiles, &a)
-		if near := s.near(at); near != nil && (isCause(err, fleet.CauseRefused) || isCause(err, fleet.CauseUnreachable)) {
-			// A port that only means something behind the NAT.
-			at, a = near, profilesAnswer{}
-			err = s.do(ctx, at, m.profiles, &a)
-		}
-		if fatal(err) {
-			return nil, err
-		}
-		if err != nil {
-			first = cmp.Or(first, err)
-			continue
-		}
-		found, err := s.addresses(ctx, at, a, m.stream, m.snapshot)
-		if fatal(err) {
-			return nil, err
-		}
-		if len(found) > 0 {
-			return found, nil
-		}
-		first = cmp.Or(first, err)
-	}
-	return nil, cmp.Or(first, error(fleet.Errorf(fleet.CauseProtocol, "the camera names no media profile with a picture")))
-}
-
-// near is a service's path at the address of the device service, or nil when
-// it is there already.
-func (s *session) near(at *url.URL) *url.URL {
-	if at.Host == s.device.Host && at.Scheme == s.device.Scheme {
-		return nil
-	}
-	out := *at
-	out.Host, out.Scheme = s.device.Host, s.device.Scheme
-	return &out
-}
-
-// addresses asks for the stream and the snapshot of every profile. The error is
-// the first refusal, for when nothing came.
-func (s *session) addresses(ctx context.Context, at *url.URL, a profilesAnswer, stream, snapshot func(string) call) ([]fleet.Source, error) {
-	var sources []fleet.Source
-	var first error
-	noSnapshot := false
-	for _, p := range a.Profiles[:min(len(a.Profiles), maxProfiles)] {
-		src, enc := p.VideoSourceConfiguration, p.VideoEncoderConfiguration
-		if src.SourceToken == "" {
-			src = p.Configurations.VideoSource
-		}
-		if enc.Encoding == "" {
-			enc = p.Configurations.VideoEncoder
-		}
-		if p.Token == "" || len(p.Token) > maxTextBytes || len(src.SourceToken) > maxTextBytes {
-			continue
-		}
-		profile := fleet.Profile{
-			Token: p.Token, Name: text(p.Name), Codec: codec(enc.Encoding),
-			Width: int(enc.Resolution.Width), Height: int(enc.Resolution.Height),
-		}
-		if !noSnapshot {
-			e, err := s.address(ctx, at, snapshot(p.Token), fleet.Snapshot)
-			if fatal(err) {
-				return nil, err
-			}
-			first = cmp.Or(first, err)
-			// A camera without the call lacks it for every profile.
-			if f, ok := err.(*Fault); ok && f.Missing() { //nolint:errorlint // do wraps no fault
-				noSnapshot = true
-			}
-			profile.Endpoints = append(profile.Endpoints, e...)
-		}
-		e, err := s.address(ctx, at, stream(p.Token), fleet.RTSP)
-		if fatal(err) {
-			return nil, err
-		}
-		first = cmp.Or(first, err)
-		profile.Endpoints = append(profile.Endpoints, e...)
-		if len(profile.Endpoints) == 0 {
-			continue
-		}
-		i := slices.IndexFunc(sources, func(x fleet.Source) bool { return x.Token == src.SourceToken })
-		if i < 0 {
-			i = len(sources)
-			sources = append(sources, fleet.Source{Token: src.SourceToken, Name: text(src.Name)})
-		}
-		sources[i].Profiles = append(sources[i].Profiles, profile)
-	}
-	return sources, first
-}
-
-// address asks for one address and returns it as an endpoint on the host that
-// was asked, or nothing for an address of another kind.
-func (s *session) address(ctx context.Context, at *url.URL, op call, p fleet.Protocol) ([]fleet.Endpoint, error) {
-	var a uriAnswer
-	if err := s.do(ctx, at, op, &a); err != nil {
-		return nil, err
-	}
-	u := endpoint(cmp.Or(strings.TrimSpace(a.MediaURI.URI), strings.TrimSpace(a.URI)), s.device, p)
-	if u == "" {
-		return nil, nil
-	}
-	return []fleet.Endpoint{{Protocol: p, URL: u}}, nil
-}
-
-// maxURLBytes bounds an address; the longest of the field are below 300.
-const maxURLBytes = 1024
-
-// endpoint repairs a stream or snapshot address, or returns "".
-func endpoint(addr string, at *url.URL, p fleet.Protocol) string {
-	if addr == "" || len(addr) > maxURLBytes {
-		return ""
-	}
-	var u *url.URL
-	var err error
-	if p == fleet.Snapshot {
-		u, err = at.Parse(addr) // some give a path alone
-	} else {
-		u, err = url.Parse(addr)
-	}
-	if err != nil || u.Opaque != "" || u.Hostname() == "" {
-		return ""
-	}
-	switch {
-	case p == fleet.RTSP && (u.Scheme == "rtsp" || u.Scheme == "rtsps"):
-	case p == fleet.Snapshot && (u.Scheme == "http" || u.Scheme == "https"):
-	default:
-		return ""
-	}
-	return rehost(u, at.Hostname()).String()
-}
-
-// codec is the encoding's name in this house, or "" for one that is not read.
-func codec(encoding string) fleet.Codec {
-	switch strings.ToUpper(strings.TrimSpace(encoding)) {
-	case "JPEG", "MJPEG":
-		return fleet.JPEG
-	case "H264":
-		return fleet.H264
-	case "H265", "HEVC":
-		return fleet.H265
-	}
-	return ""
 }

@@ -26,6 +26,7 @@ type call struct {
 	action  string
 	request any
 	open    bool // no login is needed for it (ONVIF Core, access class PRE_AUTH)
+	once    bool // a second time is not the same
 }
 
 var (
@@ -39,6 +40,16 @@ var (
 	getProfiles  = call{name: "GetProfiles", action: mediaNS + "/GetProfiles", request: media.GetProfiles{}}
 	getProfiles2 = call{name: "GetProfiles", action: media2NS + "/GetProfiles", request: profiles2Request{Type: []string{"VideoSource", "VideoEncoder"}}}
 )
+
+var systemReboot = call{name: "SystemReboot", action: deviceNS + "/SystemReboot", request: device.SystemReboot{}, once: true}
+
+func setSynchronizationPoint(token string) call {
+	return call{name: "SetSynchronizationPoint", action: mediaNS + "/SetSynchronizationPoint", request: media.SetSynchronizationPoint{ProfileToken: schema.ReferenceToken(token)}}
+}
+
+func setSynchronizationPoint2(token string) call {
+	return call{name: "SetSynchronizationPoint", action: media2NS + "/SetSynchronizationPoint", request: synchronize2Request{ProfileToken: token}}
+}
 
 func getStreamURI(token string) call {
 	return call{name: "GetStreamUri", action: mediaNS + "/GetStreamUri", request: media.GetStreamUri{
@@ -67,6 +78,11 @@ type profiles2Request struct {
 type streamURI2Request struct {
 	XMLName      xml.Name `xml:"tr2:GetStreamUri"`
 	Protocol     string   `xml:"tr2:Protocol"`
+	ProfileToken string   `xml:"tr2:ProfileToken"`
+}
+
+type synchronize2Request struct {
+	XMLName      xml.Name `xml:"tr2:SetSynchronizationPoint"`
 	ProfileToken string   `xml:"tr2:ProfileToken"`
 }
 
@@ -138,6 +154,13 @@ type encoderConfig struct {
 	Encoding   string
 	Resolution struct{ Width, Height number }
 }
+
+type rebootAnswer struct {
+	Message string
+}
+
+// emptyAnswer is one that says by coming that the operation was done.
+type emptyAnswer struct{}
 
 // uriAnswer is both services' answer to GetStreamUri and GetSnapshotUri.
 type uriAnswer struct {

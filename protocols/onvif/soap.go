@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols/guard"
 )
 
 // The limits of an answer. GetProfiles of a recorder with 64 channels is about
@@ -23,15 +24,25 @@ const (
 	maxAnswerDepth    = 64
 )
 
+// The namespaces of the two versions of SOAP. ONVIF is 1.2.
+const (
+	soap12NS = "http://www.w3.org/2003/05/soap-envelope"
+	soap11NS = "http://schemas.xmlsoap.org/soap/envelope/"
+)
+
 // envelope writes a request. The header is empty or one of wsse.
-func envelope(request any, header []byte) ([]byte, error) {
+func envelope(request any, header []byte, soap11 bool) ([]byte, error) {
 	body, err := xml.Marshal(request)
 	if err != nil {
 		return nil, err
 	}
+	ns := soap12NS
+	if soap11 {
+		ns = soap11NS
+	}
 	var b bytes.Buffer
 	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>` +
-		`<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"` +
+		`<s:Envelope xmlns:s="` + ns + `"` +
 		` xmlns:tds="` + deviceNS + `" xmlns:trt="` + mediaNS + `" xmlns:tr2="` + media2NS + `" xmlns:onvif="` + schemaNS + `">`)
 	if len(header) > 0 {
 		b.WriteString(`<s:Header>`)
@@ -112,6 +123,9 @@ func (f *Fault) NotAuthorized() bool {
 	return strings.Contains(r, "not authorized") || strings.Contains(r, "unauthorized") || strings.Contains(r, "authority failure")
 }
 
+// login reads what the fault says of further logins.
+func (f *Fault) login() guard.LoginState { return guard.ReadLoginState([]byte(f.Reason)) }
+
 // Locked reports whether the fault says that further logins are futile for now.
 func (f *Fault) Locked() bool {
 	for _, c := range f.Codes {
@@ -119,8 +133,17 @@ func (f *Fault) Locked() bool {
 			return true
 		}
 	}
+	if state := f.login(); state.Told || state.Lock {
+		return state.Lock // "3 attempts until it is locked" is not locked
+	}
 	r := strings.ToLower(f.Reason)
 	return strings.Contains(r, "locked") || strings.Contains(r, "too many")
+}
+
+// MustUnderstand reports whether the camera stumbled over a header it does not
+// know (SOAP 1.2, 5.4.6).
+func (f *Fault) MustUnderstand() bool {
+	return len(f.Codes) > 0 && f.Codes[0] == "MustUnderstand"
 }
 
 // Missing reports whether the camera does not have the operation at all.

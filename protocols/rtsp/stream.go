@@ -101,7 +101,7 @@ func (s *stream) dial(ctx context.Context, network, address string) (net.Conn, e
 	s.conn = c
 	s.mu.Unlock()
 	// Read by the library right after this, in this very goroutine.
-	s.client.TLSConfig = s.g.guard.TLS(address)
+	s.client.TLSConfig = s.g.guard.TLS(device(s.target, s.url), address)
 	return c, nil
 }
 

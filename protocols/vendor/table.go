@@ -1,188 +1,185 @@
 package vendor
 
 import (
-	"bytes"
-	"net"
+	"context"
 	"net/http"
-	"strconv"
-	"strings"
 )
 
-// Maker is a row of the table.
-type Maker struct {
-	Name    string
-	Sources []string // public documents that say what follows
+// row is one maker.
+type row struct {
+	vendor string
+	source string // the public document that the calls and paths are from
 
-	// Signs of its devices. One is enough: the first bytes of a MAC, or a part of
-	// the Server header, of an authentication realm, or of the front page's text.
-	OUIs   []string
-	Server []string
-	Realm  []string
-	Page   []string
+	// Evidence. Words are looked for in what the device says of itself, in lower
+	// case; OUIs are the maker's own in the IEEE's registry.
+	words, paths, ouis []string
 
-	Info     string // the call that tells who it is; "" when every one wants a password in its address
-	Format   Format // of its answer
-	Keys     Keys   // where in it
-	First    int    // number of the first channel in paths
-	Snapshot string // path of a JPEG; {channel} is the channel's number
-	Streams  []Stream
+	// calls are made in their order; one that fails ends the row, unless it is
+	// optional.
+	calls []ask
+	talk  func(context.Context, *session) (identity, error) // where calls follow from each other; optional
+
+	// Addresses; {channel} is the channel's number, {channel2} with two digits, and
+	// first that of the only one.
+	first           int
+	snapshot, mjpeg string
+	streams         []string // RTSP at port 554, main first
 }
 
-// Stream is a stream's path, the smallest first.
-type Stream struct{ Name, Path string }
+// ask is one call that tells who the device is.
+type ask struct {
+	method, path, body string
+	open               bool // no login is needed for it, and none is sent
+	optional           bool
+	read               reader
+}
 
-// Keys names the values of an answer; "" is what it does not tell.
-type Keys struct{ Model, Serial, Firmware, MAC, Channels string }
+func get(path string, r reader) ask { return ask{method: http.MethodGet, path: path, read: r} }
 
-// Makers returns the table. Names of products are those of their makers.
-func Makers() []Maker {
-	return []Maker{
+func (a ask) maybe() ask { a.optional = true; return a }
+
+// table returns the makers whose calls are known. A new row needs a document that
+// anybody can read, and answers rebuilt from it in testdata.
+func table() []row {
+	dahuaCalls := []ask{
+		get("/cgi-bin/magicBox.cgi?action=getSystemInfo", fields("getSystemInfo", map[string]func(*identity) *string{
+			"devicetype": modelOf, "serialnumber": serialOf,
+		})),
+		get("/cgi-bin/magicBox.cgi?action=getSoftwareVersion", readDahuaVersion).maybe(),
+		get("/cgi-bin/configManager.cgi?action=getConfig&name=ChannelTitle", readChannelTitles).maybe(),
+	}
+	dahua := row{
+		vendor: "Dahua", source: "https://www.scribd.com/document/874814748/dahua-http-api-all-cgis",
+		// The realm of RTSP and CGI is "Login to SERIAL" (scottlamb/retina 62), or
+		// "Device_CGI" on old firmware (rroller/dahua 583).
+		words: []string{"dahua", "login to ", "device_cgi"},
+		paths: []string{"/cam/realmonitor", "/cgi-bin/snapshot.cgi", "/cgi-bin/mjpg/video.cgi"},
+		ouis:  []string{"3c:ef:8c", "4c:11:bf", "90:02:a9", "e0:50:8b", "38:af:29", "14:a7:8b"},
+		calls: dahuaCalls,
+		first: 1, snapshot: "/cgi-bin/snapshot.cgi?channel={channel}",
+		streams: []string{"/cam/realmonitor?channel={channel}&subtype=0", "/cam/realmonitor?channel={channel}&subtype=1"},
+	}
+	amcrest := dahua
+	amcrest.vendor, amcrest.source = "Amcrest", "https://s3.amazonaws.com/amcrest-files/Amcrest+HTTP+API+3.2017.pdf"
+	amcrest.words, amcrest.paths, amcrest.ouis = []string{"amcrest"}, nil, []string{"9c:8e:cd"}
+	return []row{
 		{
-			Name: "Axis",
-			Sources: []string{
-				"https://developer.axis.com/vapix/network-video/video-streaming",
-				"https://developer.axis.com/vapix/network-video/parameter-management",
+			vendor: "Axis", source: "https://developer.axis.com/vapix/network-video/basic-device-information",
+			words: []string{"axis_", "axis network", "axis communications", "axis video"},
+			paths: []string{"/axis-media/", "/axis-cgi/"},
+			ouis:  []string{"00:40:8c", "ac:cc:8e", "b8:a4:4f", "e8:27:25"},
+			calls: []ask{
+				{method: http.MethodPost, path: "/axis-cgi/basicdeviceinfo.cgi", open: true, read: readAxisProperties, optional: true,
+					body: `{"apiVersion":"1.0","method":"getAllUnrestrictedProperties"}`},
 			},
-			OUIs:   []string{"00:40:8c:", "ac:cc:8e:", "b8:a4:4f:", "e8:27:25:"},
-			Realm:  []string{"AXIS_"},
-			Page:   []string{"/camera/index.html", "axis-cgi"},
-			Info:   "/axis-cgi/param.cgi?action=list&group=Brand,Properties.Firmware,Properties.System,ImageSource.NbrOfSources",
-			Format: Lines,
-			Keys: Keys{
-				Model: "root.Brand.ProdNbr", Serial: "root.Properties.System.SerialNumber",
-				Firmware: "root.Properties.Firmware.Version", MAC: "root.Properties.System.SerialNumber", Channels: "root.ImageSource.NbrOfSources",
+			// Sources but the first take camera=N ("Video streaming", 2.7).
+			first: 1, snapshot: "/axis-cgi/jpg/image.cgi", mjpeg: "/axis-cgi/mjpg/video.cgi", streams: []string{"/axis-media/media.amp"},
+		},
+		{
+			vendor: "Hikvision", source: "https://www.scribd.com/document/512990854/Hikvision-ISAPI-Core-Protocol",
+			words: []string{"hikvision", "app-webs", "dnvrs-webs", "dvrdvs-webs"},
+			paths: []string{"/streaming/channels/", "/isapi/", "/h264/ch"},
+			ouis:  []string{"c0:56:e3", "44:19:b6", "bc:ad:28", "4c:bd:8f", "28:57:be", "a4:14:37", "54:c4:15", "bc:5e:33", "24:28:fd"},
+			calls: []ask{
+				get("/ISAPI/System/deviceInfo", readISAPIDevice),
+				get("/ISAPI/Streaming/channels", readISAPIStreams).maybe(),
 			},
-			First:    1,
-			Snapshot: "/axis-cgi/jpg/image.cgi?camera={channel}",
-			Streams:  []Stream{{"small", "/axis-media/media.amp?camera={channel}&resolution=640x360"}, {"main", "/axis-media/media.amp?camera={channel}"}},
+			first: 1, snapshot: "/ISAPI/Streaming/channels/{channel}01/picture",
+			streams: []string{"/Streaming/Channels/{channel}01", "/Streaming/Channels/{channel}02"},
 		},
+		amcrest,
+		dahua,
 		{
-			Name: "Hikvision",
-			Sources: []string{
-				"https://supportusa.hikvision.com/support/solutions/articles/17000129022-do-you-have-an-example-showing-the-format-for-getting-a-rtsp-stream-from-a-camera-",
-				"https://www.scribd.com/document/512990854/Hikvision-ISAPI-Core-Protocol",
+			vendor: "Hanwha", source: "https://support.hanwhasecurity.com/hc/en-us/articles/236372028-Camera-RTSP-URL",
+			// The realm is "iPOLiS" (Ullaakut/cameradar 199).
+			words: []string{"hanwha", "wisenet", "ipolis", "samsung techwin"},
+			paths: []string{"/stw-cgi/"},
+			ouis:  []string{"00:09:18", "00:16:6c", "e4:30:22"},
+			calls: []ask{
+				get("/stw-cgi/system.cgi?msubmenu=deviceinfo&action=view", fields("deviceinfo", map[string]func(*identity) *string{
+					"model": modelOf, "serialnumber": serialOf, "firmwareversion": firmwareOf, "connectedmacaddress": macOf, "devicename": nameOf,
+				})),
 			},
-			Server:   []string{"DNVRS-Webs", "Hikvision-Webs", "App-webs"},
-			Realm:    []string{"Hikvision", "DS-2CD"},
-			Page:     []string{"/doc/page/login.asp"},
-			Info:     "/ISAPI/System/deviceInfo",
-			Format:   XML,
-			Keys:     Keys{Model: "model", Serial: "serialNumber", Firmware: "firmwareVersion", MAC: "macAddress"},
-			First:    1,
-			Snapshot: "/ISAPI/Streaming/channels/{channel}01/picture",
-			Streams:  []Stream{{"sub", "/Streaming/Channels/{channel}02"}, {"main", "/Streaming/Channels/{channel}01"}},
+			snapshot: "/stw-cgi/video.cgi?msubmenu=snapshot&action=view&Channel={channel}",
+			streams:  []string{"/profile2/media.smp"},
 		},
 		{
-			Name: "Dahua",
-			Sources: []string{
-				"https://github.com/JYOuyang/python-amcrest",
-				"https://socket.dev/npm/package/@scrypted/amcrest/diff/0.0.114",
-				"https://github.com/rroller/dahua/issues/603",
+			// Snapshots take the password in the address, or a session's token,
+			// neither of which an address here may hold; its streams do not.
+			vendor: "Reolink", source: "https://support.reolink.com/hc/en-us/articles/900000630706-Introduction-to-RTSP/",
+			words: []string{"reolink"},
+			paths: []string{"/h264preview_", "/h265preview_", "/preview_"},
+			ouis:  []string{"ec:71:db"},
+			talk:  reolink,
+			first: 1, streams: []string{"/Preview_{channel2}_main", "/Preview_{channel2}_sub"},
+		},
+		{
+			vendor: "Vivotek", source: "https://www.manualshelf.com/manual/vivotek/fd8133/specifications-english/page-136.html",
+			words: []string{"vivotek"},
+			paths: []string{"/cgi-bin/viewer/video.jpg", "/live.sdp"},
+			ouis:  []string{"00:02:d1"},
+			calls: []ask{
+				get("/cgi-bin/viewer/getparam.cgi?system_info", fields("system_info", map[string]func(*identity) *string{
+					"system_info_modelname": modelOf, "system_info_serialnumber": serialOf, "system_info_firmwareversion": firmwareOf, "system_hostname": nameOf,
+				})).maybe(),
 			},
-			Realm:    []string{"Login to "},
-			Page:     []string{"/jsBase/lib", "/baseProj/"},
-			Info:     "/cgi-bin/magicBox.cgi?action=getSystemInfo",
-			Format:   Lines,
-			Keys:     Keys{Model: "updateSerial", Serial: "serialNumber"},
-			First:    1,
-			Snapshot: "/cgi-bin/snapshot.cgi?channel={channel}",
-			Streams:  []Stream{{"sub", "/cam/realmonitor?channel={channel}&subtype=1"}, {"main", "/cam/realmonitor?channel={channel}&subtype=0"}},
+			snapshot: "/cgi-bin/viewer/video.jpg?channel={channel}", streams: []string{"/live.sdp"},
 		},
 		{
-			Name: "Vivotek",
-			Sources: []string{
-				"https://www.manualsdir.com/manuals/864969/vivotek-fe9380-hv-5mp-outdoor-network-fisheye-dome-camera-with-night-vision.html?page=313",
+			vendor: "Bosch", source: "https://resources-boschsecurity-cdn.azureedge.net/public/documents/RTSP_VIP_Configuration_Note_enUS_9007200806939915.pdf",
+			words: []string{"bosch", "please log in with a valid username"},
+			paths: []string{"/rtsp_tunnel", "/snap.jpg"},
+			ouis:  []string{"00:07:5f", "00:04:63"},
+			first: 1, snapshot: "/snap.jpg", streams: []string{"/?h26x=4&line={channel}&inst=1", "/?h26x=4&line={channel}&inst=2"},
+		},
+		{
+			vendor: "Uniview", source: "https://wiki.zohead.com/技术/音视频/监控/宇视RTSP取流URL格式.md",
+			words: []string{"uniview", "zhejiang uniview"},
+			paths: []string{"/lapi/", "/media/video", "/unicast/c"},
+			ouis:  []string{"48:ea:63", "6c:f1:7e"},
+			calls: []ask{get("/LAPI/V1.0/System/DeviceInfo", readLAPIDevice)},
+			first: 1, streams: []string{"/media/video1", "/media/video2"},
+		},
+		{
+			vendor: "Mobotix", source: "https://developer.mobotix.com/paks/help_cgi-image.html",
+			words: []string{"mobotix"},
+			paths: []string{"/control/faststream.jpg", "/cgi-bin/faststream.jpg", "/record/current.jpg"},
+			ouis:  []string{"00:03:c5"},
+			first: 1, snapshot: "/cgi-bin/image.jpg", mjpeg: "/control/faststream.jpg?stream=full",
+		},
+		{
+			vendor: "Sony", source: "https://manualmachine.com/sony/sncdh110w/544166-user-manual-2",
+			words: []string{"sony network camera", "snc-"},
+			paths: []string{"/oneshotimage"},
+			calls: []ask{
+				get("/command/inquiry.cgi?inq=system", fields("inquiry", map[string]func(*identity) *string{
+					"modelname": modelOf, "serial": serialOf, "softversion": firmwareOf,
+				})),
 			},
-			OUIs:     []string{"00:02:d1:"},
-			Server:   []string{"Vivotek"},
-			Realm:    []string{"streaming_server", "VIVOTEK"},
-			Info:     "/cgi-bin/viewer/getparam.cgi?system_info_modelname&system_info_serialnumber&system_info_firmwareversion",
-			Format:   Lines,
-			Keys:     Keys{Model: "system_info_modelname", Serial: "system_info_serialnumber", Firmware: "system_info_firmwareversion", MAC: "system_info_serialnumber"},
-			Snapshot: "/cgi-bin/viewer/video.jpg?channel={channel}",
-			Streams:  []Stream{{"second", "/live2.sdp"}, {"first", "/live.sdp"}},
+			first: 1, snapshot: "/oneshotimage", mjpeg: "/mjpeg",
 		},
 		{
-			Name:     "Sony",
-			Sources:  []string{"http://somanuals.com/html/15/Sony-Security-Camera-SNCDH110W-User-Manual.html"},
-			Server:   []string{"gen5th", "gen6th", "NetEVI"},
-			Realm:    []string{"Sony Network Camera"},
-			Info:     "/command/inquiry.cgi?inq=system",
-			Format:   Pairs,
-			Keys:     Keys{Model: "ModelName", Serial: "Serial", Firmware: "SoftVersion"},
-			Snapshot: "/oneshotimage1",
-			Streams:  []Stream{{"second", "/media/video2"}, {"first", "/media/video1"}},
+			// The BB- and BL-series and their like.
+			vendor: "Panasonic", source: "https://fdocuments.us/document/camera-cgi-interface-v351.html",
+			words: []string{"panasonic network", "panasonic communications"},
+			paths: []string{"/snapshotjpeg", "/nphmotionjpeg"},
+			ouis:  []string{"08:00:23", "00:80:f0"},
+			first: 1, snapshot: "/SnapshotJPEG?Resolution=640x480", mjpeg: "/nphMotionJpeg?Resolution=640x480",
 		},
 		{
-			// Its snapshot wants the password in its address.
-			Name:    "Reolink",
-			Sources: []string{"https://support.reolink.com/hc/en-us/articles/900000630706-Introduction-to-RTSP/"},
-			OUIs:    []string{"ec:71:db:"},
-			Page:    []string{"<title>Reolink"},
-			First:   1,
-			Streams: []Stream{{"sub", "/h264Preview_0{channel}_sub"}, {"main", "/h264Preview_0{channel}_main"}},
+			// No HTTP at all; the user is the camera account of its app.
+			vendor: "TP-Link", source: "https://www.tp-link.com/us/support/faq/2680/",
+			words: []string{"tapo", "tp-link ipc"},
+			paths: []string{"/stream1", "/stream2"},
+			first: 1, streams: []string{"/stream1", "/stream2"},
 		},
 		{
-			Name:    "Tapo",
-			Sources: []string{"https://actutana.com/video-streaming-what-is-rtsp-streaming/", "https://smartcamalerts.com/blog/rtsp-camera-setup.html"},
-			Page:    []string{"<title>Tapo"},
-			Streams: []Stream{{"sub", "/stream2"}, {"main", "/stream1"}},
+			// Its CGI takes user and password in the address alone ("General
+			// description" of the document), so only streams are here.
+			vendor: "Foscam", source: "https://www.easymanua.ls/foscam/ip-camera/manual?p=6",
+			words: []string{"foscam"},
+			paths: []string{"/videomain", "/videosub"},
+			first: 1, streams: []string{"/videoMain", "/videoSub"},
 		},
 	}
 }
-
-// signed reports whether an answer of a device's front page bears a sign of the
-// maker.
-func (m *Maker) signed(h http.Header, page []byte) bool {
-	for _, s := range m.Server {
-		if strings.Contains(h.Get("Server"), s) {
-			return true
-		}
-	}
-	for _, challenge := range h.Values("Www-Authenticate") {
-		for _, s := range m.Realm {
-			if strings.Contains(challenge, `realm="`+s) {
-				return true
-			}
-		}
-	}
-	for _, s := range m.Page {
-		if bytes.Contains(page, []byte(s)) {
-			return true
-		}
-	}
-	return false
-}
-
-// facts is what a maker's call tells.
-type facts struct {
-	model, serial, firmware, mac string
-	channels                     int
-}
-
-func (m *Maker) facts(values map[string]string) facts {
-	get := func(key string) string {
-		if key == "" {
-			return ""
-		}
-		return values[key]
-	}
-	f := facts{model: get(m.Keys.Model), serial: get(m.Keys.Serial), firmware: get(m.Keys.Firmware), mac: mac(get(m.Keys.MAC))}
-	f.channels, _ = strconv.Atoi(get(m.Keys.Channels)) // none told: one
-	return f
-}
-
-// mac returns a hardware address in lower case with colons, also when it came
-// without them as serials have it, or "".
-func mac(s string) string {
-	if len(s) == 12 && !strings.ContainsAny(s, ":-.") {
-		s = s[:2] + ":" + s[2:4] + ":" + s[4:6] + ":" + s[6:8] + ":" + s[8:10] + ":" + s[10:]
-	}
-	a, err := net.ParseMAC(s)
-	if err != nil || len(a) != 6 || a[0]&1 != 0 || bytes.Equal(a, make([]byte, 6)) {
-		return ""
-	}
-	return a.String()
-}
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,24 +1,27 @@
-// Package vendor describes cameras that speak no ONVIF, or have it switched
-// off, by their makers' own HTTP calls:
+// Package vendor describes cameras that speak no ONVIF, or have it switched off,
+// by the HTTP calls that their makers document.
 //
-//	Server header, realm, title, MAC ─► whose it is ─► its one call that tells
-//	     asked without a login             │           model, serial, firmware
-//	                                       └─► where its pictures and streams are
+//	evidence ──► rows of the table ──► who it is (JSON, XML, key=value) ──► sources
+//	 │ server, realm, title, maker, model, MAC      │ within the login budget
+//	 └ none: nothing is asked at all                └ no password in any address
 //
-// The table is closed: a device that shows no sign of a maker is asked nothing
-// more than its front page, and a maker's calls go to that maker's devices
-// alone. Logins go through the guard and its budget. Calls that want a password in their address are not used.
+// The table is bounded and every row names the document it follows: no address is
+// guessed, and a camera is asked only for what its maker documents, when something
+// points to that maker. At most two rows are tried.
 package vendor
 
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,206 +30,328 @@ import (
 )
 
 const (
-	describeWait = 20 * time.Second // for callers whose context has no deadline
-	maxPageBytes = 64 << 10         // of a front page
-	maxInfoBytes = 64 << 10         // of a maker's answer
-	maxChannels  = 64               // of a recorder
+	// describeWait is for callers whose context has no deadline.
+	describeWait = 30 * time.Second
+	// maxAnswerBytes bounds an answer; the longest, a recorder's list of 128
+	// channels with two streams, is about 500 KiB.
+	maxAnswerBytes = 1 << 20
+	// maxPageBytes of the start page are read for its title.
+	maxPageBytes = 64 << 10
+	// maxRows are tried on one device.
+	maxRows = 2
+	// logoutWait bounds the end of a session, behind everything else.
+	logoutWait = 2 * time.Second
+	// maxChannels bounds a recorder; the largest have 128 with four streams.
+	maxChannels = 512
 )
 
-// Options configure a Describer.
+// ErrUnknown marks the not-found failure of a device that nothing connects with a
+// maker of the table: it was asked for its start page at most.
+var ErrUnknown = errors.New("no known maker")
+
+// Options configure a Client.
 type Options struct {
-	Log *slog.Logger // default: discards
+	// Evidence tells what discovery knows of a device: maker, model, MAC. It is
+	// called from the goroutine of Describe; nil: nothing is known.
+	Evidence      func(device string) Evidence
+	BasicOverHTTP bool         // send Basic logins in clear: only on an operator's word
+	Log           *slog.Logger // default: discards
 }
 
-// Describer describes devices by their makers' calls. It is safe for use by
+// Client describes devices by their makers' HTTP calls. It is safe for use by
 // several goroutines.
-type Describer struct {
+type Client struct {
 	guard *guard.Guard
-	log   *slog.Logger
-	table []Maker
+	opts  Options
+	rows  []row
 }
 
-// New returns a Describer that reaches cameras through g.
-func New(g *guard.Guard, o Options) *Describer {
+// New returns a Client that reaches cameras through g.
+func New(g *guard.Guard, o Options) *Client {
+	if o.Evidence == nil {
+		o.Evidence = func(string) Evidence { return Evidence{} }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Describer{guard: g, log: o.Log, table: Makers()}
+	return &Client{guard: g, opts: o, rows: table()}
 }
 
-// ErrUnknown marks a device that shows no sign of a maker in the table.
-var ErrUnknown = errors.New("nothing says whose camera this is")
-
-// Describe asks the host of the target's first endpoint. A device that lets
-// nobody in is returned as needs-credentials, with the addresses that its maker
-// gives to pictures and streams. Errors are *fleet.CameraError; that of a device
-// whose maker is not known wraps ErrUnknown.
-func (d *Describer) Describe(ctx context.Context, t fleet.Target) (fleet.Device, error) {
+// Describe asks the device behind t's endpoints, of any protocol, who it is. The
+// result has the maker's addresses for pictures and streams; whether they work,
+// a grab has to show, for some makers document addresses alone. State is ok when
+// the device has told who it is or wants no login for that, else how far it came.
+//
+// Errors are *fleet.CameraError: ErrUnknown when nothing points to a maker, else
+// as of any exchange. Without a deadline in ctx it takes at most 30 s.
+func (c *Client) Describe(ctx context.Context, t fleet.Target) (fleet.Device, error) {
+	d := fleet.Device{Key: t.Device, State: fleet.DeviceUnreachable}
+	at, err := base(t)
+	if err != nil {
+		d.Reason = err.Error()
+		return d, err
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, describeWait)
 		defer cancel()
 	}
-	base, err := origin(t)
+	if a, err := netip.ParseAddr(at.Hostname()); err == nil {
+		d.Addresses = []netip.Addr{a.Unmap()}
+	}
+	s := &session{c: c, at: at, rtsp: rtspPort(t), login: guard.Login{
+		Device: cmp.Or(t.Device, at.Hostname()), Credentials: t.Credentials, BasicOverHTTP: c.opts.BasicOverHTTP,
+	}}
+	err = s.describe(ctx, t, &d)
+	if s.key != nil {
+		d.Claims = append(d.Claims, fleet.Claim{Kind: "tls", Value: hex.EncodeToString(s.key)})
+	}
 	if err != nil {
-		return fleet.Device{}, err
+		err = guard.CameraError(err, "describe "+at.Redacted())
+		d.State, d.Reason = state(err), err.Error()
+		return d, err
 	}
-	m, err := d.recognise(ctx, t, base)
-	if err != nil {
-		return fleet.Device{}, err
-	}
-	dev := fleet.Device{Key: t.Device, State: fleet.DeviceOK, Vendor: m.Name}
-	if a, err := netip.ParseAddr(base.Hostname()); err == nil {
-		dev.Addresses = []netip.Addr{a.Unmap()}
-	}
-	channels := 1
-	if m.Info != "" {
-		facts, err := d.ask(ctx, t, base, m)
-		ce, _ := errors.AsType[*fleet.CameraError](err)
-		switch {
-		case err == nil:
-			dev.Model, dev.Serial, dev.Firmware = facts.model, facts.serial, facts.firmware
-			channels = min(max(facts.channels, 1), maxChannels)
-			for _, c := range []fleet.Claim{{Kind: fleet.ClaimSerial, Value: facts.serial}, {Kind: fleet.ClaimMAC, Value: facts.mac}} {
-				if c.Value != "" {
-					dev.Claims = append(dev.Claims, c)
-				}
-			}
-		case ce != nil && ce.Cause == fleet.CauseUnauthorized:
-			dev.State, dev.Reason = fleet.DeviceNeedsCredentials, err.Error()
-		case ce != nil && ce.Cause == fleet.CauseLocked:
-			dev.State, dev.Reason = fleet.DeviceLocked, err.Error()
-		case ce != nil && (ce.Cause == fleet.CauseNotFound || ce.Cause == fleet.CauseProtocol):
-			// Old firmware lacks the call; the pictures are where they always were.
-			d.log.DebugContext(ctx, "the maker's call is missing", "device_id", t.Device, "maker", m.Name, "err", err)
-		default:
-			return fleet.Device{}, err
-		}
-	}
-	dev.Sources = m.sources(base, channels)
-	if len(dev.Sources) == 1 {
-		for _, p := range dev.Sources[0].Profiles {
-			dev.Endpoints = append(dev.Endpoints, p.Endpoints...)
-		}
-	}
-	d.log.DebugContext(ctx, "device described by its maker's calls", "device_id", t.Device, "maker", m.Name, "state", dev.State, "sources", len(dev.Sources))
-	return dev, nil
+	d.State = fleet.DeviceOK
+	c.opts.Log.DebugContext(ctx, "device described by its maker's calls", "device_id", d.Key, "vendor", d.Vendor, "sources", len(d.Sources))
+	return d, nil
 }
 
-// origin is where the device's web server is: that of an http address of the
-// target, else port 80 of its first address's host.
-func origin(t fleet.Target) (*url.URL, error) {
-	var out *url.URL
+// state is how far an error lets us.
+func state(err error) fleet.DeviceState {
+	switch causeOf(err) {
+	case fleet.CauseUnauthorized:
+		return fleet.DeviceNeedsCredentials
+	case fleet.CauseLocked:
+		return fleet.DeviceLocked
+	}
+	return fleet.DeviceUnreachable
+}
+
+// causeOf is an error's cause, or "".
+func causeOf(err error) fleet.Cause {
+	if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
+		return ce.Cause
+	}
+	return ""
+}
+
+// base is where the device's web server is: at an http address of its own, else
+// at the usual port of its host.
+func base(t fleet.Target) (*url.URL, error) {
+	var plain *url.URL
 	for _, e := range t.Endpoints {
 		u, err := url.Parse(e.URL)
-		if err != nil || u.User != nil || u.Hostname() == "" {
+		if err != nil || u.Hostname() == "" {
 			continue
 		}
-		if u.Scheme == "http" || u.Scheme == "https" {
+		switch u.Scheme {
+		case "http", "https":
 			return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 		}
-		if out == nil {
+		if plain == nil {
 			host := u.Hostname()
 			if strings.Contains(host, ":") {
 				host = "[" + host + "]"
 			}
-			out = &url.URL{Scheme: "http", Host: host}
+			plain = &url.URL{Scheme: "http", Host: host}
 		}
 	}
-	if out == nil {
+	if plain == nil {
 		return nil, fleet.Errorf(fleet.CauseNotFound, "the device has no address to describe it by")
 	}
-	return out, nil
+	return plain, nil
 }
 
-// recognise finds the maker: by what is known of the device, else by its front
-// page, which is asked for without a login.
-func (d *Describer) recognise(ctx context.Context, t fleet.Target, base *url.URL) (*Maker, error) {
-	if m := d.byKey(t.Device); m != nil {
-		return m, nil
+// session is one description under way.
+type session struct {
+	c     *Client
+	at    *url.URL
+	login guard.Login
+	rtsp  string // port
+	key   []byte // over TLS: the fingerprint of its key
+}
+
+// rtspPort is that of a stream's address that is known, else the usual one.
+func rtspPort(t fleet.Target) string {
+	for _, e := range t.Endpoints {
+		if u, err := url.Parse(e.URL); err == nil && u.Scheme == "rtsp" && u.Port() != "" {
+			return u.Port()
+		}
 	}
-	res, err := d.guard.Do(ctx, guard.Login{Device: t.Device}, guard.Request{URL: base.String() + "/", MaxBytes: maxPageBytes})
-	// Without a login a 401 is an error that comes with its answer.
+	return "554"
+}
+
+func (s *session) describe(ctx context.Context, t fleet.Target, d *fleet.Device) error {
+	rows := match(s.c.rows, s.c.opts.Evidence(s.login.Device).paths(t))
+	if len(rows) == 0 {
+		page, err := s.page(ctx)
+		if err != nil {
+			return err
+		}
+		rows = match(s.c.rows, page)
+	}
+	if len(rows) == 0 {
+		return &fleet.CameraError{Cause: fleet.CauseNotFound, Err: &unknown{"nothing tells who made this device: add the address of its picture or stream by hand"}}
+	}
+	var first error
+	for _, r := range rows[:min(len(rows), maxRows)] {
+		id, err := s.ask(ctx, r)
+		if err == nil {
+			s.fill(r.row, id, d)
+			return nil
+		}
+		first = cmp.Or(first, err)
+		switch causeOf(err) {
+		case fleet.CauseNotFound, fleet.CauseProtocol:
+			continue
+		case fleet.CauseUnauthorized, fleet.CauseLocked:
+			d.Vendor = r.vendor // it wants a login where its maker's devices do
+		}
+		return err
+	}
+	return first
+}
+
+// page reads the start page without a login, for what it tells of the maker.
+func (s *session) page(ctx context.Context) (Evidence, error) {
+	res, err := s.send(ctx, guard.Login{Device: s.login.Device}, guard.Request{URL: s.at.String() + "/", MaxBytes: maxPageBytes})
 	if res == nil {
-		ce, ok := errors.AsType[*fleet.CameraError](err)
-		if !ok || ce.Cause != fleet.CauseTooLarge {
-			return nil, guard.CameraError(err, "GET "+base.Redacted()+"/")
+		// A redirect to elsewhere or a page beyond the bound is no failure of the
+		// device; that nobody is there is.
+		switch causeOf(err) {
+		case fleet.CauseGuarded, fleet.CauseTooLarge, fleet.CauseProtocol:
+			return Evidence{}, nil
 		}
-		return nil, fleet.Errorf(fleet.CauseNotFound, "%w", ErrUnknown)
+		return Evidence{}, err
 	}
-	for i := range d.table {
-		if d.table[i].signed(res.Header, res.Body) {
-			return &d.table[i], nil
-		}
-	}
-	return nil, fleet.Errorf(fleet.CauseNotFound, "%w: its front page names none that is known; give the address of its picture or stream by hand", ErrUnknown)
+	return readPage(res), nil
 }
 
-// byKey finds the maker by the MAC that the device goes by.
-func (d *Describer) byKey(key string) *Maker {
-	mac, ok := strings.CutPrefix(key, string(fleet.ClaimMAC)+":")
-	if !ok {
-		return nil
+// ask makes the row's calls. Where none answers, the evidence is believed if it
+// is more than a path.
+func (s *session) ask(ctx context.Context, r suspect) (identity, error) {
+	var id identity
+	told := r.sure
+	for _, a := range r.calls {
+		l := s.login
+		if a.open {
+			l = guard.Login{Device: s.login.Device}
+		}
+		req := guard.Request{Method: a.method, URL: s.at.String() + a.path, MaxBytes: maxAnswerBytes}
+		if a.body != "" {
+			req.Header, req.Body = http.Header{"Content-Type": {"application/json"}}, []byte(a.body)
+			req.Again = true
+		}
+		res, err := s.send(ctx, l, req)
+		if err == nil && res.Status >= 300 {
+			err = fleet.Errorf(fleet.CauseNotFound, "%s is not there (HTTP %d)", a.path, res.Status)
+		}
+		if err == nil {
+			err = a.read(res.Body, &id)
+		}
+		switch {
+		case err == nil:
+			told = true
+		case !a.optional, ctx.Err() != nil:
+			return id, err
+		}
 	}
-	for i := range d.table {
-		for _, oui := range d.table[i].OUIs {
-			if strings.HasPrefix(mac, oui) {
-				return &d.table[i]
+	if r.talk != nil {
+		var err error
+		if id, err = r.talk(ctx, s); err == nil {
+			told = true
+		} else if c := causeOf(err); c == fleet.CauseUnauthorized || c == fleet.CauseLocked || ctx.Err() != nil {
+			return id, err
+		}
+	}
+	if !told {
+		return id, fleet.Errorf(fleet.CauseNotFound, "it does not answer as %s's devices do", r.vendor)
+	}
+	return id, nil
+}
+
+func (s *session) send(ctx context.Context, l guard.Login, r guard.Request) (*guard.Response, error) {
+	res, err := s.c.guard.Do(ctx, l, r)
+	if res != nil && res.Key != nil {
+		s.key = res.Key
+	}
+	return res, err
+}
+
+// fill writes what was learned into d.
+func (s *session) fill(r row, id identity, d *fleet.Device) {
+	d.Vendor, d.Model, d.Name = cmp.Or(guard.CleanText(id.vendor), r.vendor), guard.CleanText(id.model), guard.CleanText(id.name)
+	d.Firmware, d.Serial = guard.CleanText(id.firmware), guard.CleanText(id.serial)
+	if d.Serial != "" {
+		d.Claims = append(d.Claims, fleet.Claim{Kind: fleet.ClaimSerial, Value: d.Serial})
+	}
+	if mac := guard.CleanMAC(id.mac); mac != "" {
+		d.Claims = append(d.Claims, fleet.Claim{Kind: fleet.ClaimMAC, Value: mac})
+	}
+	channels := id.channels
+	if len(channels) == 0 {
+		channels = []channel{{number: r.first}}
+	}
+	slices.SortStableFunc(channels, func(a, b channel) int { return cmp.Compare(a.number, b.number) })
+	for _, ch := range channels[:min(len(channels), maxChannels)] {
+		src := fleet.Source{Name: guard.CleanText(ch.name), Profiles: s.profiles(r, ch)}
+		if len(channels) > 1 {
+			src.Token = itoa(ch.number) // one nameless source stays nameless
+		}
+		if len(src.Profiles) > 0 {
+			d.Sources = append(d.Sources, src)
+		}
+	}
+	for _, src := range d.Sources {
+		for _, p := range src.Profiles {
+			for _, e := range p.Endpoints {
+				if len(channels) == 1 {
+					d.Endpoints = append(d.Endpoints, e)
+				}
 			}
 		}
 	}
-	return nil
 }
 
-// ask makes the maker's one call.
-func (d *Describer) ask(ctx context.Context, t fleet.Target, base *url.URL, m *Maker) (facts, error) {
-	at := base.String() + m.Info
-	res, err := d.guard.Do(ctx, guard.Login{Device: cmp.Or(t.Device, base.Hostname()), Credentials: t.Credentials}, guard.Request{URL: at, MaxBytes: maxInfoBytes})
-	if err != nil {
-		return facts{}, guard.CameraError(err, "GET "+at)
-	}
-	switch res.Status {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return facts{}, fleet.Errorf(fleet.CauseUnauthorized, "GET %s: %d: the login may not ask for it: give it the rights of a viewer at least", at, res.Status)
-	case http.StatusNotFound:
-		return facts{}, fleet.Errorf(fleet.CauseNotFound, "GET %s: not found", at)
-	default:
-		return facts{}, fleet.Errorf(fleet.CauseProtocol, "GET %s: status %d", at, res.Status)
-	}
-	values, err := parse(m.Format, res.Body)
-	if err != nil {
-		return facts{}, fleet.Errorf(fleet.CauseProtocol, "GET %s: %w", at, err)
-	}
-	return m.facts(values), nil
-}
-
-// sources are the addresses that the maker gives to its pictures and streams.
-func (m *Maker) sources(base *url.URL, channels int) []fleet.Source {
-	host := base.Hostname()
-	var out []fleet.Source
-	for n := range channels {
-		s := fleet.Source{}
-		if channels > 1 {
-			s.Token = itoa(m.First + n)
-			s.Name = "channel " + s.Token
+// profiles are the addresses of one channel: its snapshot and M-JPEG hang on the
+// first stream.
+func (s *session) profiles(r row, ch channel) []fleet.Profile {
+	web := s.at.String()
+	rtsp := "rtsp://" + net.JoinHostPort(s.at.Hostname(), s.rtsp)
+	var out []fleet.Profile
+	for i, path := range r.streams {
+		p := fleet.Profile{Token: itoa(i + 1)}
+		if len(ch.streams) > 0 {
+			if i >= len(ch.streams) {
+				break
+			}
+			p.Codec, p.Width, p.Height = ch.streams[i].codec, ch.streams[i].width, ch.streams[i].height
 		}
-		if m.Snapshot != "" {
-			s.Profiles = append(s.Profiles, fleet.Profile{Token: "snapshot", Endpoints: []fleet.Endpoint{
-				{Protocol: fleet.Snapshot, URL: base.String() + m.path(m.Snapshot, n)},
-			}})
-		}
-		for _, stream := range m.Streams {
-			s.Profiles = append(s.Profiles, fleet.Profile{Token: stream.Name, Endpoints: []fleet.Endpoint{
-				{Protocol: fleet.RTSP, URL: "rtsp://" + net.JoinHostPort(host, "554") + m.path(stream.Path, n)},
-			}})
-		}
-		out = append(out, s)
+		p.Endpoints = append(p.Endpoints, fleet.Endpoint{Protocol: fleet.RTSP, URL: rtsp + place(path, ch.number)})
+		out = append(out, p)
+	}
+	if len(out) == 0 {
+		out = []fleet.Profile{{Token: "1"}}
+	}
+	if r.mjpeg != "" {
+		out[0].Endpoints = append([]fleet.Endpoint{{Protocol: fleet.MJPEG, URL: web + place(r.mjpeg, ch.number)}}, out[0].Endpoints...)
+	}
+	if r.snapshot != "" {
+		out[0].Endpoints = append([]fleet.Endpoint{{Protocol: fleet.Snapshot, URL: web + place(r.snapshot, ch.number)}}, out[0].Endpoints...)
+	}
+	if len(out[0].Endpoints) == 0 {
+		return nil
 	}
 	return out
 }
 
-// path puts the number of the channel n, from 0, into a path of the table.
-func (m *Maker) path(template string, n int) string {
-	return strings.ReplaceAll(template, "{channel}", itoa(m.First+n))
+// place puts a channel's number into a path, bare or with two digits.
+func place(path string, number int) string {
+	return strings.NewReplacer("{channel}", itoa(number), "{channel2}", fmt.Sprintf("%02d", number)).Replace(path)
 }
+
+// unknown is a text that is ErrUnknown.
+type unknown struct{ text string }
+
+func (u *unknown) Error() string        { return u.text }
+func (u *unknown) Is(target error) bool { return target == ErrUnknown }

@@ -1,246 +1,340 @@
-package vendor_test
+package vendor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
-	"github.com/shutterfleet/shutterfleet/protocols/vendor"
 )
 
-// device is a web server that looks like a maker's: it shows its sign on its
-// front page, and answers one call behind Basic or digest, or openly.
-type device struct {
-	server, realm, page string
-	info                string // path of its call
-	answer              []byte
-	status              int // of the call; 0 = 200
-	asked               []string
-	logins              int
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+var admin = fleet.Credentials{User: "admin", Password: "amber", Version: 1}
+
+// answer is one section of an answers.txt:
+//
+//	== METHOD PATH STATUS [HEADER: VALUE; HEADER: VALUE]
+//	BODY
+//
+// A header Title stands for a page with that title.
+type answer struct {
+	method, path string
+	status       int
+	header       http.Header
+	body         string
 }
 
-func (d *device) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d.asked = append(d.asked, r.URL.Path)
-	if d.server != "" {
-		w.Header().Set("Server", d.server)
-	}
-	auth := r.Header.Get("Authorization")
-	if auth != "" {
-		d.logins++
-	}
-	switch {
-	case d.realm != "" && !strings.HasPrefix(auth, `Digest username="viewer"`):
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Digest realm="%s", nonce="abc%d", qop="auth"`, d.realm, d.logins))
-		w.WriteHeader(http.StatusUnauthorized)
-	case r.URL.Path == "/":
-		fmt.Fprint(w, d.page)
-	case r.URL.Path == d.info && d.status == 0:
-		_, _ = w.Write(d.answer)
-	case d.status != 0:
-		w.WriteHeader(d.status)
-	default:
-		http.NotFound(w, r)
-	}
-}
-
-// describe has a device of its own described.
-func describe(t *testing.T, d *device, key string, login ...fleet.Credentials) (fleet.Device, string, error) {
+func answers(t testing.TB, file string) []answer {
 	t.Helper()
-	s := httptest.NewServer(d)
-	t.Cleanup(s.Close)
-	g := guard.New(guard.Options{})
-	t.Cleanup(g.Close)
-	v := vendor.New(g, vendor.Options{})
-	dev, err := v.Describe(t.Context(), fleet.Target{Device: key, Credentials: login, Endpoints: []fleet.Endpoint{{Protocol: fleet.Snapshot, URL: s.URL + "/"}}})
-	return dev, s.URL, err
-}
-
-var viewer = fleet.Credentials{User: "viewer", Password: "pa ss:w@rd/1", Version: 1}
-
-func rebuilt(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "rebuilt", name, "info"))
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	var out []answer
+	for line := range strings.Lines(string(text)) {
+		head, ok := strings.CutPrefix(line, "== ")
+		if !ok {
+			out[len(out)-1].body += line
+			continue
+		}
+		a := answer{header: http.Header{}}
+		first, rest, _ := strings.Cut(strings.TrimSpace(head), " ")
+		a.method = first
+		a.path, rest, _ = strings.Cut(rest, " ")
+		status, headers, _ := strings.Cut(rest, " ")
+		if _, err := fmt.Sscan(status, &a.status); err != nil {
+			t.Fatalf("%s: %q: %v", file, line, err)
+		}
+		for h := range strings.SplitSeq(headers, "; ") {
+			if k, v, ok := strings.Cut(h, ": "); ok {
+				a.header.Set(k, v)
+			}
+		}
+		if title := a.header.Get("Title"); title != "" {
+			a.header.Del("Title")
+			a.body = "<html><head><Title>" + title + "</title></head></html>"
+		}
+		out = append(out, a)
+	}
+	return out
 }
 
-func TestDescribe(t *testing.T) {
-	for name, c := range map[string]struct {
-		device   device
-		key      string // "" = by its front page
-		want     fleet.Device
-		snapshot string
-		stream   string // the first
-	}{
-		"axis-p3245": {
-			device: device{realm: "AXIS_ACCC8E000417", info: "/axis-cgi/param.cgi"},
-			want: fleet.Device{
-				Vendor: "Axis", Model: "P3245-LVE", Serial: "ACCC8E000417", Firmware: "10.12.213",
-				Claims: []fleet.Claim{{Kind: fleet.ClaimSerial, Value: "ACCC8E000417"}, {Kind: fleet.ClaimMAC, Value: "ac:cc:8e:00:04:17"}},
-			},
-			snapshot: "/axis-cgi/jpg/image.cgi?camera=1", stream: "/axis-media/media.amp?camera=1&resolution=640x360",
-		},
-		"hikvision-ds2cd2043": {
-			device: device{server: "App-webs/", realm: "IP Camera", info: "/ISAPI/System/deviceInfo"},
-			want: fleet.Device{
-				Vendor: "Hikvision", Model: "DS-2CD2043G2-I", Serial: "DS-2CD2043G2-I20210101AAWRF00000417", Firmware: "V5.7.1",
-				Claims: []fleet.Claim{{Kind: fleet.ClaimSerial, Value: "DS-2CD2043G2-I20210101AAWRF00000417"}, {Kind: fleet.ClaimMAC, Value: "c0:56:e3:00:04:17"}},
-			},
-			snapshot: "/ISAPI/Streaming/channels/101/picture", stream: "/Streaming/Channels/102",
-		},
-		"dahua-ipc-hdw": {
-			device: device{realm: "Login to 4K03A3FPAG00417", info: "/cgi-bin/magicBox.cgi"},
-			want: fleet.Device{
-				Vendor: "Dahua", Model: "IPC-HDW4631C-A", Serial: "4K03A3FPAG00417",
-				Claims: []fleet.Claim{{Kind: fleet.ClaimSerial, Value: "4K03A3FPAG00417"}},
-			},
-			snapshot: "/cgi-bin/snapshot.cgi?channel=1", stream: "/cam/realmonitor?channel=1&subtype=1",
-		},
-		"amcrest-ip4m": {
-			device: device{realm: "Login to AMC000000000417", info: "/cgi-bin/magicBox.cgi"},
-			want: fleet.Device{
-				Vendor: "Dahua", Model: "IPC-AW46WN-S2", Serial: "AMC000000000417",
-				Claims: []fleet.Claim{{Kind: fleet.ClaimSerial, Value: "AMC000000000417"}},
-			},
-			snapshot: "/cgi-bin/snapshot.cgi?channel=1", stream: "/cam/realmonitor?channel=1&subtype=1",
-		},
-		"vivotek-fe9380": {
-			device: device{info: "/cgi-bin/viewer/getparam.cgi"}, key: "mac:00:02:d1:00:04:17",
-			want: fleet.Device{
-				Vendor: "Vivotek", Model: "FE9380-HV", Serial: "0002D1000417", Firmware: "FE9380-VVTK-0101a",
-				Claims: []fleet.Claim{{Kind: fleet.ClaimSerial, Value: "0002D1000417"}, {Kind: fleet.ClaimMAC, Value: "00:02:d1:00:04:17"}},
-			},
-			snapshot: "/cgi-bin/viewer/video.jpg?channel=0", stream: "/live2.sdp",
-		},
-		"sony-snc-dh110": {
-			device: device{server: "gen5th/1.82.01", info: "/command/inquiry.cgi"},
-			want: fleet.Device{
-				Vendor: "Sony", Model: "SNC-DH110", Serial: "00100417", Firmware: "1.82.01",
-				Claims: []fleet.Claim{{Kind: fleet.ClaimSerial, Value: "00100417"}},
-			},
-			snapshot: "/oneshotimage1", stream: "/media/video2",
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c.device.answer = rebuilt(t, name)
-			got, base, err := describe(t, &c.device, c.key, viewer)
-			if err != nil {
-				t.Fatal(err)
+// device serves answers; what is behind a login wants Digest.
+type device struct {
+	*httptest.Server
+	answers  []answer
+	password string // "": no login
+
+	mu      sync.Mutex
+	asked   []string
+	refused int
+}
+
+func (d *device) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked = append(d.asked, r.Method+" "+r.RequestURI)
+	for _, a := range d.answers {
+		if a.method != r.Method || a.path != r.RequestURI {
+			continue
+		}
+		if d.password != "" && a.path != "/" && a.method != http.MethodPost && !d.enter(w, r) {
+			return
+		}
+		for k, v := range a.header {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(a.status)
+		_, _ = w.Write([]byte(a.body))
+		return
+	}
+	http.NotFound(w, r)
+}
+
+func (d *device) enter(w http.ResponseWriter, r *http.Request) bool {
+	challenge := guard.Challenge{Scheme: "digest", Params: map[string]string{"realm": "cam", "nonce": "n1"}}
+	if h := r.Header.Get("Authorization"); h != "" {
+		dg, err := guard.NewDigest(challenge)
+		if err != nil {
+			panic(err)
+		}
+		want := dg.Authorize(r.Method, r.RequestURI, nil, fleet.Credentials{User: "admin", Password: fleet.Secret(d.password)})
+		if h == want {
+			return true
+		}
+		d.refused++
+	}
+	w.Header().Set("WWW-Authenticate", `Digest realm="cam", nonce="n1"`)
+	w.WriteHeader(http.StatusUnauthorized)
+	return false
+}
+
+func serve(t *testing.T, d *device) *device {
+	t.Helper()
+	d.Server = httptest.NewServer(d)
+	t.Cleanup(d.Close)
+	return d
+}
+
+func (d *device) target(cs ...fleet.Credentials) fleet.Target {
+	return fleet.Target{Device: "dev", Endpoints: []fleet.Endpoint{{Protocol: fleet.Snapshot, URL: d.URL + "/p.jpg"}}, Credentials: cs}
+}
+
+func newClient(t *testing.T, o Options) (*Client, *guard.Guard) {
+	t.Helper()
+	g := guard.New(guard.Options{})
+	t.Cleanup(g.Close)
+	return New(g, o), g
+}
+
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// TestRebuilt describes every device of testdata/rebuilt, open and behind a login.
+func TestRebuilt(t *testing.T) {
+	dirs, err := filepath.Glob("testdata/rebuilt/*")
+	if err != nil || len(dirs) < 10 {
+		t.Fatal(dirs, err)
+	}
+	for _, dir := range dirs {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			source, err := os.ReadFile(filepath.Join(dir, "SOURCE.md"))
+			if err != nil || !strings.Contains(string(source), "http") {
+				t.Fatalf("no source is named: %v", err)
 			}
-			if got.State != fleet.DeviceOK || got.Vendor != c.want.Vendor || got.Model != c.want.Model || got.Serial != c.want.Serial ||
-				got.Firmware != c.want.Firmware || !slices.Equal(got.Claims, c.want.Claims) {
-				t.Errorf("%+v\nwant %+v", got, c.want)
-			}
-			want := []fleet.Endpoint{{Protocol: fleet.Snapshot, URL: base + c.snapshot}, {Protocol: fleet.RTSP, URL: "rtsp://127.0.0.1:554" + c.stream}}
-			if len(got.Endpoints) < 2 || !slices.Equal(got.Endpoints[:2], want) {
-				t.Errorf("addresses %v, want %v first", got.Endpoints, want)
-			}
-			if len(c.device.asked) > 5 {
-				t.Errorf("asked for %v", c.device.asked)
+			for _, password := range []string{"", admin.Password.Reveal()} {
+				d := serve(t, &device{answers: answers(t, filepath.Join(dir, "answers.txt")), password: password})
+				c, _ := newClient(t, Options{})
+				got, err := c.Describe(soon(t), d.target(admin))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d.refused != 0 {
+					t.Errorf("%d logins were refused", d.refused)
+				}
+				text, err := json.MarshalIndent(got, "", "  ")
+				if err != nil {
+					t.Fatal(err)
+				}
+				// The port is the test's; a real one has none.
+				at, err := url.Parse(d.URL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text = append([]byte(strings.ReplaceAll(string(text), at.Host, at.Hostname())), '\n')
+				golden := filepath.Join(dir, "device.golden")
+				if *update {
+					if err := os.WriteFile(golden, text, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(golden)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if string(text) != string(want) {
+					t.Errorf("described as\n%s\nwant\n%s", text, want)
+				}
 			}
 		})
 	}
 }
 
-// TestStreamsAlone is of makers whose calls want a password in the address:
-// nothing is asked of them, and no login is sent.
-func TestStreamsAlone(t *testing.T) {
-	d := &device{page: "<html><title>Reolink</title></html>"}
-	got, _, err := describe(t, d, "", viewer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []fleet.Endpoint{{Protocol: fleet.RTSP, URL: "rtsp://127.0.0.1:554/h264Preview_01_sub"}, {Protocol: fleet.RTSP, URL: "rtsp://127.0.0.1:554/h264Preview_01_main"}}
-	if got.Vendor != "Reolink" || !slices.Equal(got.Endpoints, want) || d.logins != 0 || !slices.Equal(d.asked, []string{"/"}) {
-		t.Errorf("%+v, asked for %v, %d logins", got, d.asked, d.logins)
-	}
-}
-
-// TestNobodys asks a device without a sign for its front page and nothing else.
-func TestNobodys(t *testing.T) {
-	d := &device{server: "CUPS/2.4", page: "<html><title>Printer</title></html>"}
-	_, _, err := describe(t, d, "", viewer)
-	if !errors.Is(err, vendor.ErrUnknown) || !slices.Equal(d.asked, []string{"/"}) || d.logins != 0 {
-		t.Errorf("%v, asked for %v, %d logins", err, d.asked, d.logins)
-	}
-}
-
-// TestNoLogin describes devices that let nobody in, as far as they are known.
-func TestNoLogin(t *testing.T) {
-	wrong := fleet.Credentials{User: "nobody", Password: "no", Version: 1}
-	for name, login := range map[string][]fleet.Credentials{"none": nil, "wrong": {wrong}} {
-		d := &device{realm: "AXIS_ACCC8E000417", info: "/axis-cgi/param.cgi"}
-		got, _, err := describe(t, d, "", login...)
-		if err != nil || got.State != fleet.DeviceNeedsCredentials || got.Reason == "" || len(got.Endpoints) == 0 || d.logins != len(login) {
-			t.Errorf("%s: %+v, %v, %d logins", name, got, err, d.logins)
+// Nothing points to a maker: only the start page is asked for, and no login.
+func TestUnknown(t *testing.T) {
+	for name, page := range map[string]answer{
+		"a router":          {status: 200, header: http.Header{"Server": {"nginx"}}, body: "<title>Router</title>"},
+		"behind a login":    {status: 401, header: http.Header{"Www-Authenticate": {`Digest realm="x", nonce="1"`}}},
+		"a redirect abroad": {status: 302, header: http.Header{"Location": {"http://127.9.9.9/"}}},
+		"a broken title":    {status: 200, body: "<title>Axis"},
+		"no page":           {status: 404},
+	} {
+		page.method, page.path = "GET", "/"
+		d := serve(t, &device{answers: []answer{page}})
+		c, g := newClient(t, Options{})
+		got, err := c.Describe(soon(t), d.target(admin))
+		if !errors.Is(err, ErrUnknown) || got.Reason == "" || got.Vendor != "" || len(d.asked) != 1 {
+			t.Errorf("%s: %v, %v, asked for %v", name, got, err, d.asked)
+		}
+		if g.Budget().Refusals("dev") != 0 {
+			t.Errorf("%s: a login was refused", name)
 		}
 	}
 }
 
-// TestOldFirmware lacks the call: its pictures are where they always were.
-func TestOldFirmware(t *testing.T) {
-	d := &device{server: "Hikvision-Webs", info: "/ISAPI/System/deviceInfo", status: http.StatusNotFound}
-	got, _, err := describe(t, d, "", viewer)
-	if err != nil || got.State != fleet.DeviceOK || got.Vendor != "Hikvision" || len(got.Endpoints) != 3 {
-		t.Errorf("%+v, %v", got, err)
+// What discovery knows spares the start page; a wrong login ends the matter.
+func TestLogins(t *testing.T) {
+	hik := answers(t, "testdata/rebuilt/hikvision-ds-2cd2143/answers.txt")
+	known := Options{Evidence: func(string) Evidence { return Evidence{MAC: "c0:56:e3:01:02:03", Vendor: "Dahua"} }}
+	d := serve(t, &device{answers: hik, password: "other"})
+	c, _ := newClient(t, known)
+	got, err := c.Describe(soon(t), d.target(admin))
+	// The maker that is named comes first, is not it, and costs no login.
+	if got.State != fleet.DeviceNeedsCredentials || got.Vendor != "Hikvision" || err == nil || d.refused != 1 {
+		t.Errorf("state %s of %q, %v, %d refused; asked for %v", got.State, got.Vendor, err, d.refused, d.asked)
+	}
+	if strings.Contains(got.Reason, "amber") || strings.Contains(strings.Join(d.asked, " "), "amber") {
+		t.Error("the password shows")
+	}
+	if got, err = c.Describe(soon(t), d.target()); got.State != fleet.DeviceNeedsCredentials || !errors.Is(err, guard.ErrUnusable) {
+		t.Errorf("without a login: %s, %v", got.State, err)
+	}
+	for range 3 {
+		got, err = c.Describe(soon(t), d.target(admin))
+	}
+	if got.State != fleet.DeviceLocked || d.refused != 2 {
+		t.Errorf("state %s, %v after %d refused logins", got.State, err, d.refused)
 	}
 }
 
-// TestChannels gives each channel of a recorder a source.
-func TestChannels(t *testing.T) {
-	for told, want := range map[string]int{"4": 4, "0": 1, "-3": 1, "many": 1, "100000": 64} {
-		d := &device{realm: "AXIS_00408C000417", info: "/axis-cgi/param.cgi", answer: []byte("root.ImageSource.NbrOfSources=" + told + "\n")}
-		got, base, err := describe(t, d, "", viewer)
-		if err != nil || len(got.Sources) != want {
-			t.Fatalf("%q: %d sources, %v; want %d", told, len(got.Sources), err, want)
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		e    Evidence
+		want string // makers, strongest first
+	}{
+		{"nothing", Evidence{}, ""},
+		{"realm", Evidence{Realm: "AXIS_ACCC8E010203"}, "Axis"},
+		{"words before hardware", Evidence{Vendor: "Amcrest", MAC: "3c:ef:8c:01:02:03"}, "Amcrest Dahua"},
+		{"hardware", Evidence{MAC: "00:02:D1:01:02:03"}, "Vivotek"},
+		{"a path that calls confirm", Evidence{Path: "/Streaming/Channels/101"}, "Hikvision"},
+		{"a path that anybody may have", Evidence{Path: "/stream1"}, ""},
+		{"half of a MAC", Evidence{MAC: "00:02"}, ""},
+	} {
+		var got []string
+		for _, s := range match(table(), c.e) {
+			got = append(got, s.vendor)
 		}
-		last := got.Sources[want-1]
-		if want > 1 && (last.Token != fmt.Sprint(want) || last.Profiles[0].Endpoints[0].URL != fmt.Sprintf("%s/axis-cgi/jpg/image.cgi?camera=%d", base, want)) {
-			t.Errorf("%q: the last source is %+v", told, last)
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %v, want %s", c.name, got, c.want)
 		}
 	}
 }
 
-func TestGone(t *testing.T) {
-	g := guard.New(guard.Options{})
-	defer g.Close()
-	s := httptest.NewServer(&device{})
-	s.Close()
-	_, err := vendor.New(g, vendor.Options{}).Describe(context.Background(), fleet.Target{Endpoints: []fleet.Endpoint{{Protocol: fleet.Snapshot, URL: s.URL}}})
-	if ce, ok := errors.AsType[*fleet.CameraError](err); !ok || ce.Cause != fleet.CauseRefused {
-		t.Errorf("%v", err)
-	}
-}
-
-// TestTable holds each row to what the package promises of it.
+// TestTable holds what every row has to have.
 func TestTable(t *testing.T) {
-	for _, m := range vendor.Makers() {
-		if len(m.Sources) == 0 || len(m.OUIs)+len(m.Server)+len(m.Realm)+len(m.Page) == 0 || m.Snapshot == "" && len(m.Streams) == 0 {
-			t.Errorf("%s: no document, no sign, or nothing to take a picture from", m.Name)
+	seen := map[string]bool{}
+	for _, r := range table() {
+		if u, err := url.Parse(r.source); err != nil || u.Scheme != "https" || seen[r.vendor] || len(r.words) == 0 {
+			t.Errorf("row %q: source %q, %d words", r.vendor, r.source, len(r.words))
 		}
-		for _, p := range append([]string{m.Info, m.Snapshot}, paths(m.Streams)...) {
-			low := strings.ToLower(p)
-			if p != "" && p[0] != '/' || strings.Contains(low, "pwd") || strings.Contains(low, "passw") || strings.Contains(low, "usr=") || strings.Contains(low, "user=") {
-				t.Errorf("%s: path %q", m.Name, p)
+		seen[r.vendor] = true
+		for _, p := range append([]string{r.snapshot, r.mjpeg}, r.streams...) {
+			if u, err := url.Parse("http://h" + p); err != nil || u.Host != "h" || u.User != nil {
+				t.Errorf("row %q: path %q", r.vendor, p)
+			}
+			for _, secret := range []string{"pwd=", "password=", "token=", "usr="} {
+				if strings.Contains(strings.ToLower(p), secret) {
+					t.Errorf("row %q puts a secret into %q", r.vendor, p)
+				}
+			}
+		}
+		for _, w := range append(append([]string{}, r.words...), append(r.paths, r.ouis...)...) {
+			if w != strings.ToLower(w) || len(w) < 4 {
+				t.Errorf("row %q: evidence %q", r.vendor, w)
 			}
 		}
 	}
 }
 
-func paths(s []vendor.Stream) (out []string) {
-	for _, p := range s {
-		out = append(out, p.Path)
+func TestBase(t *testing.T) {
+	for in, want := range map[string]string{
+		"rtsp://10.0.0.1:554/x": "http://10.0.0.1", "https://10.0.0.1:8443/x?y": "https://10.0.0.1:8443",
+		"rtsp://[fe80::1]/x": "http://[fe80::1]", "": "", "rtsp:": "",
+	} {
+		u, err := base(fleet.Target{Endpoints: []fleet.Endpoint{{URL: in}}})
+		if got := fmt.Sprint(u); (err != nil) != (want == "") || err == nil && got != want {
+			t.Errorf("base(%q) = %s, %v, want %s", in, got, err, want)
+		}
 	}
-	return out
+}
+
+func FuzzRead(f *testing.F) {
+	files, err := filepath.Glob("testdata/rebuilt/*/answers.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		for _, a := range answers(f, file) {
+			f.Add([]byte(a.body))
+		}
+	}
+	rows := table()
+	f.Fuzz(func(t *testing.T, body []byte) {
+		_ = title(body)
+		for _, r := range rows {
+			for _, a := range r.calls {
+				var id identity
+				err := a.read(body, &id)
+				if ce, ok := errors.AsType[*fleet.CameraError](err); err != nil && (!ok || ce.Cause != fleet.CauseProtocol) {
+					t.Errorf("%s %s: %v", r.vendor, a.path, err)
+				}
+				if len(id.channels) > maxChannels {
+					t.Errorf("%s: %d channels", r.vendor, len(id.channels))
+				}
+				for _, ch := range id.channels {
+					if ch.number < 1 || len(ch.streams) > 2 {
+						t.Errorf("%s: channel %+v", r.vendor, ch)
+					}
+				}
+			}
+		}
+	})
 }
