@@ -30,6 +30,7 @@ type Commands struct {
 	Devices func() []fleet.Device // what is on the LAN
 	Explain Explainer
 	Reboot  Rebooter
+	Forget  func(device string) // its TLS keys
 }
 
 // Do implements uplink.Doer: the kinds are fleet's, and so are their arguments
@@ -52,6 +53,14 @@ func (c *Commands) Do(ctx context.Context, kind string, argument []byte, progres
 			}
 			text, err := c.Reboot.Reboot(ctx, t)
 			return fleet.RebootResult{Message: text}, err
+		})
+	case fleet.CommandTrust:
+		return do(argument, func(r fleet.TrustRequest) (struct{}, error) {
+			t, err := c.camera(r.Camera)
+			if err == nil {
+				c.Forget(t.Device)
+			}
+			return struct{}{}, err
 		})
 	}
 	return nil, fmt.Errorf("%q: %w", kind, uplink.ErrUnknownCommand)

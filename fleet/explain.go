@@ -9,6 +9,7 @@ import (
 const (
 	CommandExplain = "explain" // argument ExplainRequest, progress Rung, result Explanation
 	CommandReboot  = "reboot"  // argument RebootRequest, result RebootResult
+	CommandTrust   = "trust"   // argument TrustRequest, result an empty object
 )
 
 // RungResult is how one step of an explanation ended.
@@ -62,4 +63,10 @@ type RebootRequest struct {
 // RebootResult is the camera's answer.
 type RebootResult struct {
 	Message string `json:"message"` // the camera's own words; may be empty
+}
+
+// TrustRequest asks to forget the TLS keys that a camera's device has shown: the
+// next ones are taken for its own.
+type TrustRequest struct {
+	Camera CameraID `json:"camera"`
 }

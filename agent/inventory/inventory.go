@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,6 +96,17 @@ func (v *Inventory) Devices() []fleet.Device {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return slices.Clone(v.devices)
+}
+
+// Device returns the device that goes by a key.
+func (v *Inventory) Device(key string) (fleet.Device, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	i, ok := slices.BinarySearchFunc(v.devices, key, func(d fleet.Device, key string) int { return strings.Compare(d.Key, key) })
+	if !ok {
+		return fleet.Device{}, false
+	}
+	return v.devices[i], true
 }
 
 // Changed receives after the devices changed in more than their LastSeen.

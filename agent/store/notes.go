@@ -49,7 +49,7 @@ func (s *Store) Note(topic Topic, key string) ([]byte, error) {
 	return body, nil
 }
 
-// SetNote notes body under a key, in place of what was there. It is there at
+// SetNote notes body under a key, in place of what was there; nil takes it away. It is there at
 // once, and durable with the next commit: a note that a power cut takes is made
 // again.
 func (s *Store) SetNote(topic Topic, key string, body []byte) {
@@ -70,6 +70,12 @@ func writeNotes(tx *sql.Tx, n *snapshot) error {
 	at := time.Now().UnixMilli()
 	topics := map[Topic]bool{}
 	for k, body := range n.notes {
+		if body == nil {
+			if _, err := tx.Exec("DELETE FROM notes WHERE topic=? AND key=?", string(k.topic), k.key); err != nil {
+				return err
+			}
+			continue
+		}
 		topics[k.topic] = true
 		if _, err := tx.Exec("INSERT OR REPLACE INTO notes (topic, key, at, body) VALUES (?,?,?,?)", string(k.topic), k.key, at, body); err != nil {
 			return err

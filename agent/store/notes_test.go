@@ -37,6 +37,11 @@ func TestNotes(t *testing.T) {
 	s = open()
 	want(s, store.Lessons, "a", "2")
 	want(s, store.Pins, "a", "key")
+	s.SetNote(store.Pins, "a", nil)
+	want(s, store.Pins, "a", "")
+	must(t, s.Close())
+	s = open()
+	want(s, store.Pins, "a", "")
 	for i := range 16384 + 10 {
 		s.SetNote(store.Looks, fmt.Sprint(i), []byte("x"))
 		if i == 9 || i == 16383+10 { // the first ten are the oldest

@@ -130,6 +130,30 @@ func camerasReboot(d *door) *cobra.Command {
 	return c
 }
 
+func camerasTrust(d *door) *cobra.Command {
+	return &cobra.Command{
+		Use: "trust ID", Short: "Take the TLS key that a camera shows from now on", Args: wantArgs("ID"),
+		Long: "A camera whose TLS key is another than before is sent no login: it may be somebody else. After it was replaced, reset or given a new certificate, this has the agent that serves it forget the old key.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := cameraPath(args[0])
+			if err != nil {
+				return err
+			}
+			api, err := d.client()
+			if err != nil {
+				return err
+			}
+			var v admin.Trust
+			if err := api.Create(cmd.Context(), path+"/trust", nil, struct{}{}, &v); err != nil {
+				return err
+			}
+			return d.print(cmd, v, func(w *bytes.Buffer) {
+				fmt.Fprintf(w, "%s takes the key that %s shows next\n", v.Agent, v.Camera)
+			})
+		},
+	}
+}
+
 // confirm asks a person, and fails unless the answer is yes.
 func confirm(cmd *cobra.Command, question string) error {
 	cmd.PrintErr(question + " [y/N] ")

@@ -126,7 +126,8 @@ func (g *Guard) checkPin(device, port string, cs *tls.ConnectionState) error {
 		return nil
 	}
 	return fleet.Errorf(fleet.CauseUnauthorized,
-		"%s shows another TLS key than before, SHA-256 %s instead of %s, and was sent no login: if it was replaced, reset or given a new certificate, let the agent forget the old key (restart it); if not, find out who answers in its place",
+		// The fix first: what keeps this text may cut it off.
+		"%s shows another TLS key and was sent no login: if it was replaced or reset, `shutterfleet cameras trust ID`; if not, find out who answers (SHA-256 %s, before %s)",
 		device, hex.EncodeToString(seen), hex.EncodeToString(known))
 }
 

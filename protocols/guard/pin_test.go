@@ -82,7 +82,7 @@ func TestPinnedKey(t *testing.T) {
 	before := logins.Load()
 	_, err = g.Do(within(t, 5*time.Second), l, guard.Request{URL: two.URL})
 	wantCause(t, err, fleet.CauseUnauthorized)
-	for _, want := range []string{hex.EncodeToString(sum[:]), hex.EncodeToString(now[:]), "forget the old key"} {
+	for _, want := range []string{hex.EncodeToString(sum[:]), hex.EncodeToString(now[:]), "cameras trust"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %s", err, want)
 		}

@@ -31,9 +31,6 @@ const (
 	// clock; those of its other clients are not, nor is what it writes into its
 	// pictures.
 	skewBroken = 5 * time.Minute
-
-	// claimTLSKey is evidence: the SHA-256 of the SubjectPublicKeyInfo in hex.
-	claimTLSKey fleet.ClaimKind = "tls"
 )
 
 // Describe asks the device at t.Endpoints[0], the http or https address of its
@@ -67,7 +64,7 @@ func (c *Client) Describe(ctx context.Context, t fleet.Target) (fleet.Device, er
 	err = s.describe(ctx, &d)
 	d.ClockSkew = s.offset
 	if s.key != nil {
-		d.Claims = append(d.Claims, fleet.Claim{Kind: claimTLSKey, Value: hex.EncodeToString(s.key)})
+		d.Claims = append(d.Claims, fleet.Claim{Kind: fleet.ClaimTLSKey, Value: hex.EncodeToString(s.key)})
 	}
 	if err != nil {
 		err = guard.CameraError(err, "describe "+at.Redacted())

@@ -138,7 +138,7 @@ func TestBasicComesLast(t *testing.T) {
 			case !knows && !secure && (got.State != fleet.DeviceNeedsCredentials || basic.Load() != 0 || !strings.Contains(got.Reason, "https")):
 				t.Errorf("in clear: %d passwords were sent, state %s: %v", basic.Load(), got.State, err)
 			}
-			if hasKey := len(got.Claims) > 0 && got.Claims[len(got.Claims)-1].Kind == claimTLSKey; hasKey != secure {
+			if hasKey := len(got.Claims) > 0 && got.Claims[len(got.Claims)-1].Kind == fleet.ClaimTLSKey; hasKey != secure {
 				t.Errorf("TLS %v: claims %v", secure, got.Claims)
 			}
 			before := tokens.Load()

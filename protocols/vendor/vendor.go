@@ -104,7 +104,7 @@ func (c *Client) Describe(ctx context.Context, t fleet.Target) (fleet.Device, er
 	}}
 	err = s.describe(ctx, t, &d)
 	if s.key != nil {
-		d.Claims = append(d.Claims, fleet.Claim{Kind: "tls", Value: hex.EncodeToString(s.key)})
+		d.Claims = append(d.Claims, fleet.Claim{Kind: fleet.ClaimTLSKey, Value: hex.EncodeToString(s.key)})
 	}
 	if err != nil {
 		err = guard.CameraError(err, "describe "+at.Redacted())

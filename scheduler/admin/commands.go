@@ -70,6 +70,14 @@ type rebootOutput struct {
 	Body     Reboot
 }
 
+// Trust says which agent forgot a camera's TLS keys.
+type Trust struct {
+	Camera fleet.CameraID `json:"camera"`
+	Agent  fleet.AgentID  `json:"agent" doc:"who forgot them"`
+}
+
+type trustOutput struct{ Body Trust }
+
 func rungOf(r fleet.Rung) Rung {
 	return Rung{Name: r.Name, Result: r.Result, TookMS: r.Took.Milliseconds(), Detail: r.Detail, Fix: r.Fix}
 }
@@ -113,6 +121,33 @@ func (a *Server) registerCommands() {
 		v, replayed, err := asOnce(ctx, a, op.OperationID, in.OnceHeader, in.ID, func(ctx context.Context) (Reboot, error) { return a.reboot(ctx, id) })
 		return &rebootOutput{Replayed: replayed, Body: v}, err
 	})
+
+	op = operation(scheduler.RoleOperator, "trust-camera", http.MethodPost, "/cameras/{id}/trust", "cameras", "Take the TLS key that a camera shows from now on")
+	op.Description += " A camera whose key is another than before is sent no login: it may be somebody else. After it was replaced, reset or given a new certificate, this has the agent that serves it forget the old key."
+	op.Errors = commandErrors
+	register(a, op, func(ctx context.Context, in *struct {
+		ID string `path:"id" example:"cam-0r4k2m7q1x0ab"`
+	}) (*trustOutput, error) {
+		id, err := cameraID("id", in.ID)
+		if err != nil {
+			return nil, err
+		}
+		v, err := a.trust(ctx, id)
+		return &trustOutput{Body: v}, err
+	})
+}
+
+// trust has the agent that serves the camera forget its TLS keys.
+func (a *Server) trust(ctx context.Context, id fleet.CameraID) (Trust, error) {
+	if _, err := a.camera(ctx, id); err != nil {
+		return Trust{}, err
+	}
+	_, agent, err := a.s.Do(ctx, scheduler.Command{Kind: fleet.CommandTrust, Camera: id, Argument: fleet.TrustRequest{Camera: id}, Within: rebootTime}, nil)
+	if err != nil {
+		return Trust{}, err
+	}
+	a.log.InfoContext(ctx, "the TLS keys of a camera are forgotten", "camera_id", id, "agent_id", agent, "by", visitorOf(ctx).Name)
+	return Trust{Camera: id, Agent: agent}, nil
 }
 
 // explainCommand checks what is asked.

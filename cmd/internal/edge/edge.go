@@ -38,6 +38,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/protocols/mdns"
 	"github.com/shutterfleet/shutterfleet/protocols/sweep"
 	"github.com/shutterfleet/shutterfleet/protocols/upnp"
+	"github.com/shutterfleet/shutterfleet/protocols/vendor"
 	"github.com/shutterfleet/shutterfleet/protocols/wsdiscovery"
 )
 
@@ -142,16 +143,16 @@ func (e *Edge) build() (err error) {
 		return err
 	}
 	codecs := reader.Codecs()
-	g := guard.New(guard.Options{Log: o.Log.With("part", "guard"), Now: clock.Now})
+	g := guard.New(guard.Options{Pins: pins{e.store, o.Log}, Log: o.Log.With("part", "guard"), Now: clock.Now})
 	e.guard = g
-	mux := protocols.New(protocols.Options{Guard: g, Codecs: codecs, Lessons: lessons{e.store}, Now: clock.Now, Log: o.Log.With("part", "protocols")})
+	mux := protocols.New(protocols.Options{Guard: g, Codecs: codecs, Lessons: lessons{e.store}, Evidence: e.evidence, Now: clock.Now, Log: o.Log.With("part", "protocols")})
 	box := &meter.Meter{}
 	e.uplink, err = uplink.New(agent.Memory{Store: e.store}, uplink.Options{
 		Server: o.Server, SiteKey: o.SiteKey, Hostname: o.Hostname, Version: o.Version, Clock: clock, Log: o.Log.With("part", "uplink"),
 		Able: fleet.Able{Codecs: codecs, Cores: runtime.NumCPU(), Tags: o.Tags},
 		Load: func() fleet.Load { return e.agent.Load(box.Read()) },
 		Commands: &agent.Commands{
-			Store: e.store, Devices: func() []fleet.Device { return e.inventory.Devices() }, Reboot: mux,
+			Store: e.store, Devices: func() []fleet.Device { return e.inventory.Devices() }, Reboot: mux, Forget: g.Forget,
 			Explain: protocols.NewLadder(mux, protocols.LadderOptions{
 				Read: reader.Read, Neighbours: lan.Neighbours, Load: func(c fleet.CameraID) string { return e.agent.Bears(c) },
 				Probe: func(ctx context.Context, a netip.Addr) ([]fleet.Sighting, error) {
@@ -235,4 +236,20 @@ func (e *Edge) MachineAddr() string {
 		return ""
 	}
 	return e.machine.Addr().String()
+}
+
+// evidence is what discovery knows of who made a device.
+func (e *Edge) evidence(device string) vendor.Evidence {
+	d, ok := e.inventory.Device(device)
+	if !ok {
+		return vendor.Evidence{}
+	}
+	v := vendor.Evidence{Vendor: d.Vendor, Model: d.Model}
+	for _, c := range d.Claims {
+		if c.Kind == fleet.ClaimMAC {
+			v.MAC = c.Value
+			break
+		}
+	}
+	return v
 }
