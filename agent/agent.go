@@ -49,7 +49,8 @@ const sceneQuality = 50
 
 // Options configure an Agent.
 type Options struct {
-	Log *slog.Logger // default: none
+	Looks *Looks       // judges frames by how each camera usually looks; default: none, and frames have no verdict
+	Log   *slog.Logger // default: none
 }
 
 // Agent runs the loops. Make it with New, then Run it.
@@ -77,6 +78,9 @@ func New(s *store.Store, g runner.Grabber, rd runner.Reader, ro runner.Options, 
 	}
 	a := &Agent{store: s, uplink: u, devices: d, opts: o, log: o.Log, unsaved: make(chan struct{}, 1)}
 	ro.Targets, ro.Done, ro.Clock = s.Camera, a.done, u.Clock()
+	if o.Looks != nil {
+		ro.Judge = o.Looks
+	}
 	var err error
 	a.runner, err = runner.New(g, rd, ro)
 	return a, err
@@ -98,6 +102,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.capture(ctx) })
 	g.Go(func() error { return a.keep(ctx) })
 	g.Go(func() error { return a.describe(ctx) })
+	if a.opts.Looks != nil {
+		g.Go(func() error { return a.opts.Looks.Run(ctx) })
+		defer a.opts.Looks.Save() // with what was judged last; closing the store writes it
+	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("agent: %w", err)
 	}
@@ -205,6 +213,9 @@ func (a *Agent) compile(ctx context.Context) *standing.Plan {
 	a.mu.Lock()
 	a.plan = plan
 	a.mu.Unlock()
+	if plan != nil && a.opts.Looks != nil {
+		a.opts.Looks.SetZones(plan.Zones())
+	}
 	return plan
 }
 

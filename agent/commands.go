@@ -24,12 +24,18 @@ type Rebooter interface {
 	Reboot(ctx context.Context, t fleet.Target) (message string, err error)
 }
 
+// Relearner learns anew how a camera looks; *Looks is one.
+type Relearner interface {
+	Relearn(ctx context.Context, c fleet.CameraID) (fleet.RelearnResult, error)
+}
+
 // Commands do what operators ask of an agent.
 type Commands struct {
 	Store   *store.Store
 	Devices func() []fleet.Device // what is on the LAN
 	Explain Explainer
 	Reboot  Rebooter
+	Relearn Relearner // nil: the command is unknown
 }
 
 // Do implements uplink.Doer: the kinds are fleet's, and so are their arguments
@@ -52,6 +58,16 @@ func (c *Commands) Do(ctx context.Context, kind string, argument []byte, progres
 			}
 			text, err := c.Reboot.Reboot(ctx, t)
 			return fleet.RebootResult{Message: text}, err
+		})
+	case fleet.CommandRelearn:
+		if c.Relearn == nil {
+			break
+		}
+		return do(argument, func(r fleet.RelearnRequest) (fleet.RelearnResult, error) {
+			if _, err := c.camera(r.Camera); err != nil {
+				return fleet.RelearnResult{}, err
+			}
+			return c.Relearn.Relearn(ctx, r.Camera)
 		})
 	}
 	return nil, fmt.Errorf("%q: %w", kind, uplink.ErrUnknownCommand)

@@ -3,7 +3,7 @@
 //
 //	Frame ──decode──► luma ──┬─ 64x64 grid ──► PDQ-256 + quality
 //	   │                     ├─ 32x32 ───────► pHash-64
-//	   │                     ├─ one pass ────► scores
+//	   │                     ├─ one pass ────► scores ──Judge──► verdict
 //	   │                     └─ 320 wide ────► thumbnail (with the chroma)
 //	   └─ SHA-256
 //
@@ -56,6 +56,7 @@ type desk struct {
 	h264    h264.Decoder
 	pic     codec.Picture
 	grid    codec.Grid
+	scores  quality.Scores
 	pdq     pdq.Hasher
 	phash   phash.Hasher
 	quality quality.Meter
@@ -99,27 +100,39 @@ func (r *Reader) Codecs() []fleet.Codec {
 	return all
 }
 
-// Read decodes f and computes all that a capture remembers of it. The frame's
-// data is not kept. Errors are *fleet.CameraError: corrupt, too-large and
-// unsupported-codec speak of the frame, timeout of a ctx that ended first.
+// A Judge says what is wrong with a frame that was just read. What the sample
+// points to is the Reader's, and another frame's when Judge returns. Its time
+// is the frame's, in the frame's own zone.
+type Judge func(res *fleet.Reading, x quality.Sample) fleet.Verdict
+
+// Read decodes f and computes all that a capture remembers of it but the
+// verdict, which takes the camera's past. The frame's data is not kept. Errors
+// are *fleet.CameraError: corrupt, too-large and unsupported-codec speak of the
+// frame, timeout of a ctx that ended first.
 func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+	return r.ReadJudged(ctx, f, nil)
+}
+
+// ReadJudged is Read, and has judge say the verdict, while the scores and the
+// grid that it takes are at hand. A picture too small to hash is not judged.
+func (r *Reader) ReadJudged(ctx context.Context, f fleet.Frame, judge Judge) (fleet.Reading, error) {
 	spare := false // FFmpeg may know the kinds that the decoder here does not
 	switch f.Codec {
 	case fleet.PNG, fleet.PGM:
 	case fleet.JPEG, fleet.H264:
 		spare = len(r.opts.Worker.Codecs()) > 0
 	default:
-		return r.readByWorker(ctx, f)
+		return r.readByWorker(ctx, f, judge)
 	}
-	res, err := r.readHere(ctx, f)
+	res, err := r.readHere(ctx, f, judge)
 	ce, _ := errors.AsType[*fleet.CameraError](err)
 	if spare && ce != nil && ce.Cause == fleet.CauseUnsupportedCodec {
-		return r.readByWorker(ctx, f)
+		return r.readByWorker(ctx, f, judge)
 	}
 	return res, err
 }
 
-func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+func (r *Reader) readHere(ctx context.Context, f fleet.Frame, judge Judge) (fleet.Reading, error) {
 	d, err := r.sit(ctx)
 	if err != nil {
 		return fleet.Reading{}, err
@@ -140,12 +153,12 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame) (fleet.Reading, er
 	if err != nil {
 		return fleet.Reading{}, err
 	}
-	return r.reading(f, d, nil)
+	return r.reading(f, d, nil, judge)
 }
 
 // readByWorker waits for its child without holding a desk, so that slow
 // children hold up nobody but those who need them.
-func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, judge Judge) (fleet.Reading, error) {
 	plane, _ := r.planes.Get().(*codec.Plane)
 	if plane == nil {
 		plane = new(codec.Plane)
@@ -163,7 +176,7 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame) (fleet.Reading
 	own := d.pic
 	defer func() { d.pic = own }()
 	d.pic = codec.Picture{Y: *plane}
-	return r.reading(f, d, thumb)
+	return r.reading(f, d, thumb, judge)
 }
 
 // thumbnail is how wide the thumbnail may be: 0 when none is wanted.
@@ -206,37 +219,42 @@ func (r *Reader) leave(d *desk) {
 
 // reading computes all numbers of the picture on the desk. A decoder may have
 // brought the thumbnail.
-func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte) (fleet.Reading, error) {
+func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, judge Judge) (fleet.Reading, error) {
 	p := d.pic.Y
+	hashed := d.reduce()
+	d.scores = d.quality.Score(p)
 	res := fleet.Reading{
 		Width: uint16(p.Width), Height: uint16(p.Height), // CheckSize keeps both in range
-		Codec:       f.Codec,
-		Bytes:       uint32(len(f.Data)),
-		SHA256:      sha256.Sum256(f.Data),
-		Fingerprint: d.fingerprint(),
-		Quality:     d.quality.Score(p).Quality,
-		Thumbnail:   thumb,
+		Codec:     f.Codec,
+		Bytes:     uint32(len(f.Data)),
+		SHA256:    sha256.Sum256(f.Data),
+		Quality:   d.scores.Quality,
+		Thumbnail: thumb,
 	}
-	if len(thumb) > 0 || r.opts.NoThumbnail {
-		return res, nil
+	if hashed {
+		res.Fingerprint = d.fingerprint()
 	}
-	var err error
-	if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth); err != nil {
-		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
+	if len(thumb) == 0 && !r.opts.NoThumbnail {
+		var err error
+		if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth); err != nil {
+			return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
+		}
+	}
+	if judge != nil && hashed {
+		res.Verdict = judge(&res, quality.Sample{Scores: &d.scores, Grid: &d.grid, At: f.At})
 	}
 	return res, nil
 }
 
-// fingerprint hashes d.pic. A picture too small to hash has the empty one.
-func (d *desk) fingerprint() fleet.Fingerprint {
-	var ok bool
+// reduce makes the grid of d.pic; false when the picture is too small for one.
+func (d *desk) reduce() bool {
 	if p := d.pic.Y; d.pic.Exact != nil {
-		ok = d.pdq.ReduceExact(d.pic.Exact, p.Width, p.Height, &d.grid)
-	} else {
-		ok = d.pdq.Reduce(p, &d.grid)
+		return d.pdq.ReduceExact(d.pic.Exact, p.Width, p.Height, &d.grid)
 	}
-	if !ok {
-		return fleet.Fingerprint{}
-	}
-	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: d.pdq.Quality(&d.grid), PHash: d.phash.Sum(d.pic.Y)}
+	return d.pdq.Reduce(d.pic.Y, &d.grid)
+}
+
+// fingerprint hashes d.pic and its grid.
+func (d *desk) fingerprint() fleet.Fingerprint {
+	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: d.pdq.Quality(&d.grid), PHash: d.phash.Sum(d.pic.Y), Rules: fleet.RulesFirst}
 }

@@ -9,6 +9,7 @@ import (
 const (
 	CommandExplain = "explain" // argument ExplainRequest, progress Rung, result Explanation
 	CommandReboot  = "reboot"  // argument RebootRequest, result RebootResult
+	CommandRelearn = "relearn" // argument RelearnRequest, result RelearnResult
 )
 
 // RungResult is how one step of an explanation ended.
@@ -62,4 +63,16 @@ type RebootRequest struct {
 // RebootResult is the camera's answer.
 type RebootResult struct {
 	Message string `json:"message"` // the camera's own words; may be empty
+}
+
+// RelearnRequest says that a camera looks as it should from now on: it was moved
+// on purpose, and how its pictures usually are is to be learned anew.
+type RelearnRequest struct {
+	Camera CameraID `json:"camera"`
+}
+
+// RelearnResult tells what was forgotten.
+type RelearnResult struct {
+	Lasting Fault     `json:"lasting,omitempty"` // the fault that had lasted; empty for none
+	Since   time.Time `json:"since,omitzero"`    // since when its frames had it
 }
