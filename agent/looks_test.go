@@ -6,8 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"image"
+	"image/color"
+	"image/draw"
 	"image/jpeg"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
@@ -32,6 +35,9 @@ type lens struct {
 	town *camtest.Town
 	url  string
 	now  time.Time
+
+	turned  bool // to the left, and a little up
+	covered bool // with a pale cloth
 }
 
 func newLens(t *testing.T, scene camtest.Scene) *lens {
@@ -39,7 +45,7 @@ func newLens(t *testing.T, scene camtest.Scene) *lens {
 	l := &lens{t: t, now: time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)}
 	var err error
 	l.town, err = camtest.New(camtest.Options{NoDiscovery: true, Now: func() time.Time { return l.now }, Cameras: []camtest.Camera{
-		{Name: "a", Scene: scene, Protocols: []fleet.Protocol{fleet.Snapshot}, Open: true, Width: 320, Height: 184},
+		{Name: "a", Scene: scene, Protocols: []fleet.Protocol{fleet.Snapshot}, Open: true, Width: 640, Height: 360},
 	}})
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -62,7 +68,45 @@ func (l *lens) frame() fleet.Frame {
 	b, err := io.ReadAll(res.Body)
 	must(l.t, err)
 	must(l.t, res.Body.Close())
-	return fleet.Frame{Data: b, Codec: fleet.JPEG, At: l.now}
+	return fleet.Frame{Data: l.cut(b), Codec: fleet.JPEG, At: l.now}
+}
+
+// cut is what the lens shows of the whole picture: 512x288 of it.
+func (l *lens) cut(whole []byte) []byte {
+	l.t.Helper()
+	m, err := jpeg.Decode(bytes.NewReader(whole))
+	must(l.t, err)
+	at := image.Pt(80, 48)
+	if l.turned {
+		at = image.Pt(16, 24)
+	}
+	out := image.NewRGBA(image.Rect(0, 0, 512, 288))
+	draw.Draw(out, out.Bounds(), m, at, draw.Src)
+	if l.covered {
+		grain := rand.New(rand.NewPCG(1, uint64(l.now.Unix())))
+		for y := range 288 {
+			for x := range 460 {
+				v := uint8(120 + x/18 + grain.IntN(24))
+				out.Set(x, y, color.RGBA{v, v, v, 255})
+			}
+		}
+	}
+	var b bytes.Buffer
+	must(l.t, jpeg.Encode(&b, out, nil))
+	return b.Bytes()
+}
+
+// set switches a fault on or off: those of the lens here, others in the camera.
+func (l *lens) set(f fleet.Fault, on bool) {
+	l.t.Helper()
+	switch f {
+	case fleet.FaultMoved:
+		l.turned = on
+	case fleet.FaultCovered:
+		l.covered = on
+	default:
+		must(l.t, l.town.SetFault("a", camtest.Fault(f), on))
+	}
 }
 
 func openNotes(t *testing.T, path string) *store.Store {
@@ -89,7 +133,7 @@ func TestLooksOfVirtualCameras(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "agent.db")
 	reader, err := capture.New(capture.Options{NoThumbnail: true})
 	must(t, err)
-	for _, scene := range []camtest.Scene{camtest.Gate, camtest.Dock, camtest.Shelf} {
+	for _, scene := range []camtest.Scene{camtest.Gate, camtest.Dock} {
 		t.Run(string(scene), func(t *testing.T) {
 			s := openNotes(t, path+string(scene))
 			defer func() { must(t, s.Close()) }()
@@ -102,19 +146,20 @@ func TestLooksOfVirtualCameras(t *testing.T) {
 					t.Fatalf("an ordinary frame: %+v", v)
 				}
 			}
-			for fault, want := range map[camtest.Fault]fleet.Fault{
-				camtest.Covered: fleet.FaultCovered, camtest.Moved: fleet.FaultMoved, camtest.Black: fleet.FaultBlack,
-				camtest.OverExposed: fleet.FaultOverExposed, camtest.Blurred: fleet.FaultBlurred, camtest.Frozen: fleet.FaultFrozen,
-			} {
-				must(t, cam.town.SetFault("a", fault, true))
+			for _, fault := range []fleet.Fault{fleet.FaultCovered, fleet.FaultMoved, fleet.FaultOverExposed, fleet.FaultBlurred, fleet.FaultFrozen, fleet.FaultBlack} {
+				cam.set(fault, true)
 				var v fleet.Verdict
 				for range 3 {
 					v = see(t, looks, cam.frame())
 				}
-				if v.Fault != want || v.Lasting != want || v.Learning || v.Score < 0.5 || v.Metric == "" || (v.ShiftX != 0) != (want == fleet.FaultMoved) {
+				// A camera that was never dark is not known by that light.
+				if v.Fault != fault || v.Lasting != fault || v.Learning != (fault == fleet.FaultBlack) || v.Score < 0.5 || v.Metric == "" || (v.ShiftX != 0) != (fault == fleet.FaultMoved) {
 					t.Errorf("%s: %+v", fault, v)
 				}
-				must(t, cam.town.SetFault("a", fault, false))
+				if fault == fleet.FaultMoved && (math.Abs(float64(v.ShiftX)-0.125) > 0.02 || math.Abs(float64(v.ShiftY)-1.0/12) > 0.02) {
+					t.Errorf("it moved by 64 of 512 to the right and 24 of 288 downwards: %+v", v)
+				}
+				cam.set(fault, false)
 				for range 4 {
 					v = see(t, looks, cam.frame())
 				}
@@ -127,7 +172,7 @@ func TestLooksOfVirtualCameras(t *testing.T) {
 			must(t, s.Close())
 			s = openNotes(t, path+string(scene))
 			looks = agent.NewLooks(reader, s, agent.LooksOptions{})
-			must(t, cam.town.SetFault("a", camtest.Moved, true))
+			cam.set(fleet.FaultMoved, true)
 			if v := see(t, looks, cam.frame()); v.Fault != fleet.FaultMoved {
 				t.Errorf("after a restart: %+v", v)
 			}
@@ -141,7 +186,7 @@ func TestLooksOfVirtualCameras(t *testing.T) {
 					t.Fatalf("frame %d after the move was accepted: %+v", i, v)
 				}
 			}
-			must(t, cam.town.SetFault("a", camtest.Moved, false))
+			cam.set(fleet.FaultMoved, false)
 			if v := see(t, looks, cam.frame()); v.Fault != fleet.FaultMoved {
 				t.Errorf("moved back: %+v", v)
 			}

@@ -82,30 +82,6 @@ type Capture struct {
 	Verdict     *Verdict       `json:"verdict,omitempty" doc:"what is wrong with the picture; present when an agent that judges captured it"`
 }
 
-// Verdict is what is said of one frame, by how its camera's pictures usually are.
-type Verdict struct {
-	Fault    fleet.Fault `json:"fault" enum:"ok,black,over-exposed,under-exposed,flat,blurred,covered,moved,frozen,noisy,corrupt" doc:"ok when nothing is wrong"`
-	Lasting  fleet.Fault `json:"lasting,omitempty" doc:"the fault that has been there for long enough to hold for the camera"`
-	Learning bool        `json:"learning" doc:"the camera is not known yet by this light: only what is wrong for any camera is said"`
-	Score    float32     `json:"score,omitempty" doc:"how far beyond the limit: 0.5 at it, at most 1"`
-	Evidence *Evidence   `json:"evidence,omitempty" doc:"the number that decided; present with a fault"`
-	Shift    *Shift      `json:"shift,omitempty" doc:"present with moved"`
-}
-
-// Evidence is the number that decided.
-type Evidence struct {
-	Metric string  `json:"metric" example:"correlation"`
-	Value  float32 `json:"value" doc:"of this frame"`
-	Usual  float32 `json:"usual" doc:"of this camera at this hour or by this light; 0 when it is not known"`
-	Limit  float32 `json:"limit" doc:"what the value passed"`
-}
-
-// Shift is how far a picture moved.
-type Shift struct {
-	X float32 `json:"x" doc:"to the right, as a share of the width"`
-	Y float32 `json:"y" doc:"downwards, as a share of the height"`
-}
-
 // Site is one place with one or more agents.
 type Site struct {
 	ID      fleet.SiteID  `json:"id"`
@@ -348,20 +324,6 @@ func captureOf(c fleet.Capture, schedule string) Capture {
 		out.Width, out.Height, out.Bytes, out.Codec = int(r.Width), int(r.Height), int64(r.Bytes), r.Codec
 		out.SHA256, out.Fingerprint, out.Quality = hex.EncodeToString(r.SHA256[:]), fingerprintOf(r.Fingerprint), &q
 		out.Verdict = verdictOf(r.Verdict)
-	}
-	return out
-}
-
-func verdictOf(v fleet.Verdict) *Verdict {
-	if v.Fault == fleet.NotJudged {
-		return nil
-	}
-	out := &Verdict{Fault: v.Fault, Lasting: v.Lasting, Learning: v.Learning, Score: v.Score}
-	if v.Bad() {
-		out.Evidence = &Evidence{v.Metric, v.Value, v.Usual, v.Limit}
-	}
-	if v.Fault == fleet.FaultMoved {
-		out.Shift = &Shift{v.ShiftX, v.ShiftY}
 	}
 	return out
 }
