@@ -96,6 +96,15 @@ var remedy = map[fleet.Fault]string{
 	fleet.FaultCorrupt:      "Parts of its pictures are missing: a network that loses packets, or a camera that needs a restart.",
 }
 
+// lasting is what is wrong with a camera's pictures for long enough; "" when
+// nothing is, or when its last occurrence gave none.
+func lasting(v scheduler.CameraView) fleet.Fault {
+	if v.Last == nil || v.Last.Outcome != fleet.Captured {
+		return ""
+	}
+	return v.Last.Reading.Verdict.Lasting
+}
+
 // relearnTime bounds an acceptance: the agent writes one note.
 const relearnTime = 15 * time.Second
 
@@ -147,4 +156,16 @@ func (a *Server) accept(ctx context.Context, id fleet.CameraID) (Accepted, error
 		out.Since = &answer.Since
 	}
 	return out, nil
+}
+
+func (a *Server) acceptForm(w http.ResponseWriter, r *http.Request) error {
+	id, err := cameraID("id", r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if _, err := a.accept(r.Context(), id); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/cameras/"+id.String(), http.StatusSeeOther) //nolint:gosec // an id has no slash
+	return nil
 }
