@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"image"
 	"image/color"
 	"image/draw"
@@ -271,7 +272,7 @@ func TestLooksAreNotedNowAndThen(t *testing.T) {
 			t.Errorf("in an hour %d cameras were noted %d times and read %d times", cameras, notes.made, notes.read)
 		}
 		cancel()
-		if err := <-ended; err != context.Canceled {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 		before := notes.made
@@ -435,6 +436,42 @@ func BenchmarkLooks(b *testing.B) {
 			keep()
 		}
 	})
+	s := &shown{}
+	for _, d := range data {
+		_, err := reader.ReadJudged(b.Context(), fleet.Frame{Data: d, Codec: fleet.JPEG}, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+			grid, scores := *x.Grid, *x.Scores
+			s.samples = append(s.samples, quality.Sample{Grid: &grid, Scores: &scores})
+			return fleet.Verdict{}
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	l = agent.NewLooks(s, &slips{}, agent.LooksOptions{})
+	b.Run("judging alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, keep, err := l.Judge(b.Context(), 1, frame())
+			if err != nil {
+				b.Fatal(err)
+			}
+			keep()
+		}
+	})
+}
+
+// shown is a LookReader that shows the same few samples.
+type shown struct {
+	samples []quality.Sample
+	n       int
+}
+
+func (s *shown) ReadJudged(_ context.Context, f fleet.Frame, judge capture.Judge) (r fleet.Reading, _ error) {
+	s.n++
+	x := s.samples[s.n%len(s.samples)]
+	x.At, r.SHA256[0] = f.At, byte(s.n)
+	r.Verdict = judge(&r, x)
+	return r, nil
 }
 
 // drawn is a JPEG of 1920x1080.

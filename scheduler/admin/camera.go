@@ -52,7 +52,7 @@ type cameraData struct {
 	Says     []string // what is wrong, and what to do
 	Job      *jobPart // the picture that was asked for by the button
 	AskLogin bool
-	Accept   bool           // a fault lasts that an operator may say is none
+	Accept   bool          // a fault lasts that an operator may say is none
 	Conflict *conflictPart // both sides, when its device contradicts another
 	Captures []captureRow
 	Older    string
