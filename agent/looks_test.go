@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
@@ -16,9 +17,12 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shutterfleet/shutterfleet/agent"
 	"github.com/shutterfleet/shutterfleet/agent/store"
@@ -134,7 +138,7 @@ func TestLooksOfVirtualCameras(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "agent.db")
 	reader, err := capture.New(capture.Options{NoThumbnail: true})
 	must(t, err)
-	for _, scene := range []camtest.Scene{camtest.Gate, camtest.Dock} {
+	for _, scene := range []camtest.Scene{camtest.Gate, camtest.Aisle} {
 		t.Run(string(scene), func(t *testing.T) {
 			s := openNotes(t, path+string(scene))
 			defer func() { must(t, s.Close()) }()
@@ -142,7 +146,7 @@ func TestLooksOfVirtualCameras(t *testing.T) {
 			if v := see(t, looks, cam.frame()); v.Fault != fleet.FaultNone || !v.Learning {
 				t.Fatalf("the first frame: %+v", v)
 			}
-			for range 30 {
+			for range 18 {
 				if v := see(t, looks, cam.frame()); v.Fault != fleet.FaultNone {
 					t.Fatalf("an ordinary frame: %+v", v)
 				}
@@ -182,7 +186,7 @@ func TestLooksOfVirtualCameras(t *testing.T) {
 			if err != nil || r.Lasting != fleet.FaultMoved || !r.Since.Equal(cam.now.Add(-time.Minute)) {
 				t.Errorf("relearn: %+v, %v", r, err)
 			}
-			for i := range 30 {
+			for i := range 20 {
 				if v := see(t, looks, cam.frame()); v.Fault != fleet.FaultNone || v.Learning != (i < 16) {
 					t.Fatalf("frame %d after the move was accepted: %+v", i, v)
 				}
@@ -197,10 +201,15 @@ func TestLooksOfVirtualCameras(t *testing.T) {
 
 // still is a LookReader without decoding: a frame's first eight bytes say its
 // scene and the rest what differs from frame to frame.
-type still struct{ at []time.Time }
+type still struct {
+	mu sync.Mutex
+	at []time.Time
+}
 
 func (s *still) ReadJudged(_ context.Context, f fleet.Frame, judge capture.Judge) (fleet.Reading, error) {
+	s.mu.Lock()
 	s.at = append(s.at, f.At)
+	s.mu.Unlock()
 	r := fleet.Reading{SHA256: sha256.Sum256(f.Data)}
 	scene := rand.New(rand.NewPCG(binary.BigEndian.Uint64(f.Data), 1))
 	change := rand.New(rand.NewPCG(binary.BigEndian.Uint64(f.Data), binary.BigEndian.Uint64(f.Data[8:])))
@@ -222,17 +231,22 @@ func shotOf(scene, change uint64, at time.Time) fleet.Frame {
 
 // slips are Notes in memory that count.
 type slips struct {
+	mu         sync.Mutex
 	notes      map[string][]byte
 	read, made int
 	synced     int
 }
 
 func (s *slips) Note(t store.Topic, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.read++
 	return s.notes[string(t)+key], nil
 }
 
 func (s *slips) SetNote(t store.Topic, key string, body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.made++
 	if s.notes == nil {
 		s.notes = map[string][]byte{}
@@ -240,7 +254,12 @@ func (s *slips) SetNote(t store.Topic, key string, body []byte) {
 	s.notes[string(t)+key] = body
 }
 
-func (s *slips) Sync(context.Context) error { s.synced++; return nil }
+func (s *slips) Sync(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.synced++
+	return nil
+}
 
 func judged(t *testing.T, l *agent.Looks, c fleet.CameraID, f fleet.Frame) (fleet.Verdict, func()) {
 	t.Helper()
@@ -364,6 +383,52 @@ func TestLooksGoByTheCamerasHours(t *testing.T) {
 		if got := s.at[len(s.at)-1]; got.Hour() != hour || !got.Equal(at) {
 			t.Errorf("camera %s was judged at %v, want hour %d", c, got, hour)
 		}
+	}
+}
+
+// TestLooksServeManyAtOnce: more cameras than there are places, in several
+// goroutines, beside saving and relearning.
+func TestLooksServeManyAtOnce(t *testing.T) {
+	notes := &slips{}
+	l := agent.NewLooks(&still{}, notes, agent.LooksOptions{Cameras: 3})
+	began := time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)
+	var g errgroup.Group
+	for worker := range uint64(4) {
+		g.Go(func() error {
+			for n := range uint64(60) {
+				c := fleet.CameraID((n + worker) % 5)
+				r, keep, err := l.Judge(t.Context(), c, shotOf(uint64(c), worker<<32|n, began.Add(time.Duration(n)*time.Minute)))
+				if err != nil {
+					return err
+				}
+				if r.Verdict.Fault != fleet.FaultNone {
+					return fmt.Errorf("frame %d of camera %s: %+v", n, c, r.Verdict)
+				}
+				if keep != nil {
+					keep()
+				}
+				switch n % 20 {
+				case 7:
+					l.Save()
+				case 13:
+					if _, err := l.Relearn(t.Context(), c); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	must(t, g.Wait())
+	l.Save()
+	for c := range fleet.CameraID(5) {
+		var s quality.State
+		if err := s.UnmarshalBinary(notes.notes[string(store.Looks)+c.String()]); err != nil {
+			t.Errorf("the note of camera %s: %v", c, err)
+		}
+	}
+	if notes.synced != 12 {
+		t.Errorf("%d relearnings were made durable, want 12", notes.synced)
 	}
 }
 
