@@ -51,7 +51,7 @@ var layers = map[string][]string{
 	"agent/meter":     {"fleet"},
 	"agent/runner":    {"fleet", "fleet/calendar"},
 	"agent/inventory": {"fleet", "protocols"},
-	"agent":           {"fleet", "fleet/calendar", "agent/...", "firmware", "firmware/install"},
+	"agent":           {"fleet", "fleet/calendar", "agent/...", "capture", "capture/quality", "firmware", "firmware/install"},
 
 	"scheduler/wheel":   {"fleet"},
 	"scheduler/shard":   {"fleet"},

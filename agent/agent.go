@@ -49,7 +49,8 @@ const sceneQuality = 50
 
 // Options configure an Agent.
 type Options struct {
-	Log *slog.Logger // default: none
+	Looks *Looks       // judges frames by how each camera usually looks; default: none, and frames have no verdict
+	Log   *slog.Logger // default: none
 }
 
 // Agent runs the loops. Make it with New, then Run it.
@@ -77,6 +78,9 @@ func New(s *store.Store, g runner.Grabber, rd runner.Reader, ro runner.Options, 
 	}
 	a := &Agent{store: s, uplink: u, devices: d, opts: o, log: o.Log, unsaved: make(chan struct{}, 1)}
 	ro.Targets, ro.Done, ro.Clock = s.Camera, a.done, u.Clock()
+	if o.Looks != nil {
+		ro.Judge = o.Looks
+	}
 	var err error
 	a.runner, err = runner.New(g, rd, ro)
 	return a, err
@@ -98,6 +102,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.capture(ctx) })
 	g.Go(func() error { return a.keep(ctx) })
 	g.Go(func() error { return a.describe(ctx) })
+	if a.opts.Looks != nil {
+		g.Go(func() error { return a.opts.Looks.Run(ctx) })
+		defer a.opts.Looks.Save() // with what was judged last; closing the store writes it
+	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("agent: %w", err)
 	}
@@ -205,6 +213,9 @@ func (a *Agent) compile(ctx context.Context) *standing.Plan {
 	a.mu.Lock()
 	a.plan = plan
 	a.mu.Unlock()
+	if plan != nil && a.opts.Looks != nil {
+		a.opts.Looks.SetZones(plan.Zones())
+	}
 	return plan
 }
 
@@ -366,44 +377,4 @@ func signal(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// Memory is agent/store as the uplink sees it.
-type Memory struct{ *store.Store }
-
-// Identity returns who this agent is.
-func (m Memory) Identity() (uplink.Identity, bool, error) {
-	id, ok, err := m.Store.Identity()
-	return uplink.Identity(id), ok, err
-}
-
-// SetIdentity keeps who this agent is.
-func (m Memory) SetIdentity(ctx context.Context, id uplink.Identity) error {
-	return m.Store.SetIdentity(ctx, store.Identity(id))
-}
-
-// CamerasVersion returns the version of the camera list.
-func (m Memory) CamerasVersion() uint64 { return m.Store.Cameras().Version }
-
-// SetCameras changes the camera list.
-func (m Memory) SetCameras(ctx context.Context, c uplink.Cameras, nonce, fence uint64) error {
-	return m.Store.SetCameras(ctx, store.Cameras(c), nonce, fence)
-}
-
-// SetStanding keeps standing orders, when they can be read.
-func (m Memory) SetStanding(ctx context.Context, version uint64, raw []byte, now fleet.Instant, nonce, fence uint64) error {
-	if _, err := standing.Parse(raw); err != nil {
-		return err
-	}
-	return m.Store.SetStanding(ctx, version, raw, now, nonce, fence)
-}
-
-// Take gives out undelivered outcomes.
-func (m Memory) Take(ctx context.Context, limit int) ([]uplink.Row, error) {
-	rows, err := m.Store.Take(ctx, limit)
-	out := make([]uplink.Row, len(rows))
-	for i, r := range rows {
-		out[i] = uplink.Row(r)
-	}
-	return out, err
 }

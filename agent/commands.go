@@ -24,6 +24,11 @@ type Rebooter interface {
 	Reboot(ctx context.Context, t fleet.Target) (message string, err error)
 }
 
+// Relearner learns anew how a camera looks; *Looks is one.
+type Relearner interface {
+	Relearn(ctx context.Context, c fleet.CameraID) (fleet.RelearnResult, error)
+}
+
 // Commands do what operators ask of an agent.
 type Commands struct {
 	Store   *store.Store
@@ -31,6 +36,7 @@ type Commands struct {
 	Explain Explainer
 	Reboot  Rebooter
 	Forget  func(device string) // its TLS keys
+	Relearn Relearner           // nil: the command is unknown
 }
 
 // Do implements uplink.Doer: the kinds are fleet's, and so are their arguments
@@ -61,6 +67,16 @@ func (c *Commands) Do(ctx context.Context, kind string, argument []byte, progres
 				c.Forget(t.Device)
 			}
 			return struct{}{}, err
+		})
+	case fleet.CommandRelearn:
+		if c.Relearn == nil {
+			break
+		}
+		return do(argument, func(r fleet.RelearnRequest) (fleet.RelearnResult, error) {
+			if _, err := c.camera(r.Camera); err != nil {
+				return fleet.RelearnResult{}, err
+			}
+			return c.Relearn.Relearn(ctx, r.Camera)
 		})
 	}
 	return nil, fmt.Errorf("%q: %w", kind, uplink.ErrUnknownCommand)

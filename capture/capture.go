@@ -3,7 +3,7 @@
 //
 //	Frame ──decode──► luma ──┬─ 64x64 grid ──► PDQ-256 + quality
 //	   │                     ├─ 32x32 ───────► pHash-64
-//	   │                     ├─ one pass ────► scores
+//	   │                     ├─ one pass ────► scores ──Judge──► verdict
 //	   │                     └─ 320 wide ────► thumbnail (with the chroma)
 //	   └─ SHA-256
 //
@@ -57,6 +57,7 @@ type desk struct {
 	h264    h264.Decoder
 	pic     codec.Picture
 	grid    codec.Grid
+	scores  quality.Scores
 	pdq     pdq.Hasher
 	phash   phash.Hasher
 	quality quality.Meter
@@ -100,11 +101,23 @@ func (r *Reader) Codecs() []fleet.Codec {
 	return all
 }
 
-// Read decodes f and computes all that a capture remembers of it. The frame's
-// data is not kept. Errors are *fleet.CameraError: corrupt, too-large and
-// unsupported-codec speak of the frame, timeout of a ctx that ended first.
+// A Judge says what is wrong with a frame that was just read. What the sample
+// points to is the Reader's, and another frame's when Judge returns. Its time
+// is the frame's, in the frame's own zone.
+type Judge func(res *fleet.Reading, x quality.Sample) fleet.Verdict
+
+// Read decodes f and computes all that a capture remembers of it but the
+// verdict, which takes the camera's past. The frame's data is not kept. Errors
+// are *fleet.CameraError: corrupt, too-large and unsupported-codec speak of the
+// frame, timeout of a ctx that ended first.
 func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
-	return r.read(ctx, f, &Probe{}, &Inspection{})
+	return r.ReadJudged(ctx, f, nil)
+}
+
+// ReadJudged is Read, and has judge say the verdict, while the scores and the
+// grid that it takes are at hand. A picture too small to hash is not judged.
+func (r *Reader) ReadJudged(ctx context.Context, f fleet.Frame, judge Judge) (fleet.Reading, error) {
+	return r.read(ctx, f, &Probe{judge: judge}, &Inspection{})
 }
 
 func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
@@ -240,31 +253,36 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	}
 	res.SHA256 = sha256.Sum256(f.Data)
 	probe.done(StageSHA256)
-	res.Fingerprint = d.fingerprint()
-	probe.done(StageFingerprint)
-	res.Quality = d.quality.Score(p).Quality
-	probe.done(StageQuality)
-	if len(thumb) > 0 || r.opts.NoThumbnail {
-		return res, nil
+	hashed := d.reduce()
+	if hashed {
+		res.Fingerprint = d.fingerprint()
 	}
-	var err error
-	if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth, probe.Mask); err != nil {
-		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
+	probe.done(StageFingerprint)
+	d.scores = d.quality.Score(p)
+	res.Quality = d.scores.Quality
+	probe.done(StageQuality)
+	if len(thumb) == 0 && !r.opts.NoThumbnail {
+		var err error
+		if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth, probe.Mask); err != nil {
+			return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
+		}
 	}
 	probe.done(StageThumbnail)
+	if probe.judge != nil && hashed {
+		res.Verdict = probe.judge(&res, quality.Sample{Scores: &d.scores, Grid: &d.grid, At: f.At})
+	}
 	return res, nil
 }
 
-// fingerprint hashes d.pic. A picture too small to hash has the empty one.
-func (d *desk) fingerprint() fleet.Fingerprint {
-	var ok bool
+// reduce makes the grid of d.pic; false when the picture is too small for one.
+func (d *desk) reduce() bool {
 	if p := d.pic.Y; d.pic.Exact != nil {
-		ok = d.pdq.ReduceExact(d.pic.Exact, p.Width, p.Height, &d.grid)
-	} else {
-		ok = d.pdq.Reduce(p, &d.grid)
+		return d.pdq.ReduceExact(d.pic.Exact, p.Width, p.Height, &d.grid)
 	}
-	if !ok {
-		return fleet.Fingerprint{}
-	}
-	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: d.pdq.Quality(&d.grid), PHash: d.phash.Sum(d.pic.Y)}
+	return d.pdq.Reduce(d.pic.Y, &d.grid)
+}
+
+// fingerprint hashes d.pic and its grid.
+func (d *desk) fingerprint() fleet.Fingerprint {
+	return fleet.Fingerprint{PDQ: d.pdq.SumGrid(&d.grid), PDQQuality: d.pdq.Quality(&d.grid), PHash: d.phash.Sum(d.pic.Y), Rules: fleet.RulesFirst}
 }

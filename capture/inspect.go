@@ -31,7 +31,9 @@ type Probe struct {
 	// fingerprint. Inspection.Deblocked says what was done.
 	Deblock bool
 	// Done is called when a stage has ended; a clock is the caller's affair.
-	Done func(Stage)
+	Done  func(Stage)
+	judge Judge // the verdict's; nil for none
+
 	// Luma sees the decoded plane, before a mask, which is valid until it returns. Its error
 	// ends the reading.
 	Luma func(codec.Plane) error

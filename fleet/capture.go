@@ -138,7 +138,18 @@ type Fingerprint struct {
 	PDQ        PDQ   `json:"pdq"`
 	PDQQuality uint8 `json:"pdq_quality"` // 0..100; below 50 the hash is stored and not searched
 	PHash      PHash `json:"phash"`
+	Rules      Rules `json:"-"` // what the hashes follow: those of different rules do not compare
 }
+
+// Rules says which rules the hashes of a Fingerprint follow. Its numbers are
+// part of the wire and store formats; a changed rule has the next one.
+type Rules uint8
+
+// The rules.
+const (
+	RulesUnknown Rules = 0 // not said: a record of a build before the first one
+	RulesFirst   Rules = 1 // pdq-256/1 and phash-64/2
+)
 
 // Quality holds a frame's first scores, all over the luma plane as coded.
 type Quality struct {
@@ -150,6 +161,45 @@ type Quality struct {
 	Entropy   float32 `json:"entropy"`   // bits per sample, 0..8
 }
 
+// Fault is what is wrong with a picture.
+type Fault string
+
+// The faults that a Verdict names, and the two words for none. What each means
+// is in docs/fingerprints.md.
+const (
+	NotJudged         Fault = ""   // nobody looked: a record of an older build
+	FaultNone         Fault = "ok" // it was judged, and nothing is wrong
+	FaultBlack        Fault = "black"
+	FaultOverExposed  Fault = "over-exposed"
+	FaultUnderExposed Fault = "under-exposed"
+	FaultFlat         Fault = "flat"
+	FaultBlurred      Fault = "blurred"
+	FaultCovered      Fault = "covered"
+	FaultMoved        Fault = "moved"
+	FaultFrozen       Fault = "frozen"
+	FaultNoisy        Fault = "noisy"
+	FaultCorrupt      Fault = "corrupt"
+)
+
+// Verdict is what is said of one frame, measured against how its camera's
+// pictures usually are. Of a frame without a fault only Fault, Lasting and
+// Learning are set.
+type Verdict struct {
+	Fault    Fault
+	Lasting  Fault   // what has been wrong for long enough to hold for the camera; NotJudged when nothing has
+	Learning bool    // the camera is not known yet by this light: only what is wrong for any camera is said
+	Score    float32 // how far beyond its limit, 0.5 at the limit .. 1
+	Metric   string  // which number decided; docs/fingerprints.md lists them
+	Value    float32 // of this frame
+	Usual    float32 // of this camera, at this hour or by this light; 0 when none is known
+	Limit    float32 // what Value passed
+	ShiftX   float32 // of FaultMoved: how far the picture moved to the right, as a share of its width
+	ShiftY   float32 // and downwards, of its height
+}
+
+// Bad reports whether a fault was found.
+func (v Verdict) Bad() bool { return v.Fault != NotJudged && v.Fault != FaultNone }
+
 // Reading is all that was computed from one frame.
 type Reading struct {
 	Width, Height uint16
@@ -158,6 +208,7 @@ type Reading struct {
 	SHA256        [32]byte // of Frame.Data
 	Fingerprint   Fingerprint
 	Quality       Quality
+	Verdict       Verdict
 	Thumbnail     []byte // JPEG, at most 320 pixels wide; nil when none was asked for
 }
 

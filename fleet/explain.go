@@ -10,6 +10,7 @@ const (
 	CommandExplain = "explain" // argument ExplainRequest, progress Rung, result Explanation
 	CommandReboot  = "reboot"  // argument RebootRequest, result RebootResult
 	CommandTrust   = "trust"   // argument TrustRequest, result an empty object
+	CommandRelearn = "relearn" // argument RelearnRequest, result RelearnResult
 )
 
 // RungResult is how one step of an explanation ended.
@@ -69,4 +70,16 @@ type RebootResult struct {
 // next ones are taken for its own.
 type TrustRequest struct {
 	Camera CameraID `json:"camera"`
+}
+
+// RelearnRequest says that a camera looks as it should from now on: it was moved
+// on purpose, and how its pictures usually are is to be learned anew.
+type RelearnRequest struct {
+	Camera CameraID `json:"camera"`
+}
+
+// RelearnResult tells what was forgotten.
+type RelearnResult struct {
+	Lasting Fault     `json:"lasting,omitempty"` // the fault that had lasted; empty for none
+	Since   time.Time `json:"since,omitzero"`    // since when its frames had it
 }

@@ -246,11 +246,29 @@ func (f *film) Read(context.Context, fleet.Frame) (fleet.Reading, error) {
 	case "corrupt":
 		return fleet.Reading{}, fleet.Errorf(fleet.CauseCorrupt, "cut short")
 	case "black":
-		return fleet.Reading{Width: 1, Quality: fleet.Quality{Dark: 1}}, nil
+		return fleet.Reading{Width: 1, Quality: fleet.Quality{Dark: 1}, Verdict: fleet.Verdict{Fault: fleet.FaultBlack}}, nil
 	case "blurred":
-		return fleet.Reading{Width: 2, Quality: fleet.Quality{Contrast: 50, Sharpness: 3}}, nil
+		return fleet.Reading{Width: 2, Quality: fleet.Quality{Contrast: 50, Sharpness: 3}, Verdict: fleet.Verdict{Fault: fleet.FaultBlurred}}, nil
 	}
-	return fleet.Reading{Width: 3, Quality: fleet.Quality{Contrast: 50, Sharpness: 500}}, nil
+	return fleet.Reading{Width: 3, Quality: fleet.Quality{Contrast: 50, Sharpness: 500}, Verdict: fleet.Verdict{Fault: fleet.FaultNone}}, nil
+}
+
+// judging is a film as a Judge: it notes of which frames it was told that they
+// count.
+type judging struct {
+	*film
+	kept []uint16 // their widths
+}
+
+func (j *judging) Judge(ctx context.Context, c fleet.CameraID, f fleet.Frame) (fleet.Reading, func(), error) {
+	if c != 1 || f.At.IsZero() {
+		return fleet.Reading{}, nil, fleet.Errorf(fleet.CauseInternal, "a frame of camera %s at %s", c, f.At)
+	}
+	r, err := j.Read(ctx, f)
+	if err != nil {
+		return r, nil, err
+	}
+	return r, func() { j.kept = append(j.kept, r.Width) }, nil
 }
 
 func TestRetake(t *testing.T) {
@@ -276,7 +294,8 @@ func TestRetake(t *testing.T) {
 		t.Run(fmt.Sprintf("%s of %d on %s", c.frames, c.most, c.on), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, f := &street{cost: 100 * time.Millisecond}, &film{frames: strings.Fields(c.frames)}
-				b := newReader(t, s.grab, f, runner.Options{})
+				judge := &judging{film: f}
+				b := newReader(t, s.grab, nil, runner.Options{Judge: judge})
 				plan := schedule(t, func(s *calendar.Spec) {
 					if c.on != "" {
 						s.Retake = &calendar.Retake{On: strings.Fields(c.on), Max: c.most}
@@ -287,6 +306,10 @@ func TestRetake(t *testing.T) {
 				got := <-b.submit(o, plan)
 				if ends(got) != c.end || got.Reading.Width != c.width || got.Retakes != c.retakes || len(f.frames) != 0 || len(s.began) != len(strings.Fields(c.frames)) {
 					t.Errorf("%v of width %d, %d retakes, %d frames left over, %d grabs", ends(got), got.Reading.Width, got.Retakes, len(f.frames), len(s.began))
+				}
+				// Of several frames only the one that counts is remembered.
+				if want := []uint16{c.width}; c.width == 0 && judge.kept != nil || c.width != 0 && !slices.Equal(judge.kept, want) {
+					t.Errorf("the frames of width %v were kept, want %v", judge.kept, want)
 				}
 			})
 		})

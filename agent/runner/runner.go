@@ -13,7 +13,7 @@
 // goroutine. Who goes first is decided by class and age (class.go), what can no
 // longer go by the measured capacity (capacity.go), how many go at a time by
 // what the site bears (limit.go), and which frame is good
-// enough by its scores (verdict.go): all four without a clock.
+// enough by its verdict (verdict.go): all four without a clock.
 package runner
 
 import (
@@ -43,6 +43,15 @@ type Reader interface {
 	Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error)
 }
 
+// A Judge reads a camera's frames as a Reader does, and says in the reading's
+// verdict what is wrong with each, by what it remembers of the camera.
+type Judge interface {
+	// Judge returns, beside the reading, how to have it remembered, if that is not
+	// nil: to be called for the one frame that counts of several that were taken
+	// for it. F.At is when the frame came, on the corrected clock.
+	Judge(ctx context.Context, c fleet.CameraID, f fleet.Frame) (r fleet.Reading, keep func(), err error)
+}
+
 // Clock tells the corrected time and how wrong it may be.
 type Clock interface {
 	Now() time.Time
@@ -56,6 +65,9 @@ type Options struct {
 	// Done is told each outcome, once for each order; required. It must not
 	// wait, nor call the Runner.
 	Done func(fleet.Capture)
+	// Judge reads frames in place of the Reader; default: none, and frames have
+	// no verdict.
+	Judge Judge
 
 	Width      int                 // grabs at a time, for good; default: 32 at first, then as many as the site bears (limit.go)
 	MaxWidth   int                 // and at most; default Width if that is given, else 1024

@@ -81,13 +81,17 @@ func (r *Runner) work(ctx, try context.Context, g *group, p plan) {
 		}
 		s := shot{at: r.opts.Clock.Now(), protocol: f.Origin.Protocol}
 		r.arrived(g, s.at, time.Since(began), len(p.retakes) == 0)
-		s.reading, s.err = r.read(ctx, f)
+		f.At = s.at
+		s.reading, s.keep, s.err = r.read(ctx, g.id, f)
 		if n == 0 || s.better(best) {
 			best = s
 		}
 		if retakes >= p.retakes[s.verdict()] || !r.sleep(try, retakePause) {
 			break
 		}
+	}
+	if best.keep != nil {
+		best.keep()
 	}
 	r.settle(ctx, g, best, retakes, p)
 }
@@ -233,8 +237,8 @@ func (r *Runner) grab(deadline context.Context, p plan) (fleet.Frame, error) {
 	return f, err
 }
 
-// read decodes a frame, when there is a processor for it.
-func (r *Runner) read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
+// read decodes a frame and has it judged, when there is a processor for it.
+func (r *Runner) read(ctx context.Context, c fleet.CameraID, f fleet.Frame) (fleet.Reading, func(), error) {
 	r.mu.Lock()
 	r.decoding++
 	r.mu.Unlock()
@@ -245,10 +249,14 @@ func (r *Runner) read(ctx context.Context, f fleet.Frame) (fleet.Reading, error)
 	r.decoding--
 	r.mu.Unlock()
 	if err != nil {
-		return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "the frame was not read in time: this box decodes too slowly for its captures")
+		return fleet.Reading{}, nil, fleet.Errorf(fleet.CauseInternal, "the frame was not read in time: this box decodes too slowly for its captures")
 	}
 	defer r.readers.Release(1)
-	return r.reader.Read(ctx, f)
+	if r.opts.Judge != nil {
+		return r.opts.Judge.Judge(ctx, c, f)
+	}
+	res, err := r.reader.Read(ctx, f)
+	return res, nil, err
 }
 
 func (r *Runner) sleep(ctx context.Context, d time.Duration) bool {

@@ -143,6 +143,23 @@ func (p *Plan) Tasks() int { return len(p.tasks) }
 // does not know it.
 func (p *Plan) Schedule(id fleet.ScheduleID) *calendar.Schedule { return p.byID[id] }
 
+// Zones returns the time zone of each camera that has a task: its place's.
+func (p *Plan) Zones() map[fleet.CameraID]*time.Location {
+	known := make([]*time.Location, len(p.places))
+	for i, place := range p.places {
+		if known[i], _ = time.LoadLocation(place.TZ); known[i] == nil { // "" is UTC
+			known[i] = time.UTC // of an unknown one the schedules complain
+		}
+	}
+	zones := make(map[fleet.CameraID]*time.Location)
+	for i := range p.tasks {
+		if t := &p.tasks[i]; int(t.place) < len(known) {
+			zones[t.camera] = known[t.place]
+		}
+	}
+	return zones
+}
+
 // Seek goes to the occurrences after the frontier. Those whose deadline is not
 // after now are left out: they are the centre's.
 func (p *Plan) Seek(frontier, now fleet.Instant) {

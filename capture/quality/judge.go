@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // Kind is what is wrong with a picture.
@@ -62,6 +63,22 @@ type Verdict struct {
 
 	Lasting  Kind // what has been so for long enough; Ok when nothing has
 	Learning bool // the camera is not known yet by this light: only what is wrong for any camera is said
+}
+
+// Record returns what a capture keeps of v.
+func (v Verdict) Record() fleet.Verdict {
+	r := fleet.Verdict{Fault: fleet.Fault(v.Kind.String()), Learning: v.Learning}
+	if v.Lasting != Ok {
+		r.Lasting = fleet.Fault(v.Lasting.String())
+	}
+	if v.Kind == Ok {
+		return r
+	}
+	r.Score, r.Metric, r.Value, r.Usual, r.Limit = v.Score, v.Evidence.Metric, v.Evidence.Value, v.Evidence.Usual, v.Evidence.Limit
+	if v.Kind == Moved {
+		r.ShiftX, r.ShiftY = v.Shift.X, v.Shift.Y
+	}
+	return r
 }
 
 // Evidence is the number that decided.

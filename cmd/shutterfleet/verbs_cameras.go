@@ -18,7 +18,7 @@ import (
 func camerasCommand() *cobra.Command {
 	var d door
 	return d.join(noun("cameras", "List, add, approve and name cameras",
-		camerasLs(&d), camerasShow(&d), camerasAdd(&d), camerasSet(&d), camerasWhy(&d), camerasReboot(&d), camerasTrust(&d),
+		camerasLs(&d), camerasShow(&d), camerasAdd(&d), camerasSet(&d), camerasWhy(&d), camerasReboot(&d), camerasTrust(&d), camerasAccept(&d),
 		camerasEnrol(&d, "approve", fleet.Approved, "Approve cameras, so that schedules may select them"),
 		camerasEnrol(&d, "ignore", fleet.Ignored, "Ignore cameras: they are neither photographed nor shown"),
 		camerasConflicts(&d), camerasResolve(&d),

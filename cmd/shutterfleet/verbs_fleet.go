@@ -210,12 +210,12 @@ func capturesLs(d *door) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return d.print(cmd, all, rows(cmd, all, "no captures yet", "NOMINAL CAMERA SCHEDULE OUTCOME CAUSE DELAY FRAME PDQ DETAIL", func(c admin.Capture) []any {
+			return d.print(cmd, all, rows(cmd, all, "no captures yet", "NOMINAL CAMERA SCHEDULE OUTCOME CAUSE DELAY FRAME VERDICT PDQ DETAIL", func(c admin.Capture) []any {
 				frame, pdq := "", ""
 				if c.Fingerprint != nil {
 					frame, pdq = fmt.Sprintf("%dx%d %s", c.Width, c.Height, c.Codec), c.Fingerprint.PDQ
 				}
-				return []any{when(&c.Nominal), c.Camera, c.Schedule, c.Outcome, c.Cause, fmt.Sprintf("%dms", c.DelayMS), frame, pdq, c.Detail}
+				return []any{when(&c.Nominal), c.Camera, c.Schedule, c.Outcome, c.Cause, fmt.Sprintf("%dms", c.DelayMS), frame, verdict(c.Verdict), pdq, c.Detail}
 			}))
 		},
 	}

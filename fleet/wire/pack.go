@@ -34,11 +34,12 @@ const ServerName = "scheduler.shutterfleet"
 
 const (
 	orderLayout   = 2
-	captureLayout = 2
+	captureLayout = 3
 	taskLayout    = 1
 
 	// maxRecordBytes bounds one record: a capture is about 170 bytes with a
-	// frame and at most 2 strings of fleet.MaxDetail without one.
+	// frame, some 60 more with a fault, and at most 2 strings of
+	// fleet.MaxDetail without a frame.
 	maxRecordBytes = 1024
 )
 
@@ -137,7 +138,8 @@ func AppendCapture(b []byte, c fleet.Capture) []byte {
 		for _, q := range scores(&r.Quality) {
 			b = binary.BigEndian.AppendUint32(b, math.Float32bits(*q))
 		}
-		return b
+		b = append(b, byte(r.Fingerprint.Rules))
+		return appendVerdict(b, &r.Verdict)
 	})
 }
 
@@ -158,7 +160,7 @@ func PeekCapture(b []byte) (o fleet.Occurrence, outcome fleet.Outcome, n int, er
 	r := reader{b: b[used:n]}
 	layout := r.captureLayout()
 	outcome = fleet.Outcome(r.byte())
-	r.bytes(int(layout)) // attempts and, from layout 2 on, retakes
+	r.bytes(min(int(layout), 2)) // attempts and, from layout 2 on, retakes
 	o = r.occurrence()
 	return o, outcome, n, r.err
 }
@@ -167,7 +169,7 @@ func (r *reader) capture() (c fleet.Capture) {
 	layout := r.captureLayout()
 	c.Outcome = fleet.Outcome(r.byte())
 	c.Attempts = r.byte()
-	if layout == captureLayout { // layout 1 had no retakes; stores of older builds hold it
+	if layout >= 2 { // layout 1 had no retakes; stores of older builds hold it
 		c.Retakes = r.byte()
 	}
 	c.Occurrence = r.occurrence()
@@ -201,6 +203,10 @@ func (r *reader) capture() (c fleet.Capture) {
 		if b := r.bytes(4); b != nil {
 			*q = math.Float32frombits(binary.BigEndian.Uint32(b))
 		}
+	}
+	if layout >= 3 {
+		d.Fingerprint.Rules = fleet.Rules(r.byte())
+		d.Verdict = r.verdict()
 	}
 	return c
 }
@@ -280,11 +286,11 @@ func (r *reader) layout(want byte) {
 	}
 }
 
-// captureLayout reads a capture's layout: this one or the one before.
+// captureLayout reads a capture's layout: this one or an older one.
 func (r *reader) captureLayout() byte {
 	got := r.byte()
-	if got != captureLayout && got != captureLayout-1 {
-		r.fail("layout %d, this build reads %d and %d", got, captureLayout-1, captureLayout)
+	if got < 1 || got > captureLayout {
+		r.fail("layout %d, this build reads 1 to %d", got, captureLayout)
 		return captureLayout
 	}
 	return got

@@ -113,6 +113,9 @@ func TestMalformedRecords(t *testing.T) {
 
 func FuzzParseCaptures(f *testing.F) {
 	f.Add(wire.AppendCapture(wire.AppendCapture(nil, frame()), failure()))
+	bad := frame()
+	bad.Reading.Verdict = fleet.Verdict{Fault: fleet.FaultMoved, Lasting: fleet.FaultMoved, Metric: "correlation", ShiftX: 0.1, Learning: true}
+	f.Add(wire.AppendCapture(nil, bad))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		cs, err := wire.ParseCaptures(b)

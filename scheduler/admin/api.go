@@ -49,6 +49,7 @@ func (a *Server) registerAPI() {
 	a.registerAgents()
 	a.registerEvents()
 	a.registerCommands()
+	a.registerVerdicts()
 
 	spec, err := a.api.OpenAPI().MarshalJSON()
 	if err != nil {

@@ -40,6 +40,7 @@ type captureRow struct {
 	Capture
 	Badge      badge
 	FrameFacts string
+	Evidence   string // what decided the verdict
 }
 
 type cameraData struct {
@@ -51,6 +52,7 @@ type cameraData struct {
 	Says     []string // what is wrong, and what to do
 	Job      *jobPart // the picture that was asked for by the button
 	AskLogin bool
+	Accept   bool          // a fault lasts that an operator may say is none
 	Conflict *conflictPart // both sides, when its device contradicts another
 	Captures []captureRow
 	Older    string
@@ -71,7 +73,7 @@ func (a *Server) cameraPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d := cameraData{page: a.page(r, "cameras", after == ""), Camera: cameraOf(v), Says: says(v), AskLogin: asksLogin(v)}
+	d := cameraData{page: a.page(r, "cameras", after == ""), Camera: cameraOf(v), Says: says(v), AskLogin: asksLogin(v), Accept: lasting(v) != ""}
 	if d.Job, err = a.jobPart(ctx, r.URL.Query().Get("job"), id); err != nil {
 		return err
 	}
@@ -100,6 +102,7 @@ func (a *Server) captureRow(c fleet.Capture) captureRow {
 	row := captureRow{Capture: a.capture(c), Badge: captureBadge(c)}
 	if c.Outcome == fleet.Captured {
 		row.FrameFacts = fmt.Sprintf("%d×%d %s over %s, %d kB", row.Width, row.Height, row.Codec, row.Protocol, (row.Bytes+999)/1000)
+		row.Evidence = verdictText(row.Verdict)
 	}
 	return row
 }
@@ -149,6 +152,9 @@ func says(v scheduler.CameraView) (out []string) {
 		out = append(out, "No agent of site "+string(v.Site)+" is connected: start it, and what it holds is delivered by itself.")
 	case scheduler.StatusIdle:
 		out = append(out, "No occurrence of it has ended yet.")
+	}
+	if text := remedy[lasting(v)]; text != "" {
+		out = append(out, text)
 	}
 	return out
 }

@@ -158,6 +158,7 @@ func (a *Server) registerPages() {
 	form("/cameras/{id}", scheduler.RoleOperator, a.cameraForm)
 	form("/cameras/{id}/resolve", scheduler.RoleOperator, a.resolveForm)
 	form("/cameras/{id}/capture", scheduler.RoleOperator, a.captureForm)
+	form("/cameras/{id}/accept", scheduler.RoleOperator, a.acceptForm)
 	form("/cameras/{id}/why", scheduler.RoleOperator, a.whyPage)
 	form("/pauses", scheduler.RoleOperator, a.pauseForm)
 	form("/pauses/{id}/resume", scheduler.RoleOperator, a.resumeForm)

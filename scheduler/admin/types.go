@@ -79,6 +79,7 @@ type Capture struct {
 	Retakes     int            `json:"retakes" doc:"frames beyond the first that the schedule's retake asked for"`
 	Fingerprint *Fingerprint   `json:"fingerprint,omitempty" doc:"present when captured"`
 	Quality     *fleet.Quality `json:"quality,omitempty" doc:"present when captured"`
+	Verdict     *Verdict       `json:"verdict,omitempty" doc:"what is wrong with the picture; present when an agent that judges captured it"`
 }
 
 // Site is one place with one or more agents.
@@ -322,6 +323,7 @@ func captureOf(c fleet.Capture, schedule string) Capture {
 		r, q := c.Reading, c.Reading.Quality
 		out.Width, out.Height, out.Bytes, out.Codec = int(r.Width), int(r.Height), int64(r.Bytes), r.Codec
 		out.SHA256, out.Fingerprint, out.Quality = hex.EncodeToString(r.SHA256[:]), fingerprintOf(r.Fingerprint), &q
+		out.Verdict = verdictOf(r.Verdict)
 	}
 	return out
 }

@@ -143,6 +143,7 @@ func (e *Edge) build() (err error) {
 		return err
 	}
 	codecs := reader.Codecs()
+	looks := agent.NewLooks(reader, e.store, agent.LooksOptions{Log: o.Log.With("part", "looks")})
 	g := guard.New(guard.Options{Pins: pins{e.store, o.Log}, Log: o.Log.With("part", "guard"), Now: clock.Now})
 	e.guard = g
 	mux := protocols.New(protocols.Options{Guard: g, Codecs: codecs, Lessons: lessons{e.store}, Evidence: e.evidence, Now: clock.Now, Log: o.Log.With("part", "protocols")})
@@ -152,7 +153,7 @@ func (e *Edge) build() (err error) {
 		Able: fleet.Able{Codecs: codecs, Cores: runtime.NumCPU(), Tags: o.Tags},
 		Load: func() fleet.Load { return e.agent.Load(box.Read()) },
 		Commands: &agent.Commands{
-			Store: e.store, Devices: func() []fleet.Device { return e.inventory.Devices() }, Reboot: mux, Forget: g.Forget,
+			Store: e.store, Devices: func() []fleet.Device { return e.inventory.Devices() }, Reboot: mux, Forget: g.Forget, Relearn: looks,
 			Explain: protocols.NewLadder(mux, protocols.LadderOptions{
 				Read: reader.Read, Neighbours: lan.Neighbours, Load: func(c fleet.CameraID) string { return e.agent.Bears(c) },
 				Probe: func(ctx context.Context, a netip.Addr) ([]fleet.Sighting, error) {
@@ -180,7 +181,7 @@ func (e *Edge) build() (err error) {
 		finders = append(finders, e.sweep)
 	}
 	e.inventory = inventory.New(inventory.Options{Finders: finders, Describer: mux, Neighbours: lan.Neighbours, Log: o.Log.With("part", "inventory")})
-	e.agent, err = agent.New(e.store, mux, reader, runner.Options{Width: o.Width, Log: o.Log.With("part", "runner")}, e.uplink, e.inventory, agent.Options{Log: o.Log})
+	e.agent, err = agent.New(e.store, mux, reader, runner.Options{Width: o.Width, Log: o.Log.With("part", "runner")}, e.uplink, e.inventory, agent.Options{Looks: looks, Log: o.Log})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@
 (() => {
   const say = document.getElementById("live");
   const gallery = document.getElementById("gallery");
-  const parts = ["summary", "hints", "pending", "gallery", "more", "headline", "says", "job", "captures", "picture", "agents", "empty"];
+  const parts = ["summary", "hints", "pending", "gallery", "more", "headline", "says", "job", "accept", "captures", "picture", "agents", "empty"];
   const here = document.body.querySelector("main");
   const mine = (location.pathname.match(/^\/cameras\/(cam-[0-9a-z]+)$/) || [])[1];
   const changed = new Set();
