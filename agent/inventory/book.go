@@ -22,7 +22,9 @@ type record struct {
 	named    bool // the centre named the key: likewise
 	doubtful bool // another device goes by its name
 	cluster  cluster
-	device   fleet.Device // of the cluster
+	device   fleet.Device             // of the cluster
+	unproven map[netip.Addr]time.Time // where it may be and nothing shows yet that it is, since when
+	probed   map[netip.Addr]time.Time // when each of these was asked last
 	busy     bool
 	tried    bool // a description ended, in whatever way
 	asked    string
@@ -44,6 +46,7 @@ type rival struct {
 type task struct {
 	rec    *record
 	target fleet.Target
+	bare   bool // asked without a login, to see its hardware
 }
 
 // book is the state of Run's loop. It is pure: time comes in.
@@ -61,13 +64,6 @@ type book struct {
 	junk   map[value]time.Time // seen on several live devices, when last
 	memory map[string]hardware // of the centre's devices, by key
 	scenes map[string]*scene   // by key
-}
-
-// hardware is what a device of the centre said of itself last, so that another
-// that takes its name is told from it.
-type hardware struct {
-	model  string
-	claims []fleet.Claim
 }
 
 // lapse is how long an observation may pause before its next sighting begins
@@ -143,17 +139,6 @@ func (b *book) tell(known []fleet.Target, site []fleet.Credentials) {
 			delete(b.memory, key)
 		}
 	}
-}
-
-// recall makes what a device said of itself part of what the centre knows.
-func (o *observation) recall(h hardware) {
-	o.Model = h.model
-	for _, c := range h.claims {
-		if !slices.Contains(o.Claims, c) {
-			o.Claims = append(o.Claims, c)
-		}
-	}
-	slices.SortFunc(o.Claims, compareClaims)
 }
 
 // knownObservation is what the centre's word on one device comes to. A URL
@@ -232,6 +217,7 @@ func (b *book) merge(now time.Time) {
 	for v := range b.junk {
 		vain[v] = true
 	}
+	b.stayed()
 	m := merge(b.obs, vain)
 	clusters := m.clusters
 	for _, v := range m.junk {
@@ -322,6 +308,9 @@ func (b *book) merge(now time.Time) {
 		}
 	}
 	b.note()
+	for _, r := range b.records {
+		b.prove(r)
+	}
 }
 
 // byAge returns the clusters' numbers, the one heard first before others.
@@ -337,39 +326,6 @@ func byAge(clusters []cluster) []int {
 	}
 	slices.SortStableFunc(out, func(x, y int) int { return first[x].Compare(first[y]) })
 	return out
-}
-
-// note keeps what the centre's devices say of themselves.
-func (b *book) note() {
-	for _, r := range b.records {
-		ts, ok := b.known[r.key]
-		if !ok || len(r.rivals) > 0 || strings.HasPrefix(r.key, string(fleet.ClaimURL)+":") { // a URL is who answers there
-			continue
-		}
-		var h hardware
-		for _, o := range r.cluster.obs {
-			if o.Via == viaKnown {
-				continue
-			}
-			if o.Via == viaDescribed {
-				h.model = o.Model
-			}
-			for _, c := range o.Claims {
-				if c.Kind == fleet.ClaimMAC || c.Kind == fleet.ClaimSerial && o.Via == viaDescribed {
-					h.claims = append(h.claims, c)
-				}
-			}
-		}
-		slices.SortFunc(h.claims, compareClaims)
-		h.claims = slices.Compact(h.claims)
-		if old := b.memory[r.key]; len(h.claims) == 0 || old.model == h.model && slices.Equal(old.claims, h.claims) {
-			continue
-		}
-		b.memory[r.key] = h
-		o := knownObservation(r.key, ts)
-		o.recall(h)
-		b.obs[o.id()] = o
-	}
 }
 
 // neighbours takes the kernel's table of who has which address. What is no

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -20,13 +21,14 @@ type outcome struct {
 	target fleet.Target
 	device fleet.Device
 	err    error
+	bare   bool
 }
 
 func (v *Inventory) describe(ctx context.Context, t task) outcome {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
 	d, err := v.opts.Describer.Describe(ctx, t.target)
-	return outcome{rec: t.rec, target: t.target, device: d, err: err}
+	return outcome{rec: t.rec, target: t.target, device: d, err: err, bare: t.bare}
 }
 
 // target returns what the describer gets, and whether there is anything to
@@ -35,17 +37,13 @@ func (v *Inventory) describe(ctx context.Context, t task) outcome {
 func (b *book) target(r *record) (fleet.Target, bool) {
 	t := fleet.Target{Device: r.key}
 	for _, e := range r.device.Endpoints {
-		if e.Protocol == fleet.ONVIF {
+		if e.Protocol == fleet.ONVIF && !r.doubted(e) {
 			t.Endpoints = append(t.Endpoints, e)
 		}
 	}
 	if len(t.Endpoints) == 0 && len(r.device.Endpoints) == 0 && slices.Contains(r.device.Via, fleet.ViaUPnP) {
-		for _, a := range r.device.Addresses[:min(1, len(r.device.Addresses))] {
-			host := a.String()
-			if a.Is6() {
-				host = "[" + host + "]"
-			}
-			t.Endpoints = []fleet.Endpoint{{Protocol: fleet.ONVIF, URL: (&url.URL{Scheme: "http", Host: host, Path: "/onvif/device_service"}).String()}}
+		if i := slices.IndexFunc(r.device.Addresses, func(a netip.Addr) bool { return !r.alleged(a) }); i >= 0 {
+			t.Endpoints = []fleet.Endpoint{usualService(r.device.Addresses[i])}
 		}
 	}
 	if len(t.Endpoints) == 0 || b.opts.Describer == nil {
@@ -63,6 +61,15 @@ func (b *book) target(r *record) (fleet.Target, bool) {
 	}
 	t.Credentials = once
 	return t, true
+}
+
+// usualService is where nearly all cameras have their ONVIF device service.
+func usualService(a netip.Addr) fleet.Endpoint {
+	host := a.String()
+	if a.Is6() {
+		host = "[" + host + "]"
+	}
+	return fleet.Endpoint{Protocol: fleet.ONVIF, URL: (&url.URL{Scheme: "http", Host: host, Path: "/onvif/device_service"}).String()}
 }
 
 // question tells apart what was asked: another address or login is another try.
@@ -88,6 +95,12 @@ func (b *book) due(now time.Time) (out []task) {
 		if r.busy || b.running >= describeWidth || now.Sub(r.created) < r.patience() {
 			continue
 		}
+		if t, ok := r.probe(now); ok && b.opts.Describer != nil {
+			r.busy = true
+			b.running++
+			out = append(out, task{r, t, true})
+			continue
+		}
 		t, ok := b.target(r)
 		if !ok || !b.wants(r, t, now) {
 			continue
@@ -95,7 +108,7 @@ func (b *book) due(now time.Time) (out []task) {
 		r.busy, r.asked = true, question(t)
 		r.shown = true // the login budget is counted by this key from now on
 		b.running++
-		out = append(out, task{r, t})
+		out = append(out, task{r, t, false})
 	}
 	return out
 }
@@ -110,8 +123,12 @@ func (b *book) wants(r *record, t fleet.Target, now time.Time) bool {
 // described takes the end of a description.
 func (b *book) described(o outcome, now time.Time) {
 	r := o.rec
-	r.busy, r.tried, r.reviewed = false, true, true
+	r.busy = false
 	b.running--
+	if o.bare { // what it answered may be another's
+		return
+	}
+	r.tried, r.reviewed = true, true
 	r.state, r.reason = verdict(o)
 	switch r.state {
 	case fleet.DeviceOK, fleet.DeviceSkewed:

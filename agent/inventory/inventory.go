@@ -210,6 +210,9 @@ func (v *Inventory) Run(ctx context.Context) error {
 			}
 		case o := <-ended:
 			b.described(o, time.Now())
+			if o.bare {
+				asked = time.Time{} // the neighbour table knows more now
+			}
 			soon()
 			look = true
 		case <-v.poked:

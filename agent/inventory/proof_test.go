@@ -1,0 +1,141 @@
+package inventory_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/agent/inventory"
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols"
+)
+
+// guarded is a camera of the centre with a login, at 10.0.0.1 with the MAC 1,
+// and a desk that makes the kernel look for whom it asks.
+func guarded(t *testing.T, answers map[netip.Addr]byte) (ear air, d *desk, v *inventory.Inventory, camera fleet.Sighting, key string) {
+	t.Helper()
+	ear = make(air)
+	near := &table{}
+	d = &desk{answer: func(t fleet.Target) (fleet.Device, error) {
+		for _, e := range t.Endpoints {
+			for a, mac := range answers {
+				if strings.Contains(e.URL, "//"+a.String()+"/") {
+					near.set(a, mac)
+				}
+			}
+		}
+		return described(t)
+	}}
+	v = run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d, Neighbours: near.read})
+	camera = wsdOf(1, "")
+	key = "epr:" + camera.Claims[0].Value
+	near.set(camera.Source, 1)
+	v.SetKnown([]fleet.Target{{Camera: 1, Device: key, Endpoints: camera.Endpoints, Credentials: []fleet.Credentials{{User: "u", Password: "p", Version: 1}}}})
+	hear(ear, time.Minute, camera)
+	return ear, d, v, camera, key
+}
+
+// loginsTo returns how often a host was asked with a login, and without.
+func (d *desk) loginsTo(a netip.Addr) (with, without int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, t := range d.asked {
+		if !slices.ContainsFunc(t.Endpoints, func(e fleet.Endpoint) bool { return strings.Contains(e.URL, "//"+a.String()+"/") }) {
+			continue
+		}
+		if len(t.Credentials) > 0 {
+			with++
+		} else {
+			without++
+		}
+	}
+	return with, without
+}
+
+// TestStolenName: somebody on the LAN says that he is the centre's camera. He is
+// sent no login, whatever he claims, whether the camera is there or not, and the
+// centre is told no address of his.
+func TestStolenName(t *testing.T) {
+	thief := netip.MustParseAddr("10.0.0.66")
+	mac := fleet.Claim{Kind: fleet.ClaimMAC, Value: "ac:cc:8e:00:00:01"} // the camera's own, as anybody can claim it
+	for name, c := range map[string]struct {
+		alone  bool
+		table  map[netip.Addr]byte // who the kernel sees when it looks
+		claims []fleet.Claim
+	}{
+		"beside it":                {false, map[netip.Addr]byte{thief: 66}, nil},
+		"beside it, with its MAC":  {false, map[netip.Addr]byte{thief: 66}, []fleet.Claim{mac}},
+		"in its absence":           {true, map[netip.Addr]byte{thief: 66}, nil},
+		"in its absence, with MAC": {true, map[netip.Addr]byte{thief: 66}, []fleet.Claim{mac}},
+		"from beyond a router":     {true, nil, []fleet.Claim{mac}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ear, d, v, camera, key := guarded(t, c.table)
+				stolen := with(camera, c.claims...)
+				stolen.Source = thief
+				stolen.Endpoints = []fleet.Endpoint{{Protocol: fleet.ONVIF, URL: "http://10.0.0.66/onvif/device_service"}, {Protocol: fleet.RTSP, URL: "rtsp://10.0.0.66/"}}
+				said := []fleet.Sighting{stolen}
+				if !c.alone {
+					said = append(said, camera)
+				}
+				for range 12 {
+					hear(ear, 20*time.Second, said...)
+					for _, got := range v.Devices() {
+						if got.Key != key {
+							continue
+						}
+						if slices.Contains(got.Addresses, thief) || slices.ContainsFunc(got.Endpoints, func(e fleet.Endpoint) bool { return strings.Contains(e.URL, thief.String()) }) {
+							t.Fatalf("the camera is told to be at the thief's address: %+v", got)
+						}
+					}
+				}
+				if with, _ := d.loginsTo(thief); with > 0 {
+					t.Errorf("the thief was sent %d logins", with)
+				}
+				at := slices.IndexFunc(v.Devices(), func(d fleet.Device) bool { return d.Key == key })
+				if at < 0 {
+					t.Fatalf("the camera is gone: %+v", v.Devices())
+				}
+				if got := v.Devices()[at]; got.State == fleet.DeviceOK || got.Reason == "" {
+					t.Errorf("state %s, %q: nobody is told of it", got.State, got.Reason)
+				}
+			})
+		})
+	}
+}
+
+// TestMovedOnTheLink: the same hardware at a new address is proven by asking it
+// without a login, and described with its login soon after one Hello.
+func TestMovedOnTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		moved := wsdOf(9, "")
+		ear, d, v, camera, key := guarded(t, map[netip.Addr]byte{moved.Source: 1})
+		moved.Claims = camera.Claims
+		ear <- moved
+		time.Sleep(5 * time.Second)
+		got := v.Devices()
+		if len(got) != 1 || got[0].Key != key || got[0].State != fleet.DeviceOK || got[0].Addresses[0] != moved.Source || got[0].Endpoints[0] != moved.Endpoints[0] {
+			t.Errorf("Devices() = %+v, want it at %v", got, moved.Source)
+		}
+		if with, without := d.loginsTo(moved.Source); with != 1 || without != 1 {
+			t.Errorf("asked %d times with a login and %d times without, want once each", with, without)
+		}
+	})
+}
+
+// TestAnotherMACInItsPlace: repeaters of wireless networks show their own.
+func TestAnotherMACInItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ear, _, v, camera, key := guarded(t, map[netip.Addr]byte{wsdOf(1, "").Source: 7})
+		camera.Endpoints = append(camera.Endpoints, fleet.Endpoint{Protocol: fleet.ONVIF, URL: "http://10.0.0.1:81/onvif/device_service"}) // another question
+		hear(ear, 2*time.Minute, camera)
+		got := v.Devices()
+		if len(got) != 1 || got[0].Key != key || got[0].State != fleet.DeviceOK || len(got[0].Addresses) != 1 {
+			t.Errorf("Devices() = %+v, want it as it was", got)
+		}
+	})
+}
