@@ -64,6 +64,7 @@ type book struct {
 	junk   map[value]time.Time // seen on several live devices, when last
 	memory map[string]hardware // of the centre's devices, by key
 	scenes map[string]*scene   // by key
+	extra  map[string]int      // observations beyond the caps, by the centre's key
 }
 
 // lapse is how long an observation may pause before its next sighting begins
@@ -72,7 +73,7 @@ const lapse = 3 * time.Minute
 
 func newBook(o Options) *book {
 	return &book{opts: o, obs: map[obsID]observation{}, sources: map[netip.Addr]int{}, owner: map[obsID]*record{},
-		junk: map[value]time.Time{}, memory: map[string]hardware{}, scenes: map[string]*scene{}}
+		junk: map[value]time.Time{}, memory: map[string]hardware{}, scenes: map[string]*scene{}, extra: map[string]int{}}
 }
 
 // hear takes one sighting and reports whether a merge is due.
@@ -89,7 +90,7 @@ func (b *book) hear(s fleet.Sighting) bool {
 		return true
 	}
 	if !ok {
-		if len(b.obs) >= maxObservations || b.sources[o.Source] >= maxPerSource {
+		if (len(b.obs) >= maxObservations || b.sources[o.Source] >= maxPerSource) && !b.reserved(&o) {
 			return false
 		}
 		b.sources[o.Source]++
@@ -105,6 +106,20 @@ func (b *book) hear(s fleet.Sighting) bool {
 		o.near = old.near
 	}
 	return remember(b.obs, o)
+}
+
+// reserved reports whether there is room for what goes by a name that the centre
+// knows although a flood has filled the rest: a camera that moves then is still
+// followed.
+func (b *book) reserved(o *observation) bool {
+	for _, c := range o.Claims {
+		key := text(c)
+		if _, ok := b.known[key]; ok && b.extra[key] < maxExtra {
+			b.extra[key]++
+			return true
+		}
+	}
+	return false
 }
 
 // tell takes what the centre knows.
@@ -185,10 +200,19 @@ func withoutUser(raw string) string {
 	return u.String()
 }
 
-// forget drops what nobody has said for a day.
+// forget drops what nobody has said for a day, or, where the room for others is
+// used up, for some minutes.
 func (b *book) forget(now time.Time) {
+	crowded := len(b.obs) >= maxObservations*3/4
+	if !crowded {
+		clear(b.extra)
+	}
 	for id, o := range b.obs {
-		if id.via == viaKnown || now.Sub(o.At) < forgetAfter {
+		after := forgetAfter
+		if crowded || b.sources[id.source] >= maxPerSource {
+			after = crowdedAfter
+		}
+		if id.via == viaKnown || now.Sub(o.At) < after {
 			continue
 		}
 		delete(b.obs, id)
@@ -294,7 +318,9 @@ func (b *book) merge(now time.Time) {
 		p.rivals, q.rivals = append(p.rivals, rival{q, x.evidence}), append(q.rivals, rival{p, x.evidence})
 	}
 	b.likenesses(now)
-	slices.SortFunc(b.records, func(x, y *record) int { return cmp.Compare(x.seq, y.seq) })
+	// The centre's come first: no flood of others may keep them from being
+	// described and shown.
+	slices.SortFunc(b.records, func(x, y *record) int { return cmp.Or(less(x.named, y.named), cmp.Compare(x.seq, y.seq)) })
 	keys := map[string]bool{}
 	for _, r := range b.records {
 		if r.shown || r.named {

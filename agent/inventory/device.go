@@ -25,6 +25,7 @@ const (
 	maxScenes       = 4096
 	maxObservations = 16384 // in all
 	maxPerSource    = 64    // observations that name one address as their sender
+	maxExtra        = 8     // beyond the two, of one name that the centre knows
 	maxTextBytes    = 256
 )
 

@@ -48,6 +48,7 @@ const (
 	retryLocked     = 31 * time.Minute // login budgets are counted over 30 minutes
 	silentAfter     = 5 * time.Minute  // unheard for this long: look whether it is still there
 	forgetAfter     = 24 * time.Hour   // unheard for this long: no longer listed, unless the centre knows it
+	crowdedAfter    = 10 * time.Minute // the same while there is no room: what is there repeats itself every minute
 	housekeeping    = 15 * time.Second
 	restartFinder   = 5 * time.Second
 	seenEvery       = 10 * time.Minute // how often a rival that is still there is news
