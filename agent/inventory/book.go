@@ -46,7 +46,8 @@ type rival struct {
 type task struct {
 	rec    *record
 	target fleet.Target
-	bare   bool // asked without a login, to see its hardware
+	bare   bool    // asked without a login, to see its hardware
+	door   *record // who answers at the same address and has not let us in; nil for nobody
 }
 
 // book is the state of Run's loop. It is pure: time comes in.

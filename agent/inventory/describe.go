@@ -22,13 +22,14 @@ type outcome struct {
 	device fleet.Device
 	err    error
 	bare   bool
+	door   *record
 }
 
 func (v *Inventory) describe(ctx context.Context, t task) outcome {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
 	d, err := v.opts.Describer.Describe(ctx, t.target)
-	return outcome{rec: t.rec, target: t.target, device: d, err: err, bare: t.bare}
+	return outcome{rec: t.rec, target: t.target, device: d, err: err, bare: t.bare, door: t.door}
 }
 
 // target returns what the describer gets, and whether there is anything to
@@ -87,30 +88,58 @@ func question(t fleet.Target) string {
 // due returns the descriptions to start now.
 func (b *book) due(now time.Time) (out []task) {
 	n := 0
+	doors := map[netip.AddrPort]*record{}
 	for _, r := range b.records {
 		if !r.listed(n) {
 			continue
 		}
 		n++
+		door := r.door(doors)
 		if r.busy || b.running >= describeWidth || now.Sub(r.created) < r.patience() {
 			continue
 		}
 		if t, ok := r.probe(now); ok && b.opts.Describer != nil {
 			r.busy = true
 			b.running++
-			out = append(out, task{r, t, true})
+			out = append(out, task{r, t, true, nil})
 			continue
 		}
 		t, ok := b.target(r)
+		if door != nil {
+			t.Credentials = nil
+		}
 		if !ok || !b.wants(r, t, now) {
 			continue
 		}
 		r.busy, r.asked = true, question(t)
 		r.shown = true // the login budget is counted by this key from now on
 		b.running++
-		out = append(out, task{r, t, false})
+		out = append(out, task{r, t, false, door})
 	}
 	return out
+}
+
+// door notes the ports of r's services, and returns the device that answers at
+// one of them too and has not let us in, or nil. Under each name that anybody
+// gives to one camera its logins would be counted anew, and it would lock.
+// Devices of the centre are whose they are.
+func (r *record) door(taken map[netip.AddrPort]*record) (closed *record) {
+	for _, e := range r.device.Endpoints {
+		host, port, ok := hostPort(e.URL)
+		if !ok || e.Protocol != fleet.ONVIF || r.doubted(e) {
+			continue
+		}
+		at := netip.AddrPortFrom(host, port)
+		switch first := taken[at]; {
+		case first == nil:
+			if !r.lastHeard().IsZero() {
+				taken[at] = r
+			}
+		case first != r && !r.named && first.state != fleet.DeviceOK && first.state != fleet.DeviceSkewed:
+			closed = first
+		}
+	}
+	return closed
 }
 
 func (b *book) wants(r *record, t fleet.Target, now time.Time) bool {
@@ -130,6 +159,9 @@ func (b *book) described(o outcome, now time.Time) {
 	}
 	r.tried, r.reviewed = true, true
 	r.state, r.reason = verdict(o)
+	if o.door != nil && r.state == fleet.DeviceNeedsCredentials {
+		r.reason = fmt.Sprintf("device %s answers at the same address and has not let us in: no login is tried under another name, so that the camera does not lock; give the right one with `creds put`", o.door.key)
+	}
 	switch r.state {
 	case fleet.DeviceOK, fleet.DeviceSkewed:
 		r.wait, r.next = retryDescribe, now.Add(jitter(b.opts.Every))

@@ -1,14 +1,70 @@
 package inventory
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/protocols"
 )
+
+// TestManyNamesOneCamera: datagrams with a camera's own address give it sixty
+// names; it is sent the site's login under one of them, until that lets us in.
+func TestManyNamesOneCamera(t *testing.T) {
+	b := newBook(Options{Describer: protocols.Describer(nobody{}), Every: time.Hour})
+	b.site = []fleet.Credentials{{User: "u", Password: "p", Version: 1}}
+	now := epoch
+	for n := range 60 {
+		o := seen(fleet.ViaWSDiscovery, "10.0.0.1", "", "http://10.0.0.1/onvif/device_service", claim(fleet.ClaimEPR, fmt.Sprintf("urn:uuid:00000000-0000-4000-8000-%012x", n)))
+		o.At = now
+		b.hear(o.Sighting)
+	}
+	b.merge(now)
+	logins := func(state fleet.DeviceState) (n int) {
+		for {
+			now = now.Add(time.Second)
+			list := b.due(now)
+			if len(list) == 0 {
+				return n
+			}
+			for _, o := range list {
+				if len(o.target.Credentials) > 0 {
+					n++
+				}
+				b.described(outcome{rec: o.rec, target: o.target, device: fleet.Device{State: state}, door: o.door}, now)
+			}
+			b.merge(now)
+			if now.Sub(epoch) > 4*time.Minute {
+				return n
+			}
+		}
+	}
+	if n := logins(fleet.DeviceNeedsCredentials); n != 1 {
+		t.Errorf("%d logins that are refused, want 1", n)
+	}
+	for _, d := range b.devices(now)[1:] {
+		if d.State != fleet.DeviceNeedsCredentials || !strings.Contains(d.Reason, "at the same address") {
+			t.Errorf("%s: %s, %q", d.Key, d.State, d.Reason)
+			break
+		}
+	}
+	b.site[0].Version = 2 // the right one
+	if n := logins(fleet.DeviceOK); n != 60 {
+		t.Errorf("%d logins with one that works, want one for each of 60 devices", n)
+	}
+}
+
+// nobody describes nothing: the test answers.
+type nobody struct{}
+
+func (nobody) Describe(context.Context, fleet.Target) (fleet.Device, error) {
+	return fleet.Device{}, nil
+}
 
 // TestFloodLosesNoCamera: a host that makes up devices at thousands of addresses
 // hides neither the centre's camera nor where it moves, and new devices are heard
