@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -65,6 +66,7 @@ type book struct {
 	junk   map[value]time.Time // seen on several live devices, when last
 	memory map[string]hardware // of the centre's devices, by key
 	scenes map[string]*scene   // by key
+	loaded map[string]bool     // the memory of it was asked
 	extra  map[string]int      // observations beyond the caps, by the centre's key
 }
 
@@ -74,7 +76,7 @@ const lapse = 3 * time.Minute
 
 func newBook(o Options) *book {
 	return &book{opts: o, obs: map[obsID]observation{}, sources: map[netip.Addr]int{}, owner: map[obsID]*record{},
-		junk: map[value]time.Time{}, memory: map[string]hardware{}, scenes: map[string]*scene{}, extra: map[string]int{}}
+		junk: map[value]time.Time{}, memory: map[string]hardware{}, scenes: map[string]*scene{}, extra: map[string]int{}, loaded: map[string]bool{}}
 }
 
 // hear takes one sighting and reports whether a merge is due.
@@ -141,6 +143,7 @@ func (b *book) tell(known []fleet.Target, site []fleet.Credentials) {
 		}
 	}
 	for key, ts := range b.known {
+		b.remembered(key)
 		o := knownObservation(key, ts)
 		for id := range b.obs {
 			if id.via == viaKnown && id.primary == key && id != o.id() {
@@ -150,6 +153,7 @@ func (b *book) tell(known []fleet.Target, site []fleet.Credentials) {
 		o.recall(b.memory[key])
 		b.obs[o.id()] = o
 	}
+	maps.DeleteFunc(b.loaded, func(key string, _ bool) bool { return b.known[key] == nil })
 	for key := range b.memory {
 		if _, ok := b.known[key]; !ok {
 			delete(b.memory, key)

@@ -65,6 +65,10 @@ type Options struct {
 	// and soon after something new is heard.
 	Neighbours func() (map[netip.Addr]net.HardwareAddr, error)
 
+	// Hardware keeps over restarts what hardware the centre's devices are; default:
+	// nothing does.
+	Hardware HardwareMemory
+
 	Log *slog.Logger // default: none
 }
 
@@ -113,8 +117,8 @@ func (v *Inventory) SetKnown(targets []fleet.Target) {
 	poke(v.poked)
 }
 
-// SetCredentials tells the site's credentials, tried in order on every device
-// that the centre has no own ones for. It replaces what was told before.
+// SetCredentials tells the site's credentials, tried in order on every device,
+// behind its own where the centre has some. It replaces what was told before.
 func (v *Inventory) SetCredentials(site []fleet.Credentials) {
 	v.mu.Lock()
 	v.site = slices.Clone(site)

@@ -32,6 +32,48 @@ type hardware struct {
 	places []netip.Addr // where it was with one of them
 }
 
+// Hardware is what is remembered of a device over restarts: without it, whoever
+// takes a camera's name while the agent is down would be taken for it.
+type Hardware struct {
+	MACs   []string     `json:"macs"`   // that the neighbour table had for it, and those it described
+	Places []netip.Addr `json:"places"` // where it was
+}
+
+// HardwareMemory keeps Hardware, by Device.Key. Its methods are called by Run
+// alone, and return soon.
+type HardwareMemory interface {
+	// Load returns what was saved last; false when there is nothing.
+	Load(device string) (Hardware, bool, error)
+	// Save keeps h in place of what was there.
+	Save(device string, h Hardware) error
+}
+
+// remembered fetches what an earlier run knew of a device, once.
+func (b *book) remembered(key string) {
+	if b.opts.Hardware == nil || b.loaded[key] {
+		return
+	}
+	b.loaded[key] = true
+	h, ok, err := b.opts.Hardware.Load(key)
+	if err != nil {
+		b.opts.Log.Warn("what is known of a device's hardware cannot be read: it is learned anew", "device_id", key, "err", err)
+	}
+	if err == nil && ok && len(h.MACs) > 0 {
+		b.memory[key] = hardware{near: capped(h.MACs, maxAddresses), places: capped(h.Places, maxAddresses)}
+	}
+}
+
+// keep makes what is known of a device's hardware outlive the program.
+func (b *book) keep(key string, old, h hardware) {
+	b.memory[key] = h
+	if b.opts.Hardware == nil || slices.Equal(h.near, old.near) && slices.Equal(h.places, old.places) {
+		return
+	}
+	if err := b.opts.Hardware.Save(key, Hardware{h.near, h.places}); err != nil {
+		b.opts.Log.Warn("what is known of a device's hardware is not kept over a restart", "device_id", key, "err", err)
+	}
+}
+
 // probeAgain is how long an unproven address is left alone after it was asked.
 const probeAgain = time.Minute
 
@@ -91,7 +133,7 @@ func (b *book) note() {
 		if h.equal(old) {
 			continue
 		}
-		b.memory[r.key] = h
+		b.keep(r.key, old, h)
 		o := knownObservation(r.key, ts)
 		o.recall(h)
 		b.obs[o.id()] = o
@@ -139,18 +181,19 @@ func latest[T comparable](list []T, v T) []T {
 // stayed lets a device of the centre have another MAC where it was already:
 // repeaters of wireless networks put their own in its place.
 func (b *book) stayed() {
-	for key, h := range b.memory {
-		if len(h.near) == 0 {
+	for key, old := range b.memory {
+		if len(old.near) == 0 {
 			continue
 		}
-		news := false
+		h, news := old, false
+		h.near = slices.Clone(old.near)
 		for _, o := range b.obs {
 			if o.near != "" && o.Via != viaKnown && slices.Contains(h.places, o.Source) && o.goesBy(key) && !slices.Contains(h.near, o.near) {
 				h.near, news = latest(h.near, o.near), true
 			}
 		}
 		if ts, ok := b.known[key]; ok && news {
-			b.memory[key] = h
+			b.keep(key, old, h)
 			o := knownObservation(key, ts)
 			o.recall(h)
 			b.obs[o.id()] = o

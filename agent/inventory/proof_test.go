@@ -13,6 +13,19 @@ import (
 	"github.com/shutterfleet/shutterfleet/protocols"
 )
 
+// shelf is a HardwareMemory that outlives an inventory.
+type shelf map[string]inventory.Hardware
+
+func (s shelf) Load(device string) (inventory.Hardware, bool, error) {
+	h, ok := s[device]
+	return h, ok, nil
+}
+
+func (s shelf) Save(device string, h inventory.Hardware) error {
+	s[device] = h
+	return nil
+}
+
 // guarded is a camera of the centre with a login, at 10.0.0.1 with the MAC 1,
 // and a desk that makes the kernel look for whom it asks.
 func guarded(t *testing.T, answers map[netip.Addr]byte) (ear air, d *desk, v *inventory.Inventory, camera fleet.Sighting, key string) {
@@ -105,6 +118,33 @@ func TestStolenName(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestStolenNameOverRestart: the camera is off when the agent starts, and somebody
+// else answers in its name.
+func TestStolenNameOverRestart(t *testing.T) {
+	camera, thief := wsdOf(1, ""), wsdOf(66, "")
+	key := "epr:" + camera.Claims[0].Value
+	thief.Claims = camera.Claims
+	kept := shelf{}
+	known := []fleet.Target{{Camera: 1, Device: key, Endpoints: camera.Endpoints, Credentials: []fleet.Credentials{{User: "u", Password: "p", Version: 1}}}}
+	for _, heard := range []fleet.Sighting{camera, thief} {
+		synctest.Test(t, func(t *testing.T) {
+			ear, near, d := make(air), &table{}, &desk{answer: described}
+			near.set(camera.Source, 1)
+			near.set(thief.Source, 66)
+			v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d, Neighbours: near.read, Hardware: kept})
+			v.SetKnown(known)
+			hear(ear, 4*time.Minute, heard)
+			with, _ := d.loginsTo(heard.Source)
+			if mine := heard.Source == camera.Source; mine != (with > 0) {
+				t.Errorf("%v was sent %d logins", heard.Source, with)
+			}
+		})
+	}
+	if h := kept[key]; !slices.Equal(h.MACs, []string{"ac:cc:8e:00:00:01"}) || !slices.Equal(h.Places, []netip.Addr{camera.Source}) {
+		t.Errorf("kept %+v, want the camera's own", h)
 	}
 }
 
