@@ -62,6 +62,7 @@ type book struct {
 	owner   map[obsID]*record
 	seq     uint64
 	running int
+	probing int // of those, by probe
 
 	junk   map[value]time.Time // seen on several live devices, when last
 	memory map[string]hardware // of the centre's devices, by key

@@ -26,7 +26,11 @@ type outcome struct {
 }
 
 func (v *Inventory) describe(ctx context.Context, t task) outcome {
-	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	patience := describeTimeout
+	if t.bare {
+		patience = probeTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	d, err := v.opts.Describer.Describe(ctx, t.target)
 	return outcome{rec: t.rec, target: t.target, device: d, err: err, bare: t.bare, door: t.door}
@@ -98,11 +102,14 @@ func (b *book) due(now time.Time) (out []task) {
 		if r.busy || b.running >= describeWidth || now.Sub(r.created) < r.patience() {
 			continue
 		}
-		if t, ok := r.probe(now); ok && b.opts.Describer != nil {
-			r.busy = true
-			b.running++
-			out = append(out, task{r, t, true, nil})
-			continue
+		if b.opts.Describer != nil && b.probing < probeWidth {
+			if t, ok := r.probe(now); ok {
+				r.busy = true
+				b.running++
+				b.probing++
+				out = append(out, task{r, t, true, nil})
+				continue
+			}
 		}
 		t, ok := b.target(r)
 		if door != nil {
@@ -155,6 +162,7 @@ func (b *book) described(o outcome, now time.Time) {
 	r.busy = false
 	b.running--
 	if o.bare { // what it answered may be another's
+		b.probing--
 		return
 	}
 	r.tried, r.reviewed = true, true

@@ -74,8 +74,16 @@ func (b *book) keep(key string, old, h hardware) {
 	}
 }
 
-// probeAgain is how long an unproven address is left alone after it was asked.
-const probeAgain = time.Minute
+const (
+	// probeAgain is how long an unproven address is left alone after it was asked.
+	probeAgain = time.Minute
+
+	// probeTimeout is enough for the kernel to look for a MAC: three questions a
+	// second apart (arp(7)). probeWidth leaves the other turns to descriptions,
+	// whoever takes the names of all cameras at silent addresses.
+	probeTimeout = 4 * time.Second
+	probeWidth   = 2
+)
 
 func (h hardware) equal(o hardware) bool {
 	return h.model == o.model && slices.Equal(h.claims, o.claims) && slices.Equal(h.near, o.near) && slices.Equal(h.places, o.places)
@@ -266,7 +274,8 @@ func (r *record) probe(now time.Time) (fleet.Target, bool) {
 			r.probed = map[netip.Addr]time.Time{}
 		}
 		r.probed[a] = now
-		return fleet.Target{Device: r.key, Endpoints: []fleet.Endpoint{e}}, true
+		// Not by the device's key: who answers slowly would hold its captures up.
+		return fleet.Target{Device: string(fleet.ClaimHost) + ":" + a.String(), Endpoints: []fleet.Endpoint{e}}, true
 	}
 	return fleet.Target{}, false
 }

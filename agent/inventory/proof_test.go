@@ -109,6 +109,13 @@ func TestStolenName(t *testing.T) {
 				if with, _ := d.loginsTo(thief); with > 0 {
 					t.Errorf("the thief was sent %d logins", with)
 				}
+				d.mu.Lock()
+				for _, asked := range d.asked {
+					if asked.Device == key && asked.Endpoints[0] != camera.Endpoints[0] {
+						t.Errorf("%v was asked in the camera's turn, which he may hold up", asked.Endpoints)
+					}
+				}
+				d.mu.Unlock()
 				at := slices.IndexFunc(v.Devices(), func(d fleet.Device) bool { return d.Key == key })
 				if at < 0 {
 					t.Fatalf("the camera is gone: %+v", v.Devices())
@@ -119,6 +126,41 @@ func TestStolenName(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStolenNamesAreSilent: somebody takes the names of twenty cameras at addresses
+// that never answer. Another device is described all the same, at once.
+func TestStolenNamesAreSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ear, near := make(air), &table{}
+		d := &desk{}
+		d.answer = func(g fleet.Target) (fleet.Device, error) {
+			if len(g.Credentials) == 0 && strings.HasPrefix(g.Device, "host:") {
+				time.Sleep(time.Minute) // beyond any patience
+				return fleet.Device{}, fleet.Errorf(fleet.CauseTimeout, "silent")
+			}
+			return described(g)
+		}
+		v := run(t, inventory.Options{Finders: []protocols.Finder{ear}, Describer: d, Neighbours: near.read})
+		var known []fleet.Target
+		var cameras, stolen []fleet.Sighting
+		for n := range 20 {
+			c, s := wsdOf(n+1, ""), wsdOf(n+1001, "")
+			s.Claims = c.Claims
+			near.set(c.Source, byte(n+1))
+			cameras, stolen = append(cameras, c), append(stolen, s)
+			known = append(known, fleet.Target{Camera: fleet.CameraID(n + 1), Device: "epr:" + c.Claims[0].Value, Endpoints: c.Endpoints})
+		}
+		v.SetKnown(known)
+		hear(ear, time.Minute, cameras...)
+		hear(ear, 20*time.Second, append(stolen, cameras...)...)
+		other := wsdOf(500, "")
+		ear <- other
+		time.Sleep(time.Second)
+		if with, without := d.loginsTo(other.Source); with+without == 0 {
+			t.Error("a new device waits for addresses that do not answer")
+		}
+	})
 }
 
 // TestStolenNameOverRestart: the camera is off when the agent starts, and somebody
