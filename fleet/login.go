@@ -41,13 +41,14 @@ func (v LoginVerdict) OK() bool { return !v.Final && v.Free.IsZero() }
 // anybody in, oldest first. Two refusals are all that credentials get; those
 // that have worked on the device get them again after LoginWindow, because
 // cameras also refuse when they are merely out of connections. A device has
-// three in any LoginWindow.
+// three in any LoginWindow. A refusal from further in the future than that was
+// dated by a clock that was wrong, and counts as old.
 func JudgeLogin[K comparable](refused []LoginRefusal[K], with K, worked bool, now time.Time) LoginVerdict {
 	recent, mine := 0, 0
 	var device, version time.Time // the oldest refusal that has to age
 	for i := len(refused) - 1; i >= 0; i-- {
 		r := &refused[i]
-		young := now.Sub(r.At) < LoginWindow
+		young := now.Sub(r.At).Abs() < LoginWindow
 		if young {
 			if recent++; recent == LoginTriesPerDevice {
 				device = r.At

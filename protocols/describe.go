@@ -15,32 +15,34 @@ import (
 	"github.com/shutterfleet/shutterfleet/protocols/guard"
 )
 
-// description returns what the device said of itself, and whether that is old:
-// remembered, or too young to ask again.
-func (m *Mux) description(ctx context.Context, t fleet.Target, fresh, bare bool) (d fleet.Device, old bool, err error) {
+// description returns what the device said of itself and the host that answered,
+// and whether that is old: remembered, or too young to ask again.
+func (m *Mux) description(ctx context.Context, t fleet.Target, fresh, bare bool) (d fleet.Device, host string, old bool, err error) {
 	leave, err := m.turns.take(ctx, "describe\x00"+t.Device)
 	if err != nil {
-		return fleet.Device{}, false, err
+		return fleet.Device{}, "", false, err
 	}
 	defer leave()
-	if k, ok := m.known.get(t.Device); ok {
+	// What a host said that is none of the target's any more is forgotten.
+	if k, ok := m.known.get(t.Device); ok && slices.ContainsFunc(services(t), func(e fleet.Endpoint) bool { return guard.SameHost(hostOf(e.URL), k.host) }) {
 		age := m.opts.Now().Sub(k.at)
 		if !fresh {
-			return k.device, age >= describedAgain, nil
+			return k.device, k.host, age >= describedAgain, nil
 		}
 		if age < describedAgain {
-			return k.device, false, nil
+			return k.device, k.host, false, nil
 		}
 	}
 	if bare {
 		t.Credentials = nil
 	}
-	d, err = m.ask(ctx, t)
-	return d, false, err
+	d, host, err = m.ask(ctx, t)
+	return d, host, false, err
 }
 
-// ask describes the device by its ONVIF endpoints and remembers a good answer.
-func (m *Mux) ask(ctx context.Context, t fleet.Target) (fleet.Device, error) {
+// ask describes the device by its ONVIF endpoints, returns the host that
+// answered, and remembers a good answer.
+func (m *Mux) ask(ctx context.Context, t fleet.Target) (d fleet.Device, host string, err error) {
 	var errs []error
 	list := services(t)
 	for i, e := range list {
@@ -53,16 +55,16 @@ func (m *Mux) ask(ctx context.Context, t fleet.Target) (fleet.Device, error) {
 		cancel()
 		if err == nil {
 			if d.State == fleet.DeviceOK || d.State == fleet.DeviceSkewed {
-				m.known.put(t.Device, description{device: d, at: m.opts.Now()})
+				m.known.put(t.Device, description{device: d, host: hostOf(e.URL), at: m.opts.Now()})
 			}
-			return d, nil
+			return d, hostOf(e.URL), nil
 		}
 		errs = append(errs, err)
 		if ce, ok := errors.AsType[*fleet.CameraError](err); ok && (ce.Cause == fleet.CauseUnauthorized || ce.Cause == fleet.CauseLocked) {
 			break
 		}
 	}
-	return fleet.Device{}, guard.CameraError(errs[len(errs)-1], "")
+	return fleet.Device{}, "", guard.CameraError(errs[len(errs)-1], "")
 }
 
 // Describe asks the device by ONVIF when the target has such an endpoint. For
@@ -80,7 +82,7 @@ func (m *Mux) Describe(ctx context.Context, t fleet.Target) (fleet.Device, error
 		if err != nil {
 			return fleet.Device{}, err
 		}
-		d, err := m.ask(ctx, t)
+		d, _, err := m.ask(ctx, t)
 		leave()
 		if err == nil {
 			return d, nil

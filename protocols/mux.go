@@ -78,6 +78,7 @@ type lesson struct {
 
 type description struct {
 	device fleet.Device
+	host   string // which answered: its addresses may lead nowhere else
 	at     time.Time
 }
 
@@ -210,11 +211,11 @@ func (g *grabbing) run(ctx context.Context) (fleet.Frame, error) {
 func (g *grabbing) resolved(ctx context.Context, own []way) (fleet.Frame, bool) {
 	// After a failure of a way that worked before, the description is in doubt.
 	for fresh := len(g.errs) > 0; ; fresh = true {
-		d, old, err := g.mux.description(ctx, g.target, fresh, g.bare)
+		d, host, old, err := g.mux.description(ctx, g.target, fresh, g.bare)
 		var ways []way
 		if err == nil {
 			var refused []string
-			ways, refused, err = described(g.mux.guard, d, g.target)
+			ways, refused, err = described(g.mux.guard, d, host, g.target)
 			for _, h := range refused {
 				g.fail("onvif", fleet.Errorf(fleet.CauseGuarded, "the device names an address on another host, %q: allow it for the agent if it is right", h))
 			}

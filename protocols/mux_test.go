@@ -284,6 +284,61 @@ func TestDescribedHostIsGuarded(t *testing.T) {
 	}
 }
 
+// atHosts describes a device that has several services, of which some answer.
+type atHosts struct {
+	*camera
+	answer map[string]fleet.Device // by URL
+}
+
+func (a atHosts) Describe(_ context.Context, t fleet.Target) (fleet.Device, error) {
+	if d, ok := a.answer[t.Endpoints[0].URL]; ok {
+		return d, nil
+	}
+	return fleet.Device{}, fleet.Errorf(fleet.CauseUnreachable, "nobody at %s", t.Endpoints[0].URL)
+}
+
+// TestDescriptionLeadsWhereItCameFrom: a device's first address is silent, and
+// what its second tells leads to that host alone, whatever the first one is.
+func TestDescriptionLeadsWhereItCameFrom(t *testing.T) {
+	second := fleet.Endpoint{Protocol: fleet.ONVIF, URL: "http://10.0.0.2/onvif"}
+	own := fleet.Endpoint{Protocol: fleet.Snapshot, URL: "http://10.0.0.2/snap"}
+	c := &camera{answers: map[string]answer{own.URL: {codec: fleet.JPEG}, snap.URL: {codec: fleet.JPEG}}}
+	for _, v := range []struct {
+		names fleet.Endpoint
+		cause fleet.Cause
+		asked string
+	}{{own, "", own.URL + "*"}, {snap, fleet.CauseGuarded, ""}} {
+		by := atHosts{c, map[string]fleet.Device{second.URL: device(fleet.DeviceOK, source("a", profile("", 0, 0, v.names)))}}
+		m := newMux(Options{}, by, c, c)
+		_, err := m.Grab(t.Context(), fleet.Target{Device: "d", Source: "a", Endpoints: []fleet.Endpoint{service, second}, Credentials: secret})
+		if asked := c.take(); causeOfError(err) != v.cause || asked != v.asked {
+			t.Errorf("%s told of %s: asked %q, %v; want %q, cause %q", second.URL, v.names.URL, asked, err, v.asked, v.cause)
+		}
+		m.guard.Close()
+	}
+}
+
+// TestMovedDeviceIsDescribedAgain: what a device said where it was does not hold
+// where it is now.
+func TestMovedDeviceIsDescribedAgain(t *testing.T) {
+	moved := fleet.Endpoint{Protocol: fleet.ONVIF, URL: "http://10.0.0.2/onvif"}
+	now := fleet.Endpoint{Protocol: fleet.Snapshot, URL: "http://10.0.0.2/snap"}
+	c := &camera{answers: map[string]answer{snap.URL: {codec: fleet.JPEG}, now.URL: {codec: fleet.JPEG}}}
+	by := atHosts{c, map[string]fleet.Device{
+		service.URL: device(fleet.DeviceOK, source("a", profile("", 0, 0, snap))), moved.URL: device(fleet.DeviceOK, source("a", profile("", 0, 0, now))),
+	}}
+	m := newMux(Options{}, by, c, c)
+	t.Cleanup(m.guard.Close)
+	for _, e := range []fleet.Endpoint{service, moved} {
+		if _, err := m.Grab(t.Context(), fleet.Target{Device: "d", Source: "a", Endpoints: []fleet.Endpoint{e}, Credentials: secret}); err != nil {
+			t.Errorf("at %s: %v", e.URL, err)
+		}
+	}
+	if asked := c.take(); asked != snap.URL+"* "+now.URL+"*" {
+		t.Errorf("asked %q", asked)
+	}
+}
+
 func TestClosedDevice(t *testing.T) {
 	c := &camera{devices: []fleet.Device{{State: fleet.DeviceNeedsCredentials, Reason: "store a login", Sources: []fleet.Source{{}}}}}
 	if _, err := grabFrom(t, muxOver(t, c), service); causeOfError(err) != fleet.CauseUnauthorized || !strings.Contains(err.Error(), "store a login") {

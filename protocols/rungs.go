@@ -384,17 +384,13 @@ func (c *climb) profiles(context.Context) fleet.Rung {
 		c.ways = cheapest(plain(c.target), c.mux.opts.Codecs)
 		return skip(fmt.Sprintf("the device has not described itself; %d addresses for a picture are known", len(c.ways)))
 	}
-	t := c.target
-	if len(services(t)) == 0 { // the guard compares with the host that was asked
-		t.Endpoints = append(slices.Clone(c.services), t.Endpoints...)
-	}
-	ways, refused, err := described(c.mux.guard, *c.device, t)
+	ways, refused, err := described(c.mux.guard, *c.device, hostOf(c.services[0].URL), c.target)
 	if err != nil {
 		return fault(err)
 	}
 	c.ways = cheapest(ways, c.mux.opts.Codecs)
 	var list []string
-	if s, found := sourceOf(*c.device, t.Source); found {
+	if s, found := sourceOf(*c.device, c.target.Source); found {
 		for _, p := range s.Profiles {
 			list = append(list, fmt.Sprintf("%s %s %dx%d", p.Name, p.Codec, p.Width, p.Height))
 		}

@@ -79,16 +79,13 @@ func services(t fleet.Target) []fleet.Endpoint {
 }
 
 // described are the ways to the target's source that a description names, and
-// those of the target's own that do not belong to another source. Addresses on
-// a host that the guard does not permit are left out and returned apart.
-func described(g *guard.Guard, d fleet.Device, t fleet.Target) (ways []way, refused []string, err error) {
+// those of the target's own that do not belong to another source. Host is the one
+// that gave the description: addresses elsewhere that the guard does not permit
+// are left out and returned apart.
+func described(g *guard.Guard, d fleet.Device, host string, t fleet.Target) (ways []way, refused []string, err error) {
 	source, ok := sourceOf(d, t.Source)
 	if !ok {
 		return nil, nil, fleet.Errorf(fleet.CauseNotFound, "the device has no source %q any more: describe it again, or retire this camera", t.Source)
-	}
-	host := ""
-	if s := services(t); len(s) > 0 {
-		host = hostOf(s[0].URL)
 	}
 	others := map[fleet.Endpoint]bool{}
 	for _, s := range d.Sources {
@@ -102,7 +99,7 @@ func described(g *guard.Guard, d fleet.Device, t fleet.Target) (ways []way, refu
 		for _, e := range p.Endpoints {
 			switch {
 			case !grabbable(e.Protocol):
-			case host != "" && !g.Permits(host, hostOf(e.URL)):
+			case !g.Permits(host, hostOf(e.URL)):
 				refused = append(refused, hostOf(e.URL))
 			default:
 				w := way{endpoint: e, codec: p.Codec, pixels: p.Width * p.Height, profile: p.Token}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler/store"
@@ -118,7 +119,9 @@ func (s *Scheduler) Enrol(ctx context.Context, secret []byte, hostname, version 
 // clip bounds a text that came from outside, and drops what would break a line.
 func clip(text string, most int) string {
 	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
+		// Control characters of either kind make a page or a terminal show another
+		// text than the one that is stored.
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == 0xfffd {
 			return -1
 		}
 		return r

@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -263,4 +264,29 @@ func TestLockedOutCamerasEnrol(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestConflictsWithoutEnd: a LAN that has made up more conflicts than are kept
+// cannot move a camera in the middle of one that finds no room.
+func TestConflictsWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := open(t, t.TempDir())
+		defer stop()
+		l := lan{t, s, enrol(t, s, "lab").ID}
+		one, thief := deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt("mac:ac:cc:8e:00:00:66", "192.0.2.66", "ac:cc:8e:00:00:66")
+		id := l.tell(one)[keyOne].ID
+		must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), []fleet.CameraID{id}, fleet.Approved))
+		var crowd []fleet.Device
+		for i := range 4096 {
+			d := deviceAt(fmt.Sprintf("host:made-up-%d", i), "192.0.2.9", "ac:cc:8e:00:00:09")
+			d.Claims = nil
+			d, _ = contradict(d, thief)
+			crowd = append(crowd, d)
+		}
+		l.tell(crowd...)
+		moved, _ := contradict(deviceAt(keyOne, "192.0.2.66", "ac:cc:8e:00:00:01"), thief)
+		if v := l.tell(moved)[keyOne]; v.State == fleet.Approved && v.Addresses[0] != one.Addresses[0] {
+			t.Errorf("%s at %v, want it where it was, or in quarantine", v.State, v.Addresses)
+		}
+	})
 }

@@ -67,6 +67,9 @@ func (s *Scheduler) takeDevice(ch *change, a *agent, key string, d *fleet.Device
 		}
 	}
 	old := s.disputes[disputed{site, key}]
+	if old == nil && d.State == fleet.DeviceConflict && len(s.disputes) >= maxDisputes {
+		return nil // it cannot be quarantined, so it is not followed either
+	}
 	dispute := s.disputeOf(a.ID, site, key, d, now)
 	sources := d.Sources
 	if len(sources) == 0 {

@@ -120,16 +120,26 @@ func (l ledger) put(k loginKey, tries []try) {
 		devices = map[string][]try{}
 		l[k.site] = devices
 	}
-	if _, ok := devices[k.device]; !ok && len(devices) >= maxLoginDevices {
-		quiet, since := "", fleet.Instant(0)
-		for d, tries := range devices {
-			if last := tries[len(tries)-1].At; quiet == "" || last < since {
-				quiet, since = d, last
-			}
-		}
+	if quiet, full := l.full(k); full {
 		delete(devices, quiet)
 	}
 	devices[k.device] = tries
+}
+
+// full reports whether there is no room for the device, and which of its site
+// was quiet longest.
+func (l ledger) full(k loginKey) (quiet string, full bool) {
+	devices := l[k.site]
+	if _, ok := devices[k.device]; ok || len(devices) < maxLoginDevices {
+		return "", false
+	}
+	since := fleet.Instant(0)
+	for d, tries := range devices {
+		if last := tries[len(tries)-1].At; quiet == "" || last < since {
+			quiet, since = d, last
+		}
+	}
+	return quiet, true
 }
 
 // logins is the ledger, and its rows in the store. Questions are decided in
@@ -167,10 +177,14 @@ func (l *logins) restore(ctx context.Context) error {
 func (l *logins) change(k loginKey, f func(ledger) error) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	quiet, full := l.ledger.full(k)
 	if err := f(l.ledger); err != nil {
 		return 0, err
 	}
 	l.dirty[k] = true
+	if full { // its row goes, if it had to
+		l.dirty[loginKey{k.site, quiet}] = true
+	}
 	l.stand++
 	return l.stand, nil
 }

@@ -2,12 +2,15 @@ package scheduler
 
 import (
 	"errors"
+	"log/slog"
+	"strconv"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/scheduler/store"
 )
 
 // TestLedger holds the ledger against a camera that counts what is tried on it:
@@ -141,5 +144,44 @@ func TestLedgerIsBounded(t *testing.T) {
 	}
 	if len(l[k.site][k.device]) != maxTries || l[k.site][k.device][maxTries-1].Version != 3*maxTries-1 {
 		t.Errorf("%d tries of one device are remembered, want the last %d", len(l[k.site][k.device]), maxTries)
+	}
+}
+
+// TestForgottenLoginsLeaveTheStore: a device that is forgotten for want of room
+// leaves no row, or a LAN that makes up devices fills the disk.
+func TestForgottenLoginsLeaveTheStore(t *testing.T) {
+	ctx := t.Context()
+	st, _, err := store.Open(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	l := newLogins(st, slog.New(slog.DiscardHandler))
+	now := fleet.Instant(1_800_000_000_000)
+	n := uint64(0)
+	for i := range maxLoginDevices + 20 {
+		k := loginKey{"s", strconv.Itoa(i)}
+		n, _ = l.change(k, func(g ledger) error {
+			g.settle(k, "a", 1, 0, fleet.LoginRefused, now+fleet.Instant(i))
+			return nil
+		})
+		if i == maxLoginDevices-1 {
+			if err := l.durable(ctx, n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := l.durable(ctx, n); err != nil {
+		t.Fatal(err)
+	}
+	rows, first := 0, false
+	if err := st.EachLogin(ctx, func(r store.Login) error {
+		rows, first = rows+1, first || r.Device == "0"
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if rows != maxLoginDevices || first {
+		t.Errorf("%d rows, the quietest among them: %v; want %d without it", rows, first, maxLoginDevices)
 	}
 }

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -22,7 +23,9 @@ type record struct {
 	named    bool // the centre named the key: likewise
 	doubtful bool // another device goes by its name
 	cluster  cluster
-	device   fleet.Device // of the cluster
+	device   fleet.Device             // of the cluster
+	unproven map[netip.Addr]time.Time // where it may be and nothing shows yet that it is, since when
+	probed   map[netip.Addr]time.Time // when each of these was asked last
 	busy     bool
 	tried    bool // a description ended, in whatever way
 	asked    string
@@ -44,6 +47,8 @@ type rival struct {
 type task struct {
 	rec    *record
 	target fleet.Target
+	bare   bool    // asked without a login, to see its hardware
+	door   *record // who answers at the same address and has not let us in; nil for nobody
 }
 
 // book is the state of Run's loop. It is pure: time comes in.
@@ -57,17 +62,13 @@ type book struct {
 	owner   map[obsID]*record
 	seq     uint64
 	running int
+	probing int // of those, by probe
 
 	junk   map[value]time.Time // seen on several live devices, when last
 	memory map[string]hardware // of the centre's devices, by key
 	scenes map[string]*scene   // by key
-}
-
-// hardware is what a device of the centre said of itself last, so that another
-// that takes its name is told from it.
-type hardware struct {
-	model  string
-	claims []fleet.Claim
+	loaded map[string]bool     // the memory of it was asked
+	extra  map[string]int      // observations beyond the caps, by the centre's key
 }
 
 // lapse is how long an observation may pause before its next sighting begins
@@ -76,7 +77,7 @@ const lapse = 3 * time.Minute
 
 func newBook(o Options) *book {
 	return &book{opts: o, obs: map[obsID]observation{}, sources: map[netip.Addr]int{}, owner: map[obsID]*record{},
-		junk: map[value]time.Time{}, memory: map[string]hardware{}, scenes: map[string]*scene{}}
+		junk: map[value]time.Time{}, memory: map[string]hardware{}, scenes: map[string]*scene{}, extra: map[string]int{}, loaded: map[string]bool{}}
 }
 
 // hear takes one sighting and reports whether a merge is due.
@@ -93,7 +94,7 @@ func (b *book) hear(s fleet.Sighting) bool {
 		return true
 	}
 	if !ok {
-		if len(b.obs) >= maxObservations || b.sources[o.Source] >= maxPerSource {
+		if (len(b.obs) >= maxObservations || b.sources[o.Source] >= maxPerSource) && !b.reserved(&o) {
 			return false
 		}
 		b.sources[o.Source]++
@@ -109,6 +110,20 @@ func (b *book) hear(s fleet.Sighting) bool {
 		o.near = old.near
 	}
 	return remember(b.obs, o)
+}
+
+// reserved reports whether there is room for what goes by a name that the centre
+// knows although a flood has filled the rest: a camera that moves then is still
+// followed.
+func (b *book) reserved(o *observation) bool {
+	for _, c := range o.Claims {
+		key := text(c)
+		if _, ok := b.known[key]; ok && b.extra[key] < maxExtra {
+			b.extra[key]++
+			return true
+		}
+	}
+	return false
 }
 
 // tell takes what the centre knows.
@@ -129,6 +144,7 @@ func (b *book) tell(known []fleet.Target, site []fleet.Credentials) {
 		}
 	}
 	for key, ts := range b.known {
+		b.remembered(key)
 		o := knownObservation(key, ts)
 		for id := range b.obs {
 			if id.via == viaKnown && id.primary == key && id != o.id() {
@@ -138,22 +154,12 @@ func (b *book) tell(known []fleet.Target, site []fleet.Credentials) {
 		o.recall(b.memory[key])
 		b.obs[o.id()] = o
 	}
+	maps.DeleteFunc(b.loaded, func(key string, _ bool) bool { return b.known[key] == nil })
 	for key := range b.memory {
 		if _, ok := b.known[key]; !ok {
 			delete(b.memory, key)
 		}
 	}
-}
-
-// recall makes what a device said of itself part of what the centre knows.
-func (o *observation) recall(h hardware) {
-	o.Model = h.model
-	for _, c := range h.claims {
-		if !slices.Contains(o.Claims, c) {
-			o.Claims = append(o.Claims, c)
-		}
-	}
-	slices.SortFunc(o.Claims, compareClaims)
 }
 
 // knownObservation is what the centre's word on one device comes to. A URL
@@ -200,10 +206,19 @@ func withoutUser(raw string) string {
 	return u.String()
 }
 
-// forget drops what nobody has said for a day.
+// forget drops what nobody has said for a day, or, where the room for others is
+// used up, for some minutes.
 func (b *book) forget(now time.Time) {
+	crowded := len(b.obs) >= maxObservations*3/4
+	if !crowded {
+		clear(b.extra)
+	}
 	for id, o := range b.obs {
-		if id.via == viaKnown || now.Sub(o.At) < forgetAfter {
+		after := forgetAfter
+		if crowded || b.sources[id.source] >= maxPerSource {
+			after = crowdedAfter
+		}
+		if id.via == viaKnown || now.Sub(o.At) < after {
 			continue
 		}
 		delete(b.obs, id)
@@ -232,6 +247,7 @@ func (b *book) merge(now time.Time) {
 	for v := range b.junk {
 		vain[v] = true
 	}
+	b.stayed()
 	m := merge(b.obs, vain)
 	clusters := m.clusters
 	for _, v := range m.junk {
@@ -308,7 +324,9 @@ func (b *book) merge(now time.Time) {
 		p.rivals, q.rivals = append(p.rivals, rival{q, x.evidence}), append(q.rivals, rival{p, x.evidence})
 	}
 	b.likenesses(now)
-	slices.SortFunc(b.records, func(x, y *record) int { return cmp.Compare(x.seq, y.seq) })
+	// The centre's come first: no flood of others may keep them from being
+	// described and shown.
+	slices.SortFunc(b.records, func(x, y *record) int { return cmp.Or(less(x.named, y.named), cmp.Compare(x.seq, y.seq)) })
 	keys := map[string]bool{}
 	for _, r := range b.records {
 		if r.shown || r.named {
@@ -322,6 +340,9 @@ func (b *book) merge(now time.Time) {
 		}
 	}
 	b.note()
+	for _, r := range b.records {
+		b.prove(r)
+	}
 }
 
 // byAge returns the clusters' numbers, the one heard first before others.
@@ -337,39 +358,6 @@ func byAge(clusters []cluster) []int {
 	}
 	slices.SortStableFunc(out, func(x, y int) int { return first[x].Compare(first[y]) })
 	return out
-}
-
-// note keeps what the centre's devices say of themselves.
-func (b *book) note() {
-	for _, r := range b.records {
-		ts, ok := b.known[r.key]
-		if !ok || len(r.rivals) > 0 || strings.HasPrefix(r.key, string(fleet.ClaimURL)+":") { // a URL is who answers there
-			continue
-		}
-		var h hardware
-		for _, o := range r.cluster.obs {
-			if o.Via == viaKnown {
-				continue
-			}
-			if o.Via == viaDescribed {
-				h.model = o.Model
-			}
-			for _, c := range o.Claims {
-				if c.Kind == fleet.ClaimMAC || c.Kind == fleet.ClaimSerial && o.Via == viaDescribed {
-					h.claims = append(h.claims, c)
-				}
-			}
-		}
-		slices.SortFunc(h.claims, compareClaims)
-		h.claims = slices.Compact(h.claims)
-		if old := b.memory[r.key]; len(h.claims) == 0 || old.model == h.model && slices.Equal(old.claims, h.claims) {
-			continue
-		}
-		b.memory[r.key] = h
-		o := knownObservation(r.key, ts)
-		o.recall(h)
-		b.obs[o.id()] = o
-	}
 }
 
 // neighbours takes the kernel's table of who has which address. What is no

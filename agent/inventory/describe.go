@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -20,13 +21,19 @@ type outcome struct {
 	target fleet.Target
 	device fleet.Device
 	err    error
+	bare   bool
+	door   *record
 }
 
 func (v *Inventory) describe(ctx context.Context, t task) outcome {
-	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	patience := describeTimeout
+	if t.bare {
+		patience = probeTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	d, err := v.opts.Describer.Describe(ctx, t.target)
-	return outcome{rec: t.rec, target: t.target, device: d, err: err}
+	return outcome{rec: t.rec, target: t.target, device: d, err: err, bare: t.bare, door: t.door}
 }
 
 // target returns what the describer gets, and whether there is anything to
@@ -35,17 +42,13 @@ func (v *Inventory) describe(ctx context.Context, t task) outcome {
 func (b *book) target(r *record) (fleet.Target, bool) {
 	t := fleet.Target{Device: r.key}
 	for _, e := range r.device.Endpoints {
-		if e.Protocol == fleet.ONVIF {
+		if e.Protocol == fleet.ONVIF && !r.doubted(e) {
 			t.Endpoints = append(t.Endpoints, e)
 		}
 	}
 	if len(t.Endpoints) == 0 && len(r.device.Endpoints) == 0 && slices.Contains(r.device.Via, fleet.ViaUPnP) {
-		for _, a := range r.device.Addresses[:min(1, len(r.device.Addresses))] {
-			host := a.String()
-			if a.Is6() {
-				host = "[" + host + "]"
-			}
-			t.Endpoints = []fleet.Endpoint{{Protocol: fleet.ONVIF, URL: (&url.URL{Scheme: "http", Host: host, Path: "/onvif/device_service"}).String()}}
+		if i := slices.IndexFunc(r.device.Addresses, func(a netip.Addr) bool { return !r.alleged(a) }); i >= 0 {
+			t.Endpoints = []fleet.Endpoint{usualService(r.device.Addresses[i])}
 		}
 	}
 	if len(t.Endpoints) == 0 || b.opts.Describer == nil {
@@ -65,6 +68,15 @@ func (b *book) target(r *record) (fleet.Target, bool) {
 	return t, true
 }
 
+// usualService is where nearly all cameras have their ONVIF device service.
+func usualService(a netip.Addr) fleet.Endpoint {
+	host := a.String()
+	if a.Is6() {
+		host = "[" + host + "]"
+	}
+	return fleet.Endpoint{Protocol: fleet.ONVIF, URL: (&url.URL{Scheme: "http", Host: host, Path: "/onvif/device_service"}).String()}
+}
+
 // question tells apart what was asked: another address or login is another try.
 func question(t fleet.Target) string {
 	var s strings.Builder
@@ -80,24 +92,61 @@ func question(t fleet.Target) string {
 // due returns the descriptions to start now.
 func (b *book) due(now time.Time) (out []task) {
 	n := 0
+	doors := map[netip.AddrPort]*record{}
 	for _, r := range b.records {
 		if !r.listed(n) {
 			continue
 		}
 		n++
+		door := r.door(doors)
 		if r.busy || b.running >= describeWidth || now.Sub(r.created) < r.patience() {
 			continue
 		}
+		if b.opts.Describer != nil && b.probing < probeWidth {
+			if t, ok := r.probe(now); ok {
+				r.busy = true
+				b.running++
+				b.probing++
+				out = append(out, task{r, t, true, nil})
+				continue
+			}
+		}
 		t, ok := b.target(r)
+		if door != nil {
+			t.Credentials = nil
+		}
 		if !ok || !b.wants(r, t, now) {
 			continue
 		}
 		r.busy, r.asked = true, question(t)
 		r.shown = true // the login budget is counted by this key from now on
 		b.running++
-		out = append(out, task{r, t})
+		out = append(out, task{r, t, false, door})
 	}
 	return out
+}
+
+// door notes the ports of r's services, and returns the device that answers at
+// one of them too and has not let us in, or nil. Under each name that anybody
+// gives to one camera its logins would be counted anew, and it would lock.
+// Devices of the centre are whose they are.
+func (r *record) door(taken map[netip.AddrPort]*record) (closed *record) {
+	for _, e := range r.device.Endpoints {
+		host, port, ok := hostPort(e.URL)
+		if !ok || e.Protocol != fleet.ONVIF || r.doubted(e) {
+			continue
+		}
+		at := netip.AddrPortFrom(host, port)
+		switch first := taken[at]; {
+		case first == nil:
+			if !r.lastHeard().IsZero() {
+				taken[at] = r
+			}
+		case first != r && !r.named && first.state != fleet.DeviceOK && first.state != fleet.DeviceSkewed:
+			closed = first
+		}
+	}
+	return closed
 }
 
 func (b *book) wants(r *record, t fleet.Target, now time.Time) bool {
@@ -110,9 +159,17 @@ func (b *book) wants(r *record, t fleet.Target, now time.Time) bool {
 // described takes the end of a description.
 func (b *book) described(o outcome, now time.Time) {
 	r := o.rec
-	r.busy, r.tried, r.reviewed = false, true, true
+	r.busy = false
 	b.running--
+	if o.bare { // what it answered may be another's
+		b.probing--
+		return
+	}
+	r.tried, r.reviewed = true, true
 	r.state, r.reason = verdict(o)
+	if o.door != nil && r.state == fleet.DeviceNeedsCredentials {
+		r.reason = fmt.Sprintf("device %s answers at the same address and has not let us in: no login is tried under another name, so that the camera does not lock; give the right one with `creds put`", o.door.key)
+	}
 	switch r.state {
 	case fleet.DeviceOK, fleet.DeviceSkewed:
 		r.wait, r.next = retryDescribe, now.Add(jitter(b.opts.Every))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -24,6 +25,7 @@ const (
 	maxScenes       = 4096
 	maxObservations = 16384 // in all
 	maxPerSource    = 64    // observations that name one address as their sender
+	maxExtra        = 8     // beyond the two, of one name that the centre knows
 	maxTextBytes    = 256
 )
 
@@ -198,7 +200,9 @@ func cleanText(s string) string {
 		s = strings.ToValidUTF8(s, "")
 	}
 	s = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		// Of either kind, they make a page or a terminal show another text than the
+		// one that is compared.
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return -1
 		}
 		return r

@@ -132,6 +132,7 @@ func meet(a, b while) together {
 // facts are what may contradict, of one set of observations.
 type facts struct {
 	epr, udn, mac, v4 []while
+	near, proof       []while  // MACs of the neighbour table, and those that a device of the centre is known to have
 	serial            []while  // of descriptions, with the model: other protocols spell it as they like
 	keys              []string // of the centre
 	not               []string // names that are another's, as decided
@@ -154,7 +155,7 @@ func (f *facts) merge(g *facts) {
 	for _, p := range []struct {
 		to   *[]while
 		from []while
-	}{{&f.epr, g.epr}, {&f.udn, g.udn}, {&f.mac, g.mac}, {&f.v4, g.v4}, {&f.serial, g.serial}} {
+	}{{&f.epr, g.epr}, {&f.udn, g.udn}, {&f.mac, g.mac}, {&f.v4, g.v4}, {&f.serial, g.serial}, {&f.near, g.near}, {&f.proof, g.proof}} {
 		for _, w := range p.from {
 			*p.to = add(*p.to, w)
 		}
@@ -219,12 +220,23 @@ func decided(a, b *facts) bool {
 }
 
 // strangers says whether a and b are different hardware at the same time: they
-// have MACs or described serials, and share none.
+// have MACs or described serials, and share none; or one is a device of the
+// centre, and the neighbour table has another MAC for the other than that is
+// known to have. What such a one claims to be counts for nothing then: anybody
+// can claim it.
 func strangers(a, b *facts) together {
+	if alien(a, b) || alien(b, a) {
+		return maybe // of a memory: it proves nothing about values
+	}
 	if shared(a.mac, b.mac) || shared(a.serial, b.serial) {
 		return apartInTime
 	}
 	return max(disjoint(a.mac, b.mac), disjoint(a.serial, b.serial))
+}
+
+// alien reports whether b is on the link with none of the MACs that a has.
+func alien(a, b *facts) bool {
+	return len(a.proof) > 0 && len(b.near) > 0 && !shared(a.proof, b.near)
 }
 
 func shared(a, b []while) bool {

@@ -49,6 +49,7 @@ const (
 	retryLocked     = 31 * time.Minute // login budgets are counted over 30 minutes
 	silentAfter     = 5 * time.Minute  // unheard for this long: look whether it is still there
 	forgetAfter     = 24 * time.Hour   // unheard for this long: no longer listed, unless the centre knows it
+	crowdedAfter    = 10 * time.Minute // the same while there is no room: what is there repeats itself every minute
 	housekeeping    = 15 * time.Second
 	restartFinder   = 5 * time.Second
 	seenEvery       = 10 * time.Minute // how often a rival that is still there is news
@@ -64,6 +65,10 @@ type Options struct {
 	// links, lan.Neighbours for example; nil for none. It is asked every 15 s,
 	// and soon after something new is heard.
 	Neighbours func() (map[netip.Addr]net.HardwareAddr, error)
+
+	// Hardware keeps over restarts what hardware the centre's devices are; default:
+	// nothing does.
+	Hardware HardwareMemory
 
 	Log *slog.Logger // default: none
 }
@@ -124,8 +129,8 @@ func (v *Inventory) SetKnown(targets []fleet.Target) {
 	poke(v.poked)
 }
 
-// SetCredentials tells the site's credentials, tried in order on every device
-// that the centre has no own ones for. It replaces what was told before.
+// SetCredentials tells the site's credentials, tried in order on every device,
+// behind its own where the centre has some. It replaces what was told before.
 func (v *Inventory) SetCredentials(site []fleet.Credentials) {
 	v.mu.Lock()
 	v.site = slices.Clone(site)
@@ -222,6 +227,9 @@ func (v *Inventory) Run(ctx context.Context) error {
 			}
 		case o := <-ended:
 			b.described(o, time.Now())
+			if o.bare {
+				asked = time.Time{} // the neighbour table knows more now
+			}
 			soon()
 			look = true
 		case <-v.poked:

@@ -156,6 +156,10 @@ func (m *merger) factsOf(i int, at map[obsID]int, decisions bool) (f facts) {
 	}
 	if o.near != "" {
 		add(&f.mac, value{string(fleet.ClaimMAC), o.near}, o.near)
+		f.near = []while{{o.near, from, to}}
+	}
+	for _, mac := range o.proof {
+		f.proof = append(f.proof, while{mac, from, to})
 	}
 	if o.key != "" {
 		f.keys, f.not = []string{o.key}, o.apart

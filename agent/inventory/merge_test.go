@@ -325,7 +325,7 @@ func TestKeysStay(t *testing.T) {
 
 func TestClean(t *testing.T) {
 	long := strings.Repeat("é", 500)
-	s := clean(fleet.Sighting{Name: " a\x00b\xff ", Vendor: long, Claims: []fleet.Claim{
+	s := clean(fleet.Sighting{Name: " a\x00\u009b\u202eb\xff ", Vendor: long, Claims: []fleet.Claim{
 		claim(fleet.ClaimSerial, "123456"), claim(fleet.ClaimSerial, "0000"), claim(fleet.ClaimMAC, "FF:FF:FF:FF:FF:FF"),
 		claim(fleet.ClaimHost, "Cam.Local"), claim(fleet.ClaimHost, "cam.local"), claim("odd", "x"), claim(fleet.ClaimEPR, ""),
 	}})

@@ -30,6 +30,7 @@ type observation struct {
 	// What the centre told of a device: where it was, and what is decided.
 	was         []netip.Addr
 	same, apart []string
+	proof       []string // the MACs that the device is known to have
 }
 
 // obsID is what makes a sighting the next one of the same observation.

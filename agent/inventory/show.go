@@ -82,7 +82,7 @@ func (b *book) devices(now time.Time) []fleet.Device {
 
 // show puts the device together from its cluster and its description.
 func (r *record) show(now time.Time) fleet.Device {
-	d := r.device
+	d, doubt := r.proven(r.device, now)
 	d.Key = r.key
 	d.State, d.Reason = cmp.Or(r.state, fleet.DeviceOK), r.reason
 	if r.result != nil {
@@ -90,7 +90,7 @@ func (r *record) show(now time.Time) fleet.Device {
 		d.Firmware, d.Serial, d.ClockSkew = res.Firmware, res.Serial, res.ClockSkew
 		d.Sources = res.Sources
 		for _, e := range res.Endpoints {
-			if !slices.Contains(d.Endpoints, e) && len(d.Endpoints) < maxEndpoints {
+			if !slices.Contains(d.Endpoints, e) && len(d.Endpoints) < maxEndpoints && !r.doubted(e) {
 				d.Endpoints = append(d.Endpoints, e)
 			}
 		}
@@ -112,6 +112,8 @@ func (r *record) show(now time.Time) fleet.Device {
 	}
 	const byUPnP = "heard by UPnP only, with no address for pictures: add it by hand with `cameras add`"
 	switch {
+	case doubt != "":
+		d.State, d.Reason = fleet.DeviceUnreachable, doubt
 	case r.state == fleet.DeviceUnreachable && len(d.Endpoints) == 0:
 		d.Reason = byUPnP + "; ONVIF at its usual place: " + d.Reason
 	case r.state == fleet.DeviceNeedsCredentials && d.Reason == "":

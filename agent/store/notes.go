@@ -15,6 +15,7 @@ const (
 	Lessons Topic = "lesson" // which way works for a camera
 	Pins    Topic = "pin"    // the TLS key of a device
 	Looks   Topic = "look"   // how a camera's pictures usually are
+	MACs    Topic = "mac"    // the hardware of a device, and where it was
 )
 
 // maxNotes bounds the notes of one topic: an agent serves far fewer cameras.

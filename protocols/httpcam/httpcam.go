@@ -200,16 +200,15 @@ func (s *scanner) broken() error {
 
 func readPNG(r io.Reader, limit int) (fleet.Frame, error) {
 	var b []byte
+	end := len(pngSignature)
 	for {
 		b = grow(b, 1, limit+1)
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
-		end, whole := 0, false
-		// The chunks are walked once their end is in sight: not every camera
-		// closes the connection behind a picture without a length.
-		if err != nil || len(b) > limit || bytes.Contains(b[max(0, len(b)-n-12):], []byte("IEND")) {
-			end, whole = pngEnd(b)
-		}
+		// Chunk by chunk: not every camera closes the connection behind a picture
+		// without a length.
+		var whole bool
+		end, whole = pngEnd(b, end)
 		switch {
 		case whole && end <= limit:
 			return fleet.Frame{Data: b[:end], Codec: fleet.PNG}, nil

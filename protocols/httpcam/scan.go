@@ -250,19 +250,20 @@ func baseline(image []byte) bool {
 // pngSignature opens a PNG file (PNG specification, 5.2).
 const pngSignature = "\x89PNG\r\n\x1a\n"
 
-// pngEnd returns the length of the PNG that b begins with, or false when its
-// IEND has not come.
-func pngEnd(b []byte) (int, bool) {
-	for p := len(pngSignature); p+12 <= len(b); {
+// pngEnd walks the whole chunks of a PNG from p on, and returns where they end
+// and whether the last is its IEND. Called again with that place, it looks at
+// none twice: a hostile picture has a million of them.
+func pngEnd(b []byte, p int) (int, bool) {
+	for p+12 <= len(b) {
 		n := int64(binary.BigEndian.Uint32(b[p:]))
-		kind := string(b[p+4 : p+8])
+		last := string(b[p+4:p+8]) == "IEND"
 		if n > int64(len(b)-p-12) {
-			return 0, false
+			break
 		}
 		p += 12 + int(n)
-		if kind == "IEND" {
+		if last {
 			return p, true
 		}
 	}
-	return 0, false
+	return p, false
 }

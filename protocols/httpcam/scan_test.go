@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"math/rand/v2"
 	"testing"
+	"testing/iotest"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
@@ -219,5 +220,31 @@ func BenchmarkReadFrame(b *testing.B) {
 		if _, err := readFrame(bytes.NewReader(p), "image/jpeg", 8<<20); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestChunksAreWalkedOnce: a hostile picture has a million empty chunks and comes
+// in small packets. What was walked is spoilt behind the walk, so that a second
+// look at it would go astray.
+func TestChunksAreWalkedOnce(t *testing.T) {
+	whole := append([]byte(pngSignature), bytes.Repeat(append([]byte{0, 0, 0, 4}, "tEXtIEND0000"...), 1000)...)
+	whole = append(whole, "\x00\x00\x00\x00IEND0000"...)
+	at, ended := len(pngSignature), false
+	for n := 7; n < len(whole)+7; n += 7 {
+		if ended {
+			t.Fatalf("it ended at %d of %d", at, len(whole))
+		}
+		b := bytes.Clone(whole[:min(n, len(whole))])
+		for i := range b[:min(at, len(b))] {
+			b[i] = 0xff
+		}
+		at, ended = pngEnd(b, at)
+	}
+	if !ended || at != len(whole) {
+		t.Errorf("pngEnd = %d, %v, want %d", at, ended, len(whole))
+	}
+	f, err := readPNG(iotest.OneByteReader(bytes.NewReader(append(whole, "tail"...))), len(whole))
+	if err != nil || !bytes.Equal(f.Data, whole) {
+		t.Errorf("byte by byte: %d bytes, %v", len(f.Data), err)
 	}
 }

@@ -5,11 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/shutterfleet/shutterfleet/scheduler"
 )
 
 const (
@@ -30,7 +33,7 @@ type OnceHeader struct {
 }
 
 // once remembers the answers of requests by their Idempotency-Key, oldest
-// first. Failures are not kept: they changed nothing, and may be tried again.
+// first. Failures that changed nothing are not kept: they may be tried again.
 type once struct {
 	now func() time.Time
 
@@ -80,7 +83,7 @@ func (o *once) do(ctx context.Context, key onceKey, body [32]byte, run func(cont
 	o.mu.Unlock()
 
 	defer func() { // also when run panics
-		if a.err != nil {
+		if a.err != nil && !unknown(a.err) {
 			o.mu.Lock()
 			o.drop(e)
 			o.mu.Unlock()
@@ -91,6 +94,12 @@ func (o *once) do(ctx context.Context, key onceKey, body [32]byte, run func(cont
 	defer cancel()
 	a.value, a.err = run(ctx)
 	return a.value, false, a.err
+}
+
+// unknown reports whether what failed may have been done all the same: an agent
+// that had the command, and could not tell. Once more could do it twice.
+func unknown(err error) bool {
+	return errors.Is(err, scheduler.ErrLineLost) || errors.Is(err, scheduler.ErrNoAnswer)
 }
 
 // forget drops what is too old, and the oldest of too many.

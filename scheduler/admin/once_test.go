@@ -3,12 +3,15 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/shutterfleet/shutterfleet/scheduler"
 )
 
 // TestOnceIsAMap holds the memory of answers to a model: a map with the times
@@ -55,6 +58,29 @@ func TestOnceIsAMap(t *testing.T) {
 			},
 		})
 	})
+}
+
+// TestOnceWhoKnows: a command whose line was cut may have been done, and the same
+// key does not do it again. One that nobody took may be tried again.
+func TestOnceWhoKnows(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		runs int
+	}{{scheduler.ErrLineLost, 1}, {scheduler.ErrNoAnswer, 1}, {scheduler.ErrNoAgent, 2}, {&scheduler.CommandError{Detail: "no"}, 2}} {
+		o, runs := newOnce(time.Now), 0
+		for range 2 {
+			_, _, err := o.do(t.Context(), onceKey{key: "reboot"}, [32]byte{}, func(context.Context) (any, error) {
+				runs++
+				return nil, fmt.Errorf("agent agt-1: %w", c.err)
+			})
+			if !errors.Is(err, c.err) {
+				t.Errorf("%v came as %v", c.err, err)
+			}
+		}
+		if runs != c.runs {
+			t.Errorf("after %v it ran %d times, want %d", c.err, runs, c.runs)
+		}
+	}
 }
 
 func TestOnceIsBounded(t *testing.T) {

@@ -180,7 +180,7 @@ func (e *Edge) build() (err error) {
 		}
 		finders = append(finders, e.sweep)
 	}
-	e.inventory = inventory.New(inventory.Options{Finders: finders, Describer: mux, Neighbours: lan.Neighbours, Log: o.Log.With("part", "inventory")})
+	e.inventory = inventory.New(inventory.Options{Finders: finders, Describer: mux, Neighbours: lan.Neighbours, Hardware: macs{e.store}, Log: o.Log.With("part", "inventory")})
 	e.agent, err = agent.New(e.store, mux, reader, runner.Options{Width: o.Width, Log: o.Log.With("part", "runner")}, e.uplink, e.inventory, agent.Options{Looks: looks, Log: o.Log})
 	if err != nil {
 		return err
