@@ -56,6 +56,9 @@ func (b *book) target(r *record) (fleet.Target, bool) {
 	}
 	for _, k := range b.known[r.key] {
 		t.Credentials = append(t.Credentials, k.Credentials...)
+		if len(k.Same)+len(k.Apart) == 0 { // else it may be known for its dispute alone
+			t.Camera = k.Camera
+		}
 	}
 	t.Credentials = append(t.Credentials, b.site...)
 	var once []fleet.Credentials

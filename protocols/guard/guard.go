@@ -137,7 +137,11 @@ type Login struct {
 	Device        string              // whose budget it is; default: the URL's host
 	Credentials   []fleet.Credentials // tried in order, what worked before first
 	BasicOverHTTP bool                // send Basic logins in clear: only on an operator's word
-	NoBasic       bool                // answer a challenge for Basic alone with ErrUnusable, unless Basic has worked there
+	// Readable permits logins that show the password to whoever answers, and to
+	// nobody else: Basic over TLS. Cameras sign their own certificates, so at first
+	// use anybody may be behind one: only for a camera that an operator has approved.
+	Readable bool
+	NoBasic  bool // answer a challenge for Basic alone with ErrUnusable, unless Basic has worked there
 }
 
 // Request is one HTTP exchange.

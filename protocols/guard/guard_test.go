@@ -295,6 +295,12 @@ func TestBasicOnlyOverTLS(t *testing.T) {
 	}
 	secure := httptest.NewTLSServer(h)
 	defer secure.Close()
+	_, err = g.Do(within(t, 5*time.Second), l, guard.Request{URL: secure.URL})
+	wantCause(t, err, fleet.CauseUnauthorized)
+	if !errors.Is(err, guard.ErrUnusable) || sent.Load() != 0 {
+		t.Fatalf("%d passwords were shown to whoever answers, error %v", sent.Load(), err)
+	}
+	l.Readable = true
 	res, err := g.Do(within(t, 5*time.Second), l, guard.Request{URL: secure.URL})
 	if err != nil || res.Auth != "basic" {
 		t.Fatalf("over TLS: %v, %v", res, err)

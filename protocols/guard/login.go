@@ -151,10 +151,12 @@ func (g *Guard) try(ctx context.Context, l Login, r Request, u *url.URL, key ori
 		case d != nil && !hasControl(c.User):
 		case basic && l.NoBasic:
 			return res, &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &unusable{"the camera offers only Basic", true}}
-		case basic && (u.Scheme == "https" || l.BasicOverHTTP):
+		case basic && (u.Scheme == "https" && l.Readable || l.BasicOverHTTP):
 			if strings.Contains(c.User, ":") {
 				return res, unusableError("the user name %q holds a colon, which Basic cannot send", c.User)
 			}
+		case basic && u.Scheme == "https":
+			return res, unusableError("the camera offers only Basic, which would show the password to whoever answers here: approve it first, if it is yours")
 		case basic:
 			return res, unusableError("the camera offers only Basic over plain http, which would send the password in clear: use https, or permit it for this site")
 		default:
@@ -221,7 +223,7 @@ func (g *Guard) session(key origin, l Login) *session {
 	if !ok || !slices.Contains(l.Credentials, s.with) {
 		return nil
 	}
-	if s.digest == nil && key.scheme != "https" && !l.BasicOverHTTP {
+	if s.digest == nil && (key.scheme != "https" || !l.Readable) && !l.BasicOverHTTP {
 		return nil
 	}
 	return s

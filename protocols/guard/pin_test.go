@@ -52,7 +52,7 @@ func TestPinnedKey(t *testing.T) {
 	sum := sha256.Sum256(one.Certificate().RawSubjectPublicKeyInfo)
 	pins := &book{}
 	address := one.Listener.Addr().String()
-	l := guard.Login{Device: "urn:uuid:7F3A", Credentials: []fleet.Credentials{login}}
+	l := guard.Login{Device: "urn:uuid:7F3A", Credentials: []fleet.Credentials{login}, Readable: true}
 	l.Credentials[0].User = "admin"
 	for range 2 {
 		g := newGuard(t, guard.Options{Pins: pins}) // the second has restarted
@@ -165,7 +165,7 @@ func TestBasicComesLast(t *testing.T) {
 	}))
 	defer s.Close()
 	g := newGuard(t, guard.Options{})
-	l := guard.Login{Credentials: []fleet.Credentials{{User: "admin", Password: "p"}}, NoBasic: true}
+	l := guard.Login{Credentials: []fleet.Credentials{{User: "admin", Password: "p"}}, NoBasic: true, Readable: true}
 	_, err := g.Do(within(t, 5*time.Second), l, guard.Request{URL: s.URL})
 	wantCause(t, err, fleet.CauseUnauthorized)
 	if logins.Load() != 0 {

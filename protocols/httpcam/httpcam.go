@@ -73,7 +73,7 @@ func (g *Grabber) Grab(ctx context.Context, t fleet.Target) (fleet.Frame, error)
 
 func (g *Grabber) grab(ctx context.Context, t fleet.Target, e fleet.Endpoint) (fleet.Frame, error) {
 	res, err := g.guard.Do(ctx,
-		guard.Login{Device: t.Device, Credentials: t.Credentials, BasicOverHTTP: g.opts.BasicOverHTTP},
+		guard.Login{Device: t.Device, Credentials: t.Credentials, BasicOverHTTP: g.opts.BasicOverHTTP, Readable: t.Camera != 0},
 		guard.Request{
 			URL:    e.URL,
 			Header: http.Header{"Accept": {"image/jpeg, image/png;q=0.8, multipart/x-mixed-replace;q=0.7, */*;q=0.1"}},

@@ -205,5 +205,5 @@ func fault(w http.ResponseWriter, status int, code, sub, text string) {
 }
 
 func (d *camera) target(cs ...fleet.Credentials) fleet.Target {
-	return fleet.Target{Device: "dev", Endpoints: []fleet.Endpoint{{Protocol: fleet.ONVIF, URL: d.URL + "/onvif/device_service"}}, Credentials: cs}
+	return fleet.Target{Camera: 1, Device: "dev", Endpoints: []fleet.Endpoint{{Protocol: fleet.ONVIF, URL: d.URL + "/onvif/device_service"}}, Credentials: cs}
 }

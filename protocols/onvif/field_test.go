@@ -57,6 +57,7 @@ func soon(t *testing.T) context.Context {
 
 func target(town *camtest.Town, i camtest.Info) fleet.Target {
 	return fleet.Target{
+		Camera:      1, // an operator has approved it
 		Device:      i.EPR,
 		Endpoints:   []fleet.Endpoint{{Protocol: fleet.ONVIF, URL: i.ONVIF}},
 		Credentials: []fleet.Credentials{town.Credentials()},
@@ -197,5 +198,21 @@ func TestActions(t *testing.T) {
 				t.Errorf("stats %+v", s)
 			}
 		}
+	}
+}
+
+// TestFieldUnapproved: whoever answers over TLS with a key of his own and offers
+// Basic reads the password. A device that nobody has approved is sent none, nor
+// a token that would use up a try.
+func TestFieldUnapproved(t *testing.T) {
+	town, i := serve(t, camtest.Camera{HTTPS: true, Login: camtest.LoginBasic})
+	at := target(town, i)
+	at.Camera = 0
+	d, err := client(t).Describe(soon(t), at)
+	if d.State != fleet.DeviceNeedsCredentials || !strings.Contains(d.Reason, "approve it first") {
+		t.Errorf("state %s: %s, %v", d.State, d.Reason, err)
+	}
+	if s := town.Stats(i.Name); s.Accepted+s.Refused != 0 {
+		t.Errorf("logins were sent: %+v", s)
 	}
 }

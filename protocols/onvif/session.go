@@ -35,7 +35,7 @@ type session struct {
 
 func (c *Client) session(at *url.URL, t fleet.Target) *session {
 	return &session{c: c, device: at, login: guard.Login{
-		Device: cmp.Or(t.Device, at.Hostname()), Credentials: t.Credentials, NoBasic: true,
+		Device: cmp.Or(t.Device, at.Hostname()), Credentials: t.Credentials, NoBasic: true, Readable: t.Camera != 0,
 	}}
 }
 
@@ -95,6 +95,11 @@ func (s *session) do(ctx context.Context, at *url.URL, op call, answer any) erro
 // basic is for a camera whose HTTP offers Basic alone: the token shows no
 // password, so it goes first, and Basic follows where TLS hides it.
 func (s *session) basic(ctx context.Context, at *url.URL, op call, answer any, body []byte, offer error) error {
+	if at.Scheme == "https" && !s.login.Readable {
+		// A token that is refused here would be one of the two tries that the login
+		// has left once the camera is approved.
+		return &fleet.CameraError{Cause: fleet.CauseUnauthorized, Err: &unsent{"the camera offers only Basic, which would show the password to whoever answers here: approve it first, if it is yours"}}
+	}
 	fault, ok := parse(body, answer).(*Fault) //nolint:errorlint // parse wraps no fault
 	if !ok {
 		fault = &Fault{Codes: []string{"NotAuthorized"}, Reason: "HTTP asks for Basic"}

@@ -97,6 +97,9 @@ func (s *stream) try(c fleet.Credentials, request func() error) error {
 			auth = func(method, uri string) string { return d.Authorize(method, uri, nil, c) }
 		case basic && s.url.Scheme != "rtsps" && !s.g.opts.BasicInClear:
 			return unusable("the camera offers only Basic over plain rtsp, which would send the password in clear: use rtsps, or permit it for this site")
+		case basic && s.target.Camera == 0 && !s.g.opts.BasicInClear:
+			// Whoever answers signs his own certificate.
+			return unusable("the camera offers only Basic, which would show the password to whoever answers here: approve it first, if it is yours")
 		case basic && strings.Contains(c.User, ":"):
 			return unusable("the user name %q holds a colon, which Basic cannot send", c.User)
 		case basic:

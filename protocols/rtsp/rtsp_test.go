@@ -292,6 +292,25 @@ func TestGrabLogin(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("basic over TLS only to an approved camera", func(t *testing.T) {
+		only := newCamera(t, sdp(96, h264SDP), packets([][]byte{idr264}))
+		only.script = func(_ *camera, req *base.Request) *base.Response {
+			if req.Method == base.Options || slices.Contains(req.Header["Authorization"], "Basic dTpw") {
+				return nil
+			}
+			return &base.Response{StatusCode: base.StatusUnauthorized, Header: base.Header{"WWW-Authenticate": base.HeaderValue{`Basic realm="x"`}}}
+		}
+		at := target(strings.Replace(only.url("/"), "rtsp://"+strings.Split(only.url("/"), "/")[2], "rtsps://"+behindTLS(t, strings.Split(only.url("/"), "/")[2]), 1), fleet.Credentials{User: "u", Password: "p"})
+		f, err := rtsp.New(newGuard(t), rtsp.Options{}).Grab(within(t, 10*time.Second), at)
+		wantCause(t, f, err, fleet.CauseUnauthorized, "approve it first")
+		if _, n := only.count(); n != 0 || !errors.Is(err, guard.ErrUnusable) {
+			t.Errorf("%d logins were sent, %v", n, err)
+		}
+		at.Camera = 1
+		if _, err := rtsp.New(newGuard(t), rtsp.Options{}).Grab(within(t, 10*time.Second), at); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("a nonce for each request", func(t *testing.T) {
 		// SETUP comes back with a new nonce: it is answered, not counted.
 		fresh := newCamera(t, sdp(96, h264SDP), packets([][]byte{idr264}))

@@ -2,8 +2,10 @@ package rtsp_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"image"
 	"image/jpeg"
+	"io"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -352,6 +354,38 @@ func TestGrabTLS(t *testing.T) {
 	if got := s.asked(); len(got) != 1 || got[0] != gortsplib.TransportTCP {
 		t.Errorf("SETUPs %v", got)
 	}
+}
+
+// behindTLS returns an address that carries TLS to another one.
+func behindTLS(t *testing.T, to string) string {
+	t.Helper()
+	web := httptest.NewTLSServer(nil) // for its certificate
+	web.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", web.TLS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				d, err := net.Dial("tcp", to)
+				if err != nil {
+					return
+				}
+				defer d.Close()
+				wg.Go(func() { _, _ = io.Copy(d, c); _ = d.Close() })
+				_, _ = io.Copy(c, d)
+			})
+		}
+	})
+	return l.Addr().String()
 }
 
 func TestGrabH265(t *testing.T) {

@@ -100,7 +100,7 @@ func (c *Client) Describe(ctx context.Context, t fleet.Target) (fleet.Device, er
 		d.Addresses = []netip.Addr{a.Unmap()}
 	}
 	s := &session{c: c, at: at, rtsp: rtspPort(t), login: guard.Login{
-		Device: cmp.Or(t.Device, at.Hostname()), Credentials: t.Credentials, BasicOverHTTP: c.opts.BasicOverHTTP,
+		Device: cmp.Or(t.Device, at.Hostname()), Credentials: t.Credentials, BasicOverHTTP: c.opts.BasicOverHTTP, Readable: t.Camera != 0,
 	}}
 	err = s.describe(ctx, t, &d)
 	if s.key != nil {
