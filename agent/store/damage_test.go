@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -81,4 +82,22 @@ func TestDamagedFiles(t *testing.T) {
 		_ = d.Close() // a damaged file may refuse the last commit
 	}
 	t.Logf("%d trials: %d stores were refused, %d of %d records lost in the others", trials, refused, lost, trials*400)
+}
+
+// TestDamagedSchema has a letter of the schema's text changed: every page is
+// sound, and no statement fits.
+func TestDamagedSchema(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.db")
+	s, err := store.Open(path, store.Options{Codec: codec, Linger: -1})
+	must(t, err)
+	must(t, s.Close())
+	b, err := os.ReadFile(path)
+	must(t, err)
+	if !bytes.Contains(b, []byte("meta (k TEXT")) {
+		t.Fatal("the schema is not where it was")
+	}
+	must(t, os.WriteFile(path, bytes.Replace(b, []byte("meta (k TEXT"), []byte("meta (j TEXT"), 1), 0o600))
+	if s, err := store.Open(path, store.Options{Codec: codec, Linger: -1}); !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("%v, %v", s, err)
+	}
 }

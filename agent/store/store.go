@@ -249,8 +249,9 @@ func Open(path string, o Options) (*Store, error) {
 // damaged adds ErrDamaged to what SQLite says of a broken file.
 func damaged(err error) error {
 	e, ok := errors.AsType[*sqlite.Error](err)
-	// A file that was cut short reads as an I/O error of its own.
-	if ok && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB || e.Code() == sqlite3.SQLITE_IOERR_SHORT_READ) {
+	// A file that was cut short reads as an I/O error of its own; and statements
+	// that never change are only wrong where the text of the schema is.
+	if ok && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code() == sqlite3.SQLITE_ERROR || e.Code()&0xff == sqlite3.SQLITE_NOTADB || e.Code() == sqlite3.SQLITE_IOERR_SHORT_READ) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
