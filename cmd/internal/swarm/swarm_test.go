@@ -12,6 +12,7 @@ import (
 	"net"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +50,26 @@ type link struct {
 	cut    chan struct{}
 	clean  bool // after heard is closed
 	nonce  uint64
+	early  []*wire.FromAgent // heard while something else was waited for
+}
+
+// next waits for the next message that fits: what is due at once may be reported
+// before its order is acknowledged.
+func (l *link) next(what string, fits func(*wire.FromAgent) bool) *wire.FromAgent {
+	l.c.t.Helper()
+	if i := slices.IndexFunc(l.early, fits); i >= 0 {
+		m := l.early[i]
+		l.early = slices.Delete(l.early, i, i+1)
+		return m
+	}
+	for m := range l.heard {
+		if fits(m) {
+			return m
+		}
+		l.early = append(l.early, m)
+	}
+	l.c.t.Fatalf("the stream ended without %s, after %v", what, l.early)
+	return nil
 }
 
 func (c *centre) Link(stream wire.Agents_LinkServer) error {
@@ -117,7 +138,7 @@ func orders(os ...fleet.Order) func(*wire.Instruction) {
 // stored waits for the acknowledgement of an instruction.
 func (l *link) stored(nonce uint64) {
 	l.c.t.Helper()
-	m := <-l.heard
+	m := l.next("an acknowledgement", func(m *wire.FromAgent) bool { return m.GetOrdersStored() != nil })
 	if m.GetOrdersStored().GetNonce() != nonce {
 		l.c.t.Fatalf("%v, want the acknowledgement of %d", m, nonce)
 	}
@@ -126,7 +147,7 @@ func (l *link) stored(nonce uint64) {
 // report waits for a report.
 func (l *link) report() (uint64, []fleet.Capture) {
 	l.c.t.Helper()
-	m := <-l.heard
+	m := l.next("a report", func(m *wire.FromAgent) bool { return m.GetReport() != nil })
 	cs, err := wire.ParseCaptures(m.GetReport().GetPacked())
 	if err != nil || len(cs) == 0 {
 		l.c.t.Fatalf("%v, want a report: %v", m, err)
@@ -229,7 +250,7 @@ func TestNeverEarly(t *testing.T) {
 		l.ack(batch)
 	}
 	end()
-	if _, more := <-l.heard; more || !l.clean {
+	if _, more := <-l.heard; more || len(l.early) > 0 || !l.clean {
 		t.Error("the stream was not closed in order")
 	}
 	if st := s.Stats(); st.Orders != 2 || st.Captured != 1 || st.Missed != 1 || st.Acked != 2 || st.Delay.N != 2 || st.Agents != 0 || st.FirstOrder == 0 {
