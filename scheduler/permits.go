@@ -66,7 +66,11 @@ func (l ledger) ask(k loginKey, agent fleet.AgentID, version, permit uint64, wor
 		if t.Permit == permit && t.Agent == agent {
 			return nil
 		}
-		refused[i] = fleet.LoginRefusal[uint64]{With: t.Version, At: t.At.Time()}
+		at := t.At
+		if t.Permit != 0 { // it may be refused yet
+			at = min(now, at.Add(loginTime))
+		}
+		refused[i] = fleet.LoginRefusal[uint64]{With: t.Version, At: at.Time()}
 		open = open || t.Permit != 0 && t.Version == version && now.Sub(t.At) < loginTime
 	}
 	switch v := fleet.JudgeLogin(refused, version, worked, now.Time()); {

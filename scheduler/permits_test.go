@@ -24,6 +24,7 @@ func TestLedger(t *testing.T) {
 		type open struct {
 			version, permit uint64
 			agent           fleet.AgentID
+			at              fleet.Instant // the camera is asked right away, whenever its answer is told
 		}
 		var granted []open
 		tried := map[uint64][]fleet.Instant{} // refused by the camera since it let anybody in, by version
@@ -31,7 +32,7 @@ func TestLedger(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"ask": func(t *rapid.T) {
 				next++
-				o := open{rapid.Uint64Range(1, 2).Draw(t, "version"), next, rapid.SampledFrom([]fleet.AgentID{"a", "b"}).Draw(t, "agent")}
+				o := open{rapid.Uint64Range(1, 2).Draw(t, "version"), next, rapid.SampledFrom([]fleet.AgentID{"a", "b"}).Draw(t, "agent"), now}
 				mayBeRefused := 0
 				for _, g := range granted {
 					if g.version == o.version {
@@ -64,7 +65,7 @@ func TestLedger(t *testing.T) {
 					l.settle(k, o.agent, o.version, o.permit, fleet.LoginAccepted, now)
 					clear(tried)
 				default:
-					tried[o.version] = append(tried[o.version], now)
+					tried[o.version] = append(tried[o.version], o.at)
 					l.settle(k, o.agent, o.version, o.permit, fleet.LoginRefused, now)
 				}
 			},
