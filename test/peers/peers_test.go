@@ -417,7 +417,7 @@ func (c *centre) camera(t *testing.T, id string) camera {
 
 func (c *centre) captures(t *testing.T, id string) (out []shot) {
 	t.Helper()
-	c.json(t, &out, "captures", "ls", "--camera", id)
+	c.json(t, &out, "captures", "ls", "--camera", id, "--limit", "500")
 	return out
 }
 
