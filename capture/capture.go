@@ -130,11 +130,16 @@ func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspecti
 		return r.readByWorker(ctx, f, p, in)
 	}
 	res, err := r.readHere(ctx, f, p, in)
-	ce, _ := errors.AsType[*fleet.CameraError](err)
-	if spare && ce != nil && ce.Cause == fleet.CauseUnsupportedCodec {
+	if spare && unsupported(err) {
 		return r.readByWorker(ctx, f, p, in)
 	}
 	return res, err
+}
+
+// unsupported says that another decoder may know what one did not.
+func unsupported(err error) bool {
+	ce, ok := errors.AsType[*fleet.CameraError](err)
+	return ok && ce.Cause == fleet.CauseUnsupportedCodec
 }
 
 func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
@@ -144,9 +149,15 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	}
 	defer r.leave(d)
 	color := r.color()
+	decoder := string(f.Codec)
 	switch f.Codec {
 	case fleet.JPEG:
 		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color}, &d.pic)
+		if hasOpenCV && unsupported(err) {
+			if second := decodeByOpenCV(ctx, f.Data, r.opts.Limits, color, &d.pic); !unsupported(second) {
+				decoder, err = openCV, second
+			}
+		}
 	case fleet.H264:
 		err = d.h264.Decode(ctx, f.Data, h264.Options{Limits: r.opts.Limits, Chroma: color > 0, Deblock: p.Deblock}, &d.pic)
 		in.Deblocked = p.Deblock
@@ -159,7 +170,7 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	if err != nil {
 		return fleet.Reading{}, err
 	}
-	in.Decoder = string(f.Codec)
+	in.Decoder = decoder
 	return r.reading(f, d, nil, p)
 }
 
