@@ -38,7 +38,7 @@ func inspect(data []byte, l codec.Limits) (h header, err error) {
 	if err := l.CheckBytes(len(data)); err != nil {
 		return h, err
 	}
-	memory := 0 // per sample of the picture
+	var memory int // in bytes per pixel
 	switch {
 	case bytes.HasPrefix(data, []byte{0xFF, mSOI}):
 		h, memory, err = inspectJPEG(data, l)
