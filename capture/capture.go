@@ -123,7 +123,7 @@ func (r *Reader) ReadJudged(ctx context.Context, f fleet.Frame, judge Judge) (fl
 func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
 	spare := false // FFmpeg may know the kinds that the decoder here does not
 	switch f.Codec {
-	case fleet.PNG, fleet.PGM:
+	case fleet.PNG, fleet.PGM, codec.BMP, codec.TIFF:
 	case fleet.JPEG, fleet.H264:
 		spare = len(r.opts.Worker.Codecs()) > 0
 	default:
@@ -163,6 +163,8 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 		in.Deblocked = p.Deblock
 	case fleet.PNG:
 		err = codec.DecodePNG(f.Data, r.opts.Limits, color > 0, &d.pic)
+	case codec.BMP, codec.TIFF:
+		decoder, err = openCV, decodeByOpenCV(ctx, f.Data, r.opts.Limits, color, &d.pic)
 	default:
 		err = codec.DecodePGM(f.Data, r.opts.Limits, &d.pic)
 		defer func() { d.pic = codec.Picture{} }() // its plane is the frame's own data

@@ -14,5 +14,5 @@ const (
 )
 
 func decodeByOpenCV(context.Context, []byte, codec.Limits, int, *codec.Picture) error {
-	return codec.Unsupported("this build has no OpenCV")
+	return codec.Unsupported("only builds with OpenCV (the tag gocv) read such files: convert it to PNG")
 }

@@ -4,11 +4,16 @@ package capture_test
 
 import (
 	"bytes"
+	"errors"
 	"image/jpeg"
 	"os"
 	"testing"
 
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+
 	"github.com/shutterfleet/shutterfleet/capture"
+	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
@@ -48,6 +53,32 @@ func TestOpenCVReadsTheRest(t *testing.T) {
 	// OpenCV's colors have been to RGB and back, which cuts the strongest.
 	if off := colorOff(img, theirs); off > 6 {
 		t.Errorf("the thumbnail's colors are %.1f levels away", off)
+	}
+}
+
+// TestOpenCVReadsFiles: the same numbers, whatever file a picture lies in.
+func TestOpenCVReadsFiles(t *testing.T) {
+	m := street(320, 240)
+	var asBMP, asTIFF bytes.Buffer
+	if err := errors.Join(bmp.Encode(&asBMP, m), tiff.Encode(&asTIFF, m, nil)); err != nil {
+		t.Fatal(err)
+	}
+	r := reader(t, capture.Options{Worker: withoutFFmpeg(t), Width: 1})
+	want, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.PNG, Data: pngOf(t, m)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c, data := range map[fleet.Codec][]byte{codec.BMP: asBMP.Bytes(), codec.TIFF: asTIFF.Bytes()} {
+		if sniffed, _ := codec.Sniff(data); sniffed != c {
+			t.Errorf("%s is taken for %q", c, sniffed)
+		}
+		got, err := r.Inspect(t.Context(), fleet.Frame{Codec: c, Data: data}, capture.Probe{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Decoder != "opencv" || got.Fingerprint != want.Fingerprint || got.Quality != want.Quality || !bytes.Equal(got.Thumbnail, want.Thumbnail) {
+			t.Errorf("%s by %s: %+v %+v, want %+v %+v", c, got.Decoder, got.Fingerprint, got.Quality, want.Fingerprint, want.Quality)
+		}
 	}
 }
 

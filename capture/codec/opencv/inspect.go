@@ -12,12 +12,6 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// BMP and TIFF are files, no frames of a camera.
-const (
-	BMP  fleet.Codec = "bmp"
-	TIFF fleet.Codec = "tiff"
-)
-
 // maxMemory bounds what decoding a still takes, in bytes of samples and of
 // coefficients. The claimed size alone decides on it: an arithmetic scan or a
 // deflated row may be as short as it likes. A 4K picture of four components,

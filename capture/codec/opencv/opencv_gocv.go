@@ -80,7 +80,7 @@ func reduced(width, wanted int) (flags gocv.IMReadFlag, scale int) {
 // which are OpenCV's and gone when take returns.
 func decode(data []byte, flags gocv.IMReadFlag, width, height, channels int, take func([]byte)) error {
 	m := gocv.NewMat()
-	defer m.Close()
+	defer func() { _ = m.Close() }() // it has no error to give
 	// Into a picture that is new each time: of data that OpenCV does not read it
 	// would leave the one before.
 	if err := gocv.IMDecodeIntoMat(data, flags|gocv.IMReadIgnoreOrientation, &m); err != nil {

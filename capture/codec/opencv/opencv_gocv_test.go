@@ -9,6 +9,7 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strconv"
@@ -242,6 +243,45 @@ func TestRefusals(t *testing.T) {
 	cancel()
 	if err := Decode(ctx, sound, Options{}, &pic); cause(err) != fleet.CauseTimeout || !errors.Is(err, context.Canceled) {
 		t.Errorf("ended context: %v", err)
+	}
+}
+
+// TestSurvivesDamage decodes pictures with some bytes changed. A fault of a
+// library would end the process, and all that is left is a picture or a cause.
+func TestSurvivesDamage(t *testing.T) {
+	m := drawing(97, 61)
+	sound := kindsOfJPEG(t)
+	sound["png"], sound["bmp"], sound["tiff"] = pngOf(t, m), bmpOf(t, m), tiffOf(t, m)
+	sound["cmyk"] = flat(32, 16, 2, component{1, 1, 1, gradient}, component{2, 1, 1, gradient}, component{3, 1, 1, gradient}, component{4, 1, 1, gradient})
+	rng := rand.New(rand.NewPCG(11, 13))
+	for name, data := range sound {
+		read, refused := 0, 0
+		for range 300 {
+			b := bytes.Clone(data)
+			for range 1 + rng.IntN(6) {
+				at := rng.IntN(len(b))
+				if rng.IntN(2) == 0 {
+					at = rng.IntN(min(len(b), 700)) // headers more often
+				}
+				b[at] = byte(rng.IntN(256))
+			}
+			var pic codec.Picture
+			err := Decode(t.Context(), b, Options{Chroma: 40, Limits: codec.Limits{Pixels: 1 << 20}}, &pic)
+			switch {
+			case err == nil && !pic.Y.Valid():
+				t.Fatalf("%s: a broken plane: %+v", name, pic.Y)
+			case err != nil && cause(err) == "":
+				t.Fatalf("%s: an error without a cause: %v", name, err)
+			case err != nil:
+				refused++
+			default:
+				read++
+			}
+		}
+		// A changed PNG is refused for its sums.
+		if read == 0 && name != "png" || refused == 0 {
+			t.Errorf("%s: %d read, %d refused: the damage tests nothing", name, read, refused)
+		}
 	}
 }
 
