@@ -14,9 +14,9 @@ import (
 
 // maxMemory bounds what decoding a still takes, in bytes of samples and of
 // coefficients. The claimed size alone decides on it: an arithmetic scan or a
-// deflated row may be as short as it likes. A 4K picture of four components,
-// progressive, takes 66 MB.
-const maxMemory = 64 << 20
+// deflated row may be as short as it likes. A progressive 4K picture of three
+// components takes 83 MB.
+const maxMemory = 96 << 20
 
 // header is what is known of a still before OpenCV sees it.
 type header struct {
