@@ -53,7 +53,7 @@ test-peers: test-deps build $(TOOLS)/mediamtx $(TOOLS)/go2rtc $(TOOLS)/wsdd ## c
 	SHUTTERFLEET_BIN=$(CURDIR)/$(BIN) SHUTTERFLEET_PEERS=$(CURDIR)/$(TOOLS) $(GO) test -tags peers -count=1 -timeout 10m ./test/peers/
 
 .PHONY: test-gocv
-test-gocv: test-deps ## build and test what decodes and compares with OpenCV; installs it (216 packages, under 5 minutes the first time)
+test-gocv: test-deps ## build and test what decodes and compares with OpenCV; installs it (216 packages; about 5 minutes the first time)
 	@pkg-config --exists opencv4 2>/dev/null && [ -e /usr/include/opencv4/opencv2/img_hash.hpp ] && command -v $(CXX) >/dev/null || { \
 	  command -v apt-get >/dev/null || { echo "please install a C++ compiler, pkg-config, and OpenCV 4.6 with its contributed modules"; exit 1; }; \
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; echo "installing $(GOCV_PACKAGES)"; \
