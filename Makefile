@@ -16,6 +16,10 @@ TEST_PROGRAMS := ffmpeg:ffmpeg lighttpd:lighttpd avahi-daemon:avahi-daemon ip:ip
 # And what is no program, as file:Debian package.
 TEST_FILES := /usr/include/stdio.h:libc6-dev /usr/lib/*/girepository-1.0/GUPnP-1.6.typelib:gir1.2-gupnp-1.6 /usr/lib/python3/dist-packages/gi:python3-gi
 
+# The optional build with OpenCV 4.6 or later: gocv's own tags leave out what Debian's has not.
+GOCV_TAGS     := gocv,gocv_specific_modules,gocv_videoio,gocv_contrib_img_hash
+GOCV_PACKAGES := g++ pkg-config libopencv-dev libopencv-contrib-dev
+
 # What the peers of the benches are built from, as Debian packages.
 PEER_PACKAGES := gcc libc6-dev pkg-config libturbojpeg0-dev libavcodec-dev ffmpeg
 
@@ -48,8 +52,20 @@ test-unit: ## vet, then every package's tests under the race detector
 test-peers: test-deps build $(TOOLS)/mediamtx $(TOOLS)/go2rtc $(TOOLS)/wsdd ## capture from servers that this project did not write
 	SHUTTERFLEET_BIN=$(CURDIR)/$(BIN) SHUTTERFLEET_PEERS=$(CURDIR)/$(TOOLS) $(GO) test -tags peers -count=1 -timeout 10m ./test/peers/
 
+.PHONY: test-gocv
+test-gocv: test-deps ## build and test what decodes and compares with OpenCV; installs it (216 packages; about 5 minutes the first time)
+	@pkg-config --exists opencv4 2>/dev/null && [ -e /usr/include/opencv4/opencv2/img_hash.hpp ] && command -v $(CXX) >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "please install a C++ compiler, pkg-config, and OpenCV 4.6 with its contributed modules"; exit 1; }; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; echo "installing $(GOCV_PACKAGES)"; \
+	  { $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(GOCV_PACKAGES); } >/tmp/shutterfleet-apt.log 2>&1 \
+	    || { cat /tmp/shutterfleet-apt.log; exit 1; }; }
+	CGO_ENABLED=1 $(GO) vet -tags $(GOCV_TAGS) ./capture/...
+	CGO_ENABLED=1 $(GO) build -tags $(GOCV_TAGS) -o /dev/null ./cmd/shutterfleet
+	CGO_ENABLED=1 $(GO) build -tags $(GOCV_TAGS) -o /dev/null ./cmd/shutterfleet-agent
+	CGO_ENABLED=1 $(GO) test -tags $(GOCV_TAGS) -timeout 10m ./capture/...
+
 .PHONY: test-long
-test-long: test-deps build ## sweeps, kill runs and heavy peers (under 40 minutes)
+test-long: test-deps test-gocv build ## sweeps, kill runs, heavy peers and OpenCV (under 40 minutes)
 	$(GO) test -tags long -p 1 -count=1 -timeout 38m -run Long ./...
 
 .PHONY: fuzz

@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"capture/codec/jpeg":   {"fleet", "capture/codec"},
 	"capture/codec/h264":   {"fleet", "capture/codec"},
 	"capture/codec/worker": {"fleet", "capture/codec"},
+	"capture/codec/opencv": {"fleet", "capture/codec"},
 	"capture/quality":      {"fleet", "capture/codec"},
 	"capture/phash":        {"fleet", "capture/codec"},
 	"capture/pdq":          {"fleet", "capture/codec"},
@@ -99,6 +100,19 @@ func TestLayers(t *testing.T) {
 				t.Errorf("%s is pure and imports %s", name, imp)
 			}
 		}
+	}
+}
+
+// TestOpenCVIsOptional: the programs have gocv by its tag alone.
+func TestOpenCVIsOptional(t *testing.T) {
+	has := func(args ...string) bool {
+		return slices.ContainsFunc(list(t, append(args, "-deps", "./cmd/...")...), func(p listed) bool { return strings.HasPrefix(p.ImportPath, "gocv.io/") })
+	}
+	if has() {
+		t.Error("the default build has gocv in it: it would need OpenCV's libraries")
+	}
+	if !has("-tags", "gocv") {
+		t.Error("the tag gocv brings no gocv")
 	}
 }
 

@@ -123,18 +123,23 @@ func (r *Reader) ReadJudged(ctx context.Context, f fleet.Frame, judge Judge) (fl
 func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
 	spare := false // FFmpeg may know the kinds that the decoder here does not
 	switch f.Codec {
-	case fleet.PNG, fleet.PGM:
+	case fleet.PNG, fleet.PGM, codec.BMP, codec.TIFF:
 	case fleet.JPEG, fleet.H264:
 		spare = len(r.opts.Worker.Codecs()) > 0
 	default:
 		return r.readByWorker(ctx, f, p, in)
 	}
 	res, err := r.readHere(ctx, f, p, in)
-	ce, _ := errors.AsType[*fleet.CameraError](err)
-	if spare && ce != nil && ce.Cause == fleet.CauseUnsupportedCodec {
+	if spare && unsupported(err) {
 		return r.readByWorker(ctx, f, p, in)
 	}
 	return res, err
+}
+
+// unsupported says that another decoder may know what one did not.
+func unsupported(err error) bool {
+	ce, ok := errors.AsType[*fleet.CameraError](err)
+	return ok && ce.Cause == fleet.CauseUnsupportedCodec
 }
 
 func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
@@ -144,14 +149,22 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	}
 	defer r.leave(d)
 	color := r.color()
+	decoder := string(f.Codec)
 	switch f.Codec {
 	case fleet.JPEG:
 		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color}, &d.pic)
+		if hasOpenCV && unsupported(err) {
+			if second := decodeByOpenCV(ctx, f.Data, r.opts.Limits, color, &d.pic); !unsupported(second) {
+				decoder, err = openCV, second
+			}
+		}
 	case fleet.H264:
 		err = d.h264.Decode(ctx, f.Data, h264.Options{Limits: r.opts.Limits, Chroma: color > 0, Deblock: p.Deblock}, &d.pic)
 		in.Deblocked = p.Deblock
 	case fleet.PNG:
 		err = codec.DecodePNG(f.Data, r.opts.Limits, color > 0, &d.pic)
+	case codec.BMP, codec.TIFF:
+		decoder, err = openCV, decodeByOpenCV(ctx, f.Data, r.opts.Limits, color, &d.pic)
 	default:
 		err = codec.DecodePGM(f.Data, r.opts.Limits, &d.pic)
 		defer func() { d.pic = codec.Picture{} }() // its plane is the frame's own data
@@ -159,7 +172,7 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	if err != nil {
 		return fleet.Reading{}, err
 	}
-	in.Decoder = string(f.Codec)
+	in.Decoder = decoder
 	return r.reading(f, d, nil, p)
 }
 

@@ -42,7 +42,7 @@ type Probe struct {
 // Inspection is a reading and how it came about.
 type Inspection struct {
 	fleet.Reading
-	Decoder   string // "jpeg", "h264", "png", "pgm": this package's own; "ffmpeg"
+	Decoder   string // "jpeg", "h264", "png", "pgm": this package's own; "opencv" in builds with the tag gocv; "ffmpeg"
 	Deblocked bool   // the loop filter of a video frame was applied
 }
 

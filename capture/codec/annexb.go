@@ -10,6 +10,12 @@ import (
 // picture out, for operators' recordings.
 const MP4 fleet.Codec = "mp4"
 
+// BMP and TIFF are files, too. OpenCV alone reads them, in builds that have it.
+const (
+	BMP  fleet.Codec = "bmp"
+	TIFF fleet.Codec = "tiff"
+)
+
 // Sniff says what a file's or a stream's first bytes make it. An Annex B stream
 // is H.264 or H.265 by the first parameter set that it has: no byte that begins
 // one in the first is a parameter set in the second, or the other way round.
@@ -23,6 +29,10 @@ func Sniff(data []byte) (c fleet.Codec, ok bool) {
 		return fleet.PGM, true
 	case len(data) >= 12 && string(data[4:8]) == "ftyp": // ISO/IEC 14496-12, 4.3
 		return MP4, true
+	case len(data) >= 18 && string(data[:2]) == "BM" && data[14] <= 124 && data[15]|data[16]|data[17] == 0: // what follows has its size first
+		return BMP, true
+	case bytes.HasPrefix(data, []byte("II*\x00")), bytes.HasPrefix(data, []byte("MM\x00*")): // TIFF 6.0, section 2
+		return TIFF, true
 	}
 	if !bytes.HasPrefix(data, []byte{0, 0, 1}) && !bytes.HasPrefix(data, []byte{0, 0, 0, 1}) {
 		return "", false

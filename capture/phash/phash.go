@@ -62,28 +62,10 @@ var cosines = func() (c [side][small]float64) {
 	return c
 }()
 
-// hash transforms the small picture and compares with the median, which is the
-// mean of the two coefficients in the middle.
+// hash compares the coefficients with their median, which is the mean of the two
+// in the middle.
 func hash(pix *[small][small]uint8) fleet.PHash {
-	var part [side][small]float64
-	for y := range pix {
-		for i := range side {
-			c := cosines[i][y]
-			for x, v := range pix[y] {
-				part[i][x] += float64(c * float64(v))
-			}
-		}
-	}
-	var coef [side * side]float64
-	for i := range side {
-		for j := range side {
-			var s float64
-			for x, c := range cosines[j] {
-				s += float64(c * part[i][x])
-			}
-			coef[i*side+j] = s
-		}
-	}
+	coef := lowest(pix)
 	sorted := coef
 	slices.Sort(sorted[:])
 	median := (sorted[31] + sorted[32]) / 2
@@ -95,4 +77,28 @@ func hash(pix *[small][small]uint8) fleet.PHash {
 		}
 	}
 	return h
+}
+
+// lowest returns the lowest coefficients of the small picture's DCT-II, not
+// normalised, row by row.
+func lowest(pix *[small][small]uint8) (coef [side * side]float64) {
+	var part [side][small]float64
+	for y := range pix {
+		for i := range side {
+			c := cosines[i][y]
+			for x, v := range pix[y] {
+				part[i][x] += float64(c * float64(v))
+			}
+		}
+	}
+	for i := range side {
+		for j := range side {
+			var s float64
+			for x, c := range cosines[j] {
+				s += float64(c * part[i][x])
+			}
+			coef[i*side+j] = s
+		}
+	}
+	return coef
 }
