@@ -16,6 +16,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/portable"
 )
 
 // Below and above these a sample counts as dark or bright: the ends of the
@@ -226,12 +227,13 @@ func (s *sums) fromHistogram(hist *[4][256]uint32) {
 	}
 }
 
-// finish turns sums into scores.
+// finish turns sums into scores, the same on every processor: products are
+// rounded before they are added to something.
 func (r *Scores) finish(p codec.Plane, s *sums) {
 	n := float64(p.Width) * float64(p.Height)
 	mean := float64(s.sum) / n
 	r.Mean = float32(mean)
-	r.Contrast = float32(math.Sqrt(max(0, float64(s.squares)/n-mean*mean)))
+	r.Contrast = float32(math.Sqrt(max(0, float64(s.squares)/n-float64(mean*mean))))
 	r.Dark = float32(float64(s.dark) / n)
 	r.Bright = float32(float64(s.bright) / n)
 	if p.Width <= 2 || p.Height <= 2 {
@@ -239,7 +241,7 @@ func (r *Scores) finish(p codec.Plane, s *sums) {
 	}
 	n = float64(p.Width-2) * float64(p.Height-2)
 	mean = float64(laplacianSum(p)) / n
-	r.Sharpness = float32(max(0, float64(s.laplacian)/n-mean*mean))
+	r.Sharpness = float32(max(0, float64(s.laplacian)/n-float64(mean*mean)))
 	r.Tenengrad = float32(float64(s.tenengrad) / n)
 	r.Noise = float32(math.Sqrt(math.Pi/2) / 6 * float64(s.noise) / n)
 }
@@ -289,8 +291,8 @@ func entropy(hist *[4][256]uint32) float32 {
 	for v := range 256 {
 		if c := float64(hist[0][v]) + float64(hist[1][v]) + float64(hist[2][v]) + float64(hist[3][v]); c > 0 {
 			n += c
-			bits += c * math.Log2(c)
+			bits += float64(c * portable.Log2(c))
 		}
 	}
-	return float32(max(0, math.Log2(n)-bits/n))
+	return float32(max(0, portable.Log2(n)-bits/n))
 }
