@@ -23,6 +23,7 @@ require (
 	github.com/teambition/rrule-go v1.8.2
 	github.com/use-go/onvif v0.0.9
 	go.uber.org/goleak v1.3.0
+	golang.org/x/arch v0.24.0
 	golang.org/x/image v0.47.0
 	golang.org/x/net v0.62.0
 	golang.org/x/sync v0.24.0
