@@ -65,6 +65,7 @@ type Meter struct {
 	level  codec.Level // the processor's best unless it is set
 	kernel kernel
 	plain  []uint16 // by column, how many samples of the block row are no edge
+	flat   []uint64 // the same in lanes, in plain Go
 	hist   [4][256]uint32
 	rest   [4][256]uint32 // in plain Go, of the rows that hist leaves out
 }
@@ -89,9 +90,12 @@ func (m *Meter) Score(p codec.Plane) Scores {
 	}
 	if cap(m.plain) < p.Width {
 		m.plain = make([]uint16, p.Width)
+		m.flat = make([]uint64, p.Width/8*2)
 	}
 	m.plain = m.plain[:p.Width]
+	m.flat = m.flat[:max(0, p.Width-2)/8*2]
 	clear(m.plain)
+	clear(m.flat)
 	m.hist, m.rest = [4][256]uint32{}, [4][256]uint32{}
 
 	var s sums
@@ -119,9 +123,11 @@ func (m *Meter) Score(p codec.Plane) Scores {
 			s.add(row[p.Width-1:])
 			m.kernel.rows(p, y, m.plain, &s)
 		} else {
-			s.stencil(p.Row(y-1), row, p.Row(y+1), m.plain)
+			n := s.lanes(p.Row(y-1), row, p.Row(y+1), m.flat)
+			s.stencil(p.Row(y - 1)[n:], row[n:], p.Row(y + 1)[n:], m.plain[n:])
 		}
 		if next := y + 1; next == p.Height-1 || block(next, p.Height) != block(y, p.Height) {
+			spill(m.plain, m.flat)
 			m.fold(res.Edges[block(y, p.Height)*Blocks:][:Blocks], next-top)
 			top = next
 		}
