@@ -55,8 +55,13 @@ test-long: test-deps build test-arm64 ## sweeps, kill runs and heavy peers (unde
 # Left out: qemu does not pass a limit of memory on to the processes of its host.
 .PHONY: test-arm64
 test-arm64: ## what is computed from a frame, and when, as edge boxes with arm64 do it (under qemu; about 4 minutes)
-	@command -v qemu-aarch64-static >/dev/null || $(MAKE) --no-print-directory test-deps TEST_PROGRAMS="$(TEST_PROGRAMS) qemu-aarch64-static:qemu-user-static"
+	@$(MAKE) --no-print-directory test-deps TEST_PROGRAMS="ffmpeg:ffmpeg qemu-aarch64-static:qemu-user-static" TEST_FILES=
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -exec qemu-aarch64-static -timeout 10m -skip TestMemoryIsLimited ./capture/... ./fleet/...
+
+.PHONY: count-arm64
+count-arm64: ## how many instructions scoring and hashing a frame takes on arm64, in plain Go and in NEON (under qemu)
+	@$(MAKE) --no-print-directory test-deps TEST_PROGRAMS="qemu-aarch64:qemu-user gcc:gcc" TEST_FILES=/usr/include/stdio.h:libc6-dev
+	@GO="$(GO)" CC=gcc test/arm64/count.sh
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 20s) each
