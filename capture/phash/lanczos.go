@@ -87,7 +87,7 @@ func lanczos(x float64) float64 {
 	if x <= -lobes || x >= lobes {
 		return 0
 	}
-	return sinc(x) * sinc(x/lobes)
+	return float64(sinc(x) * sinc(x/lobes))
 }
 
 func sinc(x float64) float64 {
