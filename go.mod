@@ -24,6 +24,7 @@ require (
 	github.com/use-go/onvif v0.0.9
 	go.uber.org/goleak v1.3.0
 	gocv.io/x/gocv v0.42.0
+	golang.org/x/arch v0.24.0
 	golang.org/x/image v0.47.0
 	golang.org/x/net v0.62.0
 	golang.org/x/sync v0.24.0

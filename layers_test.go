@@ -19,7 +19,8 @@ const module = "github.com/shutterfleet/shutterfleet"
 // the change that makes it; ARCHITECTURE.md explains the order.
 var layers = map[string][]string{
 	"fleet":              {},
-	"fleet/calendar":     {"fleet"},
+	"fleet/portable":     {},
+	"fleet/calendar":     {"fleet", "fleet/portable"},
 	"fleet/calendar/ics": {},
 	"fleet/wire":         {"fleet"},
 
@@ -28,9 +29,9 @@ var layers = map[string][]string{
 	"capture/codec/h264":   {"fleet", "capture/codec"},
 	"capture/codec/worker": {"fleet", "capture/codec"},
 	"capture/codec/opencv": {"fleet", "capture/codec"},
-	"capture/quality":      {"fleet", "capture/codec"},
-	"capture/phash":        {"fleet", "capture/codec"},
-	"capture/pdq":          {"fleet", "capture/codec"},
+	"capture/quality":      {"fleet", "fleet/portable", "capture/codec"},
+	"capture/phash":        {"fleet", "fleet/portable", "capture/codec"},
+	"capture/pdq":          {"fleet", "fleet/portable", "capture/codec"},
 	"capture":              {"fleet", "capture/..."},
 
 	"protocols/guard":       {"fleet"},
@@ -63,7 +64,7 @@ var layers = map[string][]string{
 }
 
 // pure packages use the standard library and the packages of their line only.
-var pure = []string{"fleet", "fleet/calendar", "fleet/calendar/ics", "scheduler/wheel"}
+var pure = []string{"fleet", "fleet/portable", "fleet/calendar", "fleet/calendar/ics", "scheduler/wheel"}
 
 // commands join packages freely, each its own side; only these join both sides.
 var bothSides = []string{"cmd/shutterfleet"}

@@ -194,7 +194,7 @@ func between(p []Point, y float64) bool {
 
 // meet is where the edge from a to b, which is not level, is at height y.
 func meet(a, b Point, y float64) float64 {
-	return a.X + (b.X-a.X)*((y-a.Y)/(b.Y-a.Y))
+	return a.X + float64((b.X-a.X)*((y-a.Y)/(b.Y-a.Y))) // rounded twice, on every processor
 }
 
 // fill sets the hidden samples of a plane.

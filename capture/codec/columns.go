@@ -41,7 +41,11 @@ func (c *Columns) Add(row []byte, weight uint32) {
 	for x := full; x < len(row) && x < len(sums); x++ {
 		sums[x] += uint32(row[x]) * weight
 	}
-	for row = row[:full]; len(row) >= 8 && len(lanes) >= 2; row, lanes = row[8:], lanes[2:] {
+	row = row[:full]
+	if n := addLanes(lanes, row, w); n > 0 {
+		row, lanes = row[n:], lanes[n/4:]
+	}
+	for ; len(row) >= 8 && len(lanes) >= 2; row, lanes = row[8:], lanes[2:] {
 		v := binary.LittleEndian.Uint64(row)
 		lanes[0] += v & evenBytes * w
 		lanes[1] += v >> 8 & evenBytes * w

@@ -9,7 +9,21 @@ const (
 	PlainGo Level = iota + 1
 	AVX2          // amd64 with AVX2
 	AVX512        // amd64 with AVX-512 F, BW, DQ and VL
+	NEON          // every arm64
 )
+
+// BestLevel returns the last of Levels.
+func BestLevel() Level {
+	l := PlainGo
+	for _, better := range vectors() {
+		l = better
+	}
+	return l
+}
+
+// Levels returns the levels that this processor, and the system on it, can run,
+// plain Go first and the best last.
+func Levels() []Level { return append([]Level{PlainGo}, vectors()...) }
 
 // String returns the level's name, as benchmarks print it.
 func (l Level) String() string {
@@ -20,6 +34,8 @@ func (l Level) String() string {
 		return "avx2"
 	case AVX512:
 		return "avx512"
+	case NEON:
+		return "neon"
 	}
 	return "none"
 }

@@ -1,6 +1,7 @@
-//go:build !amd64
+//go:build !amd64 && !arm64
 
 package codec
 
-// BestLevel returns PlainGo: there are vector loops for amd64 alone.
-func BestLevel() Level { return PlainGo }
+// vectors are the levels beyond PlainGo: none, there are vector loops for amd64
+// and arm64 alone.
+func vectors() []Level { return nil }

@@ -1,18 +1,6 @@
 package codec
 
-// Widen writes the samples of src to dst as 16-bit numbers. dst is at least as
-// long.
-func Widen(dst []int16, src []byte, l Level) {
-	dst = dst[:len(src)]
-	full := 0
-	if l > PlainGo && len(src) >= 32 {
-		full = len(src) / 32 * 32
-		widenAVX2(&dst[0], &src[0], full)
-	}
-	for x := full; x < len(src); x++ {
-		dst[x] = int16(src[x])
-	}
-}
+func widenVector(dst *int16, src *byte, n int) { widenAVX2(dst, src, n) }
 
 // widenAVX2 does n samples, n a multiple of 32 and not 0.
 //

@@ -10,7 +10,7 @@ func TestCheck(t *testing.T) {
 	if err := Check(); err != nil {
 		t.Error(err)
 	}
-	for l := codec.PlainGo; l <= codec.BestLevel(); l++ {
+	for _, l := range codec.Levels() {
 		if err := check(&Hasher{level: l}); err != nil {
 			t.Error(err)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/portable"
 )
 
 // Version names the rule that the hashes of this package follow. Hashes of
@@ -111,7 +112,7 @@ const (
 var basis = func() (d [hashSize][half]float64) {
 	for i := range d {
 		for j := range d[i] {
-			d[i][j] = math.Sqrt(2.0/codec.GridSize) * math.Cos(math.Pi/2/codec.GridSize*float64(i+1)*float64(2*j+1))
+			d[i][j] = math.Sqrt(2.0/codec.GridSize) * portable.Cos(math.Pi/2/codec.GridSize*float64(i+1)*float64(2*j+1))
 		}
 	}
 	return d

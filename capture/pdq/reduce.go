@@ -100,7 +100,7 @@ func (f *filter) prepare(size int) {
 		var sum, moment float64
 		for k, v := range w {
 			sum += v
-			moment += v * (float64(from+k) + 0.5)
+			moment += float64(v * (float64(from+k) + 0.5))
 		}
 		f.centres[i] = float32(moment / sum / float64(size))
 	}

@@ -1,11 +1,11 @@
-//go:build !amd64
+//go:build !amd64 && !arm64
 
 package phash
 
 import "github.com/shutterfleet/shutterfleet/capture/codec"
 
-// kernel is the vector path, of which this processor has none.
-type kernel struct{}
+// kernel is the vector path, of which this processor has none, whatever the level.
+type kernel struct{ level codec.Level }
 
 func (*kernel) prepare(*axis) {}
 

@@ -1,6 +1,10 @@
 package phash
 
-import "math"
+import (
+	"math"
+
+	"github.com/shutterfleet/shutterfleet/fleet/portable"
+)
 
 // small is the side of the picture that is transformed.
 const small = 32
@@ -46,10 +50,10 @@ func (a *axis) prepare(size, cells int, bits uint) {
 	a.cells = (size + a.bin - 1) / a.bin
 	scale := float64(size) / small
 	stretch := max(scale, 1)
-	reach := lobes * stretch
+	reach := float64(lobes * stretch) // rounded before it is added to something, on every processor
 	a.taps = min(a.cells, int(2*reach)/a.bin+3)
 	a.shift = precision
-	for a.shift > 0 && math.Exp2(float64(a.shift)) > (math.Exp2(float64(bits))-1)*stretch*0.9 {
+	for a.shift > 0 && math.Ldexp(1, int(a.shift)) > (math.Ldexp(1, int(bits))-1)*stretch*0.9 {
 		a.shift-- // the largest weight is about 1/stretch, at the edges a little more
 	}
 	if cap(a.weights) < small*a.taps {
@@ -60,7 +64,7 @@ func (a *axis) prepare(size, cells int, bits uint) {
 	}
 	a.weights = a.weights[:small*a.taps]
 	for o := range small {
-		centre := (float64(o) + 0.5) * scale
+		centre := float64((float64(o) + 0.5) * scale)
 		first, until := max(0, int(centre-reach+0.5)), min(size, int(centre+reach+0.5))
 		from := min(first/a.bin, a.cells-a.taps)
 		a.from[o] = int32(from)
@@ -74,7 +78,7 @@ func (a *axis) prepare(size, cells int, bits uint) {
 		}
 		for k, w := range share {
 			n := min(a.bin, size-(from+k)*a.bin)
-			a.weights[o*a.taps+k] = int32(math.Round(w / sum / float64(n) * math.Exp2(float64(a.shift))))
+			a.weights[o*a.taps+k] = int32(math.Round(w / sum / float64(n) * math.Ldexp(1, int(a.shift))))
 		}
 	}
 }
@@ -83,12 +87,12 @@ func lanczos(x float64) float64 {
 	if x <= -lobes || x >= lobes {
 		return 0
 	}
-	return sinc(x) * sinc(x/lobes)
+	return float64(sinc(x) * sinc(x/lobes))
 }
 
 func sinc(x float64) float64 {
 	if x == 0 {
 		return 1
 	}
-	return math.Sin(math.Pi*x) / (math.Pi * x)
+	return portable.Sin(math.Pi*x) / (math.Pi * x)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/portable"
 )
 
 // Version names the rule that the hashes of this package follow. Hashes of
@@ -56,7 +57,7 @@ func Sum(p codec.Plane) fleet.PHash {
 var cosines = func() (c [side][small]float64) {
 	for i := range c {
 		for k := range c[i] {
-			c[i][k] = math.Cos(math.Pi / small * float64(i) * (float64(k) + 0.5))
+			c[i][k] = portable.Cos(math.Pi / small * float64(i) * (float64(k) + 0.5))
 		}
 	}
 	return c

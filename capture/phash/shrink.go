@@ -68,12 +68,11 @@ func (s *shrinker) pair(p codec.Plane, y int) int {
 		w := c.weights[o*c.taps : (o+1)*c.taps]
 		v := s.cells[c.from[o]:][:len(w)]
 		var even, odd uint64
-		for len(w) >= 4 && len(v) >= 4 {
-			even += uint64(w[0]) * v[0]
-			odd += uint64(w[1]) * v[1]
-			even += uint64(w[2]) * v[2]
-			odd += uint64(w[3]) * v[3]
-			w, v = w[4:], v[4:]
+		for len(w) >= 8 && len(v) >= 8 {
+			a, b := (*[8]int32)(w), (*[8]uint64)(v)
+			even += uint64(a[0])*b[0] + uint64(a[2])*b[2] + uint64(a[4])*b[4] + uint64(a[6])*b[6]
+			odd += uint64(a[1])*b[1] + uint64(a[3])*b[3] + uint64(a[5])*b[5] + uint64(a[7])*b[7]
+			w, v = w[8:], v[8:]
 		}
 		for k := range min(len(w), len(v)) {
 			even += uint64(w[k]) * v[k]

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/fleet/portable"
 )
 
 const (
@@ -105,8 +106,8 @@ func MeasureShift(from, to *Plane) Shift {
 	a.transform(false)
 	b.transform(false)
 	for i, u := range a {
-		c := b[i] * complex(real(u), -imag(u))
-		if m := math.Hypot(real(c), imag(c)); m > 1e-9 {
+		c := times(b[i], complex(real(u), -imag(u)))
+		if m := math.Sqrt(float64(real(c)*real(c)) + float64(imag(c)*imag(c))); m > 1e-9 {
 			c /= complex(m, 0)
 		} else {
 			c = 0
@@ -159,7 +160,7 @@ func (s *spectrum) fill(p *Plane) {
 	}
 	var window [side]float64
 	for i := range window {
-		window[i] = 0.5 - 0.5*math.Cos(2*math.Pi*(float64(i)+0.5)/side)
+		window[i] = 0.5 - 0.5*portable.Cos(2*math.Pi*(float64(i)+0.5)/side)
 	}
 	for i, v := range p {
 		s[i] = complex((float64(v)-sum/cells)*window[i%side]*window[i/side], 0)
@@ -175,8 +176,8 @@ func (s *spectrum) transform(inverse bool) {
 	}
 	var root [side / 2]complex128
 	for k := range root {
-		sin, cos := math.Sincos(sign * 2 * math.Pi * float64(k) / side)
-		root[k] = complex(cos, sin)
+		turn := sign * 2 * math.Pi * float64(k) / side
+		root[k] = complex(portable.Cos(turn), portable.Sin(turn))
 	}
 	var line [side]complex128
 	for y := range side {
@@ -211,9 +212,15 @@ func fft(v *[side]complex128, root *[side / 2]complex128) {
 	for n := 2; n <= side; n *= 2 {
 		for start := 0; start < side; start += n {
 			for k := range n / 2 {
-				a, b := v[start+k], v[start+k+n/2]*root[k*(side/n)]
+				a, b := v[start+k], times(v[start+k+n/2], root[k*(side/n)])
 				v[start+k], v[start+k+n/2] = a+b, a-b
 			}
 		}
 	}
+}
+
+// times is a*b with each product rounded, so that it is the same on every
+// processor.
+func times(a, b complex128) complex128 {
+	return complex(float64(real(a)*real(b))-float64(imag(a)*imag(b)), float64(real(a)*imag(b))+float64(imag(a)*real(b)))
 }

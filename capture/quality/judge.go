@@ -165,7 +165,7 @@ func values(s *Scores) (v [metrics]float64) {
 		e += float64(b)
 	}
 	// Noise of variance n adds 12 n to each of the squared gradients.
-	v[focus] = max(0, float64(s.Tenengrad)-24*float64(s.Noise)*float64(s.Noise)) / (float64(s.Contrast)*float64(s.Contrast) + 1)
+	v[focus] = max(0, float64(s.Tenengrad)-float64(24*float64(s.Noise)*float64(s.Noise))) / (float64(float64(s.Contrast)*float64(s.Contrast)) + 1)
 	v[edges] = e / float64(len(s.Edges))
 	v[contrast] = float64(s.Contrast)
 	v[light] = float64(s.Mean)

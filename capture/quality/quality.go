@@ -16,6 +16,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/fleet/portable"
 )
 
 // Below and above these a sample counts as dark or bright: the ends of the
@@ -64,6 +65,7 @@ type Meter struct {
 	level  codec.Level // the processor's best unless it is set
 	kernel kernel
 	plain  []uint16 // by column, how many samples of the block row are no edge
+	flat   []uint64 // the same in lanes, in plain Go
 	hist   [4][256]uint32
 	rest   [4][256]uint32 // in plain Go, of the rows that hist leaves out
 }
@@ -88,9 +90,12 @@ func (m *Meter) Score(p codec.Plane) Scores {
 	}
 	if cap(m.plain) < p.Width {
 		m.plain = make([]uint16, p.Width)
+		m.flat = make([]uint64, p.Width/8*2)
 	}
 	m.plain = m.plain[:p.Width]
+	m.flat = m.flat[:max(0, p.Width-2)/8*2]
 	clear(m.plain)
+	clear(m.flat)
 	m.hist, m.rest = [4][256]uint32{}, [4][256]uint32{}
 
 	var s sums
@@ -118,9 +123,11 @@ func (m *Meter) Score(p codec.Plane) Scores {
 			s.add(row[p.Width-1:])
 			m.kernel.rows(p, y, m.plain, &s)
 		} else {
-			s.stencil(p.Row(y-1), row, p.Row(y+1), m.plain)
+			n := s.lanes(p.Row(y-1), row, p.Row(y+1), m.flat)
+			s.stencil(p.Row(y - 1)[n:], row[n:], p.Row(y + 1)[n:], m.plain[n:])
 		}
 		if next := y + 1; next == p.Height-1 || block(next, p.Height) != block(y, p.Height) {
+			spill(m.plain, m.flat)
 			m.fold(res.Edges[block(y, p.Height)*Blocks:][:Blocks], next-top)
 			top = next
 		}
@@ -226,12 +233,13 @@ func (s *sums) fromHistogram(hist *[4][256]uint32) {
 	}
 }
 
-// finish turns sums into scores.
+// finish turns sums into scores, the same on every processor: products are
+// rounded before they are added to something.
 func (r *Scores) finish(p codec.Plane, s *sums) {
 	n := float64(p.Width) * float64(p.Height)
 	mean := float64(s.sum) / n
 	r.Mean = float32(mean)
-	r.Contrast = float32(math.Sqrt(max(0, float64(s.squares)/n-mean*mean)))
+	r.Contrast = float32(math.Sqrt(max(0, float64(s.squares)/n-float64(mean*mean))))
 	r.Dark = float32(float64(s.dark) / n)
 	r.Bright = float32(float64(s.bright) / n)
 	if p.Width <= 2 || p.Height <= 2 {
@@ -239,7 +247,7 @@ func (r *Scores) finish(p codec.Plane, s *sums) {
 	}
 	n = float64(p.Width-2) * float64(p.Height-2)
 	mean = float64(laplacianSum(p)) / n
-	r.Sharpness = float32(max(0, float64(s.laplacian)/n-mean*mean))
+	r.Sharpness = float32(max(0, float64(s.laplacian)/n-float64(mean*mean)))
 	r.Tenengrad = float32(float64(s.tenengrad) / n)
 	r.Noise = float32(math.Sqrt(math.Pi/2) / 6 * float64(s.noise) / n)
 }
@@ -289,8 +297,8 @@ func entropy(hist *[4][256]uint32) float32 {
 	for v := range 256 {
 		if c := float64(hist[0][v]) + float64(hist[1][v]) + float64(hist[2][v]) + float64(hist[3][v]); c > 0 {
 			n += c
-			bits += c * math.Log2(c)
+			bits += float64(c * portable.Log2(c))
 		}
 	}
-	return float32(max(0, math.Log2(n)-bits/n))
+	return float32(max(0, portable.Log2(n)-bits/n))
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet/portable"
 )
 
 // sunEvent is a moment of the solar day.
@@ -80,14 +82,14 @@ type solarDay struct {
 // solar day has the same noon to the last bit, wherever in it unix lies.
 func solarDayAt(p position, unix int64) solarDay {
 	_, eq := sunAt(float64(unix))
-	number := math.Floor((float64(unix) + 240*p.lon + 60*eq) / 86400)
-	mean := number*86400 + 43200 - 240*p.lon
+	number := math.Floor((float64(unix) + float64(240*p.lon) + float64(60*eq)) / 86400)
+	mean := float64(number*86400) + 43200 - float64(240*p.lon)
 	// The equation of time moves by less than half a minute a day: three
 	// rounds settle it below a millisecond.
 	n := mean
 	for range 3 {
 		_, eq = sunAt(n)
-		n = mean - 60*eq
+		n = mean - float64(60*eq)
 	}
 	decl, _ := sunAt(n)
 	return solarDay{mean: mean, noon: n, p: p, declination: decl}
@@ -114,7 +116,7 @@ func (d solarDay) at(m sunMark) (int64, bool) {
 		if !ok {
 			return 0, false
 		}
-		next := d.mean - 60*eq + side*240*h
+		next := d.mean - float64(60*eq) + float64(side*240*h)
 		if math.Abs(next-t) < 0.01 {
 			t = next
 			break
@@ -132,36 +134,39 @@ func (d solarDay) up(height float64) bool {
 
 // hourAngle returns how far from noon, in degrees, the sun has the height.
 func hourAngle(lat, decl, height float64) (float64, bool) {
-	c := (sin(height) - sin(lat)*sin(decl)) / (cos(lat) * cos(decl))
+	c := (sin(height) - float64(sin(lat)*sin(decl))) / (cos(lat) * cos(decl))
 	if !(c >= -1 && c <= 1) {
 		return 0, false
 	}
-	return math.Acos(c) * 180 / math.Pi, true
+	return portable.Acos(c) * 180 / math.Pi, true
 }
 
-func sin(deg float64) float64 { return math.Sin(deg * math.Pi / 180) }
-func cos(deg float64) float64 { return math.Cos(deg * math.Pi / 180) }
+func sin(deg float64) float64 { return portable.Sin(deg * math.Pi / 180) }
+func cos(deg float64) float64 { return portable.Cos(deg * math.Pi / 180) }
 
 // sunAt returns the declination in degrees and the equation of time in minutes,
 // by the formulas of NOAA's solar calculator, which are those of Meeus,
-// Astronomical Algorithms, chapters 25 and 28, at low precision.
+// Astronomical Algorithms, chapters 25 and 28, at low precision. Each product is
+// rounded by itself: a sunrise is the same second at the agent and at the centre,
+// whatever their processors are.
 func sunAt(unix float64) (declination, equation float64) {
 	t := (unix/86400 + 2440587.5 - 2451545) / 36525 // Julian centuries since J2000
-	meanLong := math.Mod(280.46646+t*(36000.76983+t*0.0003032), 360)
-	anomaly := 357.52911 + t*(35999.05029-0.0001537*t)
-	eccentricity := 0.016708634 - t*(0.000042037+0.0000001267*t)
-	centre := sin(anomaly)*(1.914602-t*(0.004817+0.000014*t)) +
-		sin(2*anomaly)*(0.019993-0.000101*t) +
-		sin(3*anomaly)*0.000289
-	node := 125.04 - 1934.136*t
-	long := meanLong + centre - 0.00569 - 0.00478*sin(node)
-	obliquity := 23 + (26+(21.448-t*(46.815+t*(0.00059-t*0.001813)))/60)/60 + 0.00256*cos(node)
-	declination = math.Asin(sin(obliquity)*sin(long)) * 180 / math.Pi
-	y := math.Tan(obliquity / 2 * math.Pi / 180)
+	meanLong := math.Mod(portable.Poly(t, 0.0003032, 36000.76983, 280.46646), 360)
+	anomaly := portable.Poly(t, -0.0001537, 35999.05029, 357.52911)
+	eccentricity := portable.Poly(t, -0.0000001267, -0.000042037, 0.016708634)
+	centre := float64(sin(anomaly)*portable.Poly(t, -0.000014, -0.004817, 1.914602)) +
+		float64(sin(2*anomaly)*portable.Poly(t, -0.000101, 0.019993)) +
+		float64(sin(3*anomaly)*0.000289)
+	node := portable.Poly(t, -1934.136, 125.04)
+	long := meanLong + centre - 0.00569 - float64(0.00478*sin(node))
+	seconds := portable.Poly(t, 0.001813, -0.00059, -46.815, 21.448)
+	obliquity := 23 + (26+seconds/60)/60 + float64(0.00256*cos(node))
+	declination = portable.Asin(sin(obliquity)*sin(long)) * 180 / math.Pi
+	y := sin(obliquity/2) / cos(obliquity/2)
 	y *= y
-	equation = 4 * 180 / math.Pi * (y*sin(2*meanLong) - 2*eccentricity*sin(anomaly) +
-		4*eccentricity*y*sin(anomaly)*cos(2*meanLong) -
-		0.5*y*y*sin(4*meanLong) - 1.25*eccentricity*eccentricity*sin(2*anomaly))
+	equation = 4 * 180 / math.Pi * (float64(y*sin(2*meanLong)) - float64(2*eccentricity*sin(anomaly)) +
+		float64(4*eccentricity*y*sin(anomaly)*cos(2*meanLong)) -
+		float64(0.5*y*y*sin(4*meanLong)) - float64(1.25*eccentricity*eccentricity*sin(2*anomaly)))
 	return declination, equation
 }
 

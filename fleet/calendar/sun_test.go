@@ -1,7 +1,10 @@
 package calendar
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -200,5 +203,24 @@ func TestUnplaced(t *testing.T) {
 	delete(sites, "wrong")
 	if got, want := s.UnplacedWarning(sites), "nothing says where b is: run `shutterfleet sites set b"; !strings.Contains(got, want) {
 		t.Errorf("warning %q, want one with %q", got, want)
+	}
+}
+
+// TestSunSameEverywhere: sunrises have the seconds that they had on amd64, and
+// noons the bits, so that an agent and its centre mean the same occurrence
+// whatever their processors are.
+func TestSunSameEverywhere(t *testing.T) {
+	h := sha256.New()
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 3000 {
+		d := solarDayAt(position{float64(r.Float64()*180) - 90, float64(r.Float64()*360) - 180}, 1_600_000_000+r.Int64N(700_000_000))
+		fmt.Fprintln(h, math.Float64bits(d.noon), math.Float64bits(d.declination))
+		for e := sunrise; e <= dusk; e++ {
+			at, ok := d.at(sunMark{event: e})
+			fmt.Fprintln(h, at, ok)
+		}
+	}
+	if got := fmt.Sprintf("%x", h.Sum(nil)[:8]); got != "f2a3d9e57c85a3ae" {
+		t.Errorf("the digest is %s: this build computes other moments", got)
 	}
 }

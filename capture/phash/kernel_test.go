@@ -14,7 +14,7 @@ import (
 func agree(t interface{ Fatalf(string, ...any) }, p codec.Plane) {
 	s := shrinker{kernel: kernel{level: codec.PlainGo}}
 	want := *s.shrink(p)
-	for l := codec.AVX2; l <= codec.BestLevel(); l++ {
+	for _, l := range codec.Levels()[1:] {
 		v := shrinker{kernel: kernel{level: l}}
 		if got := *v.shrink(p); got != want {
 			t.Fatalf("%dx%d at level %v: %v, in plain Go %v", p.Width, p.Height, l, got, want)
@@ -58,7 +58,7 @@ func TestKernelsAtExtremes(t *testing.T) {
 
 // TestGoldenAtEachLevel: Check says the same of every level.
 func TestGoldenAtEachLevel(t *testing.T) {
-	for l := codec.PlainGo; l <= codec.BestLevel(); l++ {
+	for _, l := range codec.Levels() {
 		h := Hasher{shrink: shrinker{kernel: kernel{level: l}}}
 		for _, g := range golden {
 			if got := h.Sum(codec.Golden(g.width, g.height)); got != g.hash {
@@ -82,7 +82,7 @@ func FuzzKernelsAgree(f *testing.F) {
 func BenchmarkSum(b *testing.B) {
 	for _, size := range [][2]int{{640, 360}, {1920, 1080}, {3840, 2160}} {
 		p := codectest.Plane("clouds", size[0], size[1], size[0])
-		for l := codec.PlainGo; l <= codec.BestLevel(); l++ {
+		for _, l := range codec.Levels() {
 			b.Run(fmt.Sprintf("%dx%d/%v", size[0], size[1], l), func(b *testing.B) {
 				h := Hasher{shrink: shrinker{kernel: kernel{level: l}}}
 				h.Sum(p)
