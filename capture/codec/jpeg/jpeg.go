@@ -372,7 +372,7 @@ func (d *Decoder) finish(ctx context.Context, pic *codec.Picture) error {
 	if d.opts.Detail != nil {
 		*d.opts.Detail = d.detail
 	}
-	pic.Exact = nil
+	pic.Exact, pic.Missing = nil, 0
 	if d.rgb {
 		d.mix(pic)
 	}
