@@ -30,6 +30,10 @@ type Probe struct {
 	// standard's sample by sample. A Reader's own choice is what is cheapest to
 	// fingerprint. Inspection.Deblocked says what was done.
 	Deblock bool
+	// Partial takes a damaged picture of which half or more can be shown, as
+	// ReadJudged does. It has no fingerprint. Inspection.Missing says how much of
+	// it is made up.
+	Partial bool
 	// Done is called when a stage has ended; a clock is the caller's affair.
 	Done  func(Stage)
 	judge Judge // the verdict's; nil for none
@@ -42,8 +46,9 @@ type Probe struct {
 // Inspection is a reading and how it came about.
 type Inspection struct {
 	fleet.Reading
-	Decoder   string // "jpeg", "h264", "png", "pgm": this package's own; "ffmpeg"
-	Deblocked bool   // the loop filter of a video frame was applied
+	Decoder   string  // "jpeg", "h264", "png", "pgm": this package's own; "ffmpeg"
+	Missing   float32 // share of the picture that did not come; 0 of a whole one
+	Deblocked bool    // the loop filter of a video frame was applied
 }
 
 // Inspect is Read for those who mask parts of the picture or want to see how:
