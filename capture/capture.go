@@ -119,7 +119,7 @@ func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error)
 // that is cut off or damaged, and of which half or more can be shown, is judged
 // by what is missing and has no fingerprint; to Read it is corrupt.
 func (r *Reader) ReadJudged(ctx context.Context, f fleet.Frame, judge Judge) (fleet.Reading, error) {
-	return r.read(ctx, f, &Probe{judge: judge}, &Inspection{})
+	return r.read(ctx, f, &Probe{Judge: judge}, &Inspection{})
 }
 
 func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
@@ -148,7 +148,7 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	color := r.color()
 	switch f.Codec {
 	case fleet.JPEG:
-		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color, Partial: true}, &d.pic)
+		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color, Partial: true, Detail: p.Detail}, &d.pic)
 	case fleet.H264:
 		err = d.h264.Decode(ctx, f.Data, h264.Options{Limits: r.opts.Limits, Chroma: color > 0, Deblock: p.Deblock, Partial: true}, &d.pic)
 		in.Deblocked = p.Deblock && d.pic.Missing == 0
@@ -161,7 +161,7 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	if err != nil {
 		return fleet.Reading{}, err
 	}
-	if in.Missing = d.pic.Missing; in.Missing > 0 && !p.Partial && p.judge == nil {
+	if in.Missing = d.pic.Missing; in.Missing > 0 && p.Judge == nil {
 		return fleet.Reading{}, damaged(in.Missing)
 	}
 	in.Decoder = string(f.Codec)
@@ -281,9 +281,9 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	}
 	probe.done(StageThumbnail)
 	switch {
-	case probe.judge == nil:
+	case probe.Judge == nil:
 	case hashed:
-		res.Verdict = probe.judge(&res, quality.Sample{Scores: &d.scores, Grid: &d.grid, At: f.At, Missing: missing})
+		res.Verdict = probe.Judge(&res, quality.Sample{Scores: &d.scores, Grid: &d.grid, At: f.At, Missing: missing})
 	case missing > 0:
 		return fleet.Reading{}, damaged(missing)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
@@ -30,14 +31,14 @@ type Probe struct {
 	// standard's sample by sample. A Reader's own choice is what is cheapest to
 	// fingerprint. Inspection.Deblocked says what was done.
 	Deblock bool
-	// Partial takes a damaged picture of which half or more can be shown, as
-	// ReadJudged does. It has no fingerprint. Inspection.Missing says how much of
-	// it is made up.
-	Partial bool
 	// Done is called when a stage has ended; a clock is the caller's affair.
-	Done  func(Stage)
-	judge Judge // the verdict's; nil for none
+	Done func(Stage)
 
+	// Judge says the verdict, as ReadJudged has it; nil for none.
+	Judge Judge
+	// Detail, if not nil, is set to how a JPEG's contrast divides among its
+	// frequencies: a measure of its focus that needs no other picture.
+	Detail *jpeg.Detail
 	// Luma sees the decoded plane, before a mask, which is valid until it returns. Its error
 	// ends the reading.
 	Luma func(codec.Plane) error

@@ -15,7 +15,8 @@
 // streams of one slice and of four (5.1, 640x360) it passed those without their
 // second, third or fourth slice, with flipped bits, and cut to 90 or 97 % without
 // a word, which -err_detect explode changes for some of the shorter cuts alone.
-// What is missing is black there, and quality's rules see what it sees.
+// A slice that never came is black there, the end of one that was cut is noise, and
+// the rules of package quality see no more than that.
 //
 // A child is not kept for the next frame. FFmpeg's demuxers hold a picture back
 // until its stream goes on or ends, so that the end of the input is what brings
