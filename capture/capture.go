@@ -115,9 +115,11 @@ func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error)
 }
 
 // ReadJudged is Read, and has judge say the verdict, while the scores and the
-// grid that it takes are at hand. A picture too small to hash is not judged.
+// grid that it takes are at hand. A picture too small to hash is not judged. One
+// that is cut off or damaged, and of which half or more can be shown, is judged
+// by what is missing and has no fingerprint; to Read it is corrupt.
 func (r *Reader) ReadJudged(ctx context.Context, f fleet.Frame, judge Judge) (fleet.Reading, error) {
-	return r.read(ctx, f, &Probe{judge: judge}, &Inspection{})
+	return r.read(ctx, f, &Probe{Judge: judge}, &Inspection{})
 }
 
 func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
@@ -152,15 +154,15 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	decoder := string(f.Codec)
 	switch f.Codec {
 	case fleet.JPEG:
-		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color}, &d.pic)
+		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color, Partial: true, Detail: p.Detail}, &d.pic)
 		if hasOpenCV && unsupported(err) {
 			if second := decodeByOpenCV(ctx, f.Data, r.opts.Limits, color, &d.pic); !unsupported(second) {
 				decoder, err = openCV, second
 			}
 		}
 	case fleet.H264:
-		err = d.h264.Decode(ctx, f.Data, h264.Options{Limits: r.opts.Limits, Chroma: color > 0, Deblock: p.Deblock}, &d.pic)
-		in.Deblocked = p.Deblock
+		err = d.h264.Decode(ctx, f.Data, h264.Options{Limits: r.opts.Limits, Chroma: color > 0, Deblock: p.Deblock, Partial: true}, &d.pic)
+		in.Deblocked = p.Deblock && d.pic.Missing == 0
 	case fleet.PNG:
 		err = codec.DecodePNG(f.Data, r.opts.Limits, color > 0, &d.pic)
 	case codec.BMP, codec.TIFF:
@@ -172,8 +174,17 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	if err != nil {
 		return fleet.Reading{}, err
 	}
+	if in.Missing = d.pic.Missing; in.Missing > 0 && p.Judge == nil {
+		return fleet.Reading{}, damaged(in.Missing)
+	}
 	in.Decoder = decoder
 	return r.reading(f, d, nil, p)
+}
+
+// damaged is the error for a picture of which a part is missing, where nobody
+// could be told that it is.
+func damaged(missing float32) error {
+	return codec.Corrupt("the picture is damaged: %.1f %% of it is missing", 100*missing)
 }
 
 // readByWorker waits for its child without holding a desk, so that slow
@@ -266,8 +277,9 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	}
 	res.SHA256 = sha256.Sum256(f.Data)
 	probe.done(StageSHA256)
+	missing := d.pic.Missing
 	hashed := d.reduce()
-	if hashed {
+	if hashed && missing == 0 { // what a decoder made up must not be found again
 		res.Fingerprint = d.fingerprint()
 	}
 	probe.done(StageFingerprint)
@@ -281,8 +293,12 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 		}
 	}
 	probe.done(StageThumbnail)
-	if probe.judge != nil && hashed {
-		res.Verdict = probe.judge(&res, quality.Sample{Scores: &d.scores, Grid: &d.grid, At: f.At})
+	switch {
+	case probe.Judge == nil:
+	case hashed:
+		res.Verdict = probe.Judge(&res, quality.Sample{Scores: &d.scores, Grid: &d.grid, At: f.At, Missing: missing})
+	case missing > 0:
+		return fleet.Reading{}, damaged(missing)
 	}
 	return res, nil
 }

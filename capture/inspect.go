@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
@@ -31,9 +32,13 @@ type Probe struct {
 	// fingerprint. Inspection.Deblocked says what was done.
 	Deblock bool
 	// Done is called when a stage has ended; a clock is the caller's affair.
-	Done  func(Stage)
-	judge Judge // the verdict's; nil for none
+	Done func(Stage)
 
+	// Judge says the verdict, as ReadJudged has it; nil for none.
+	Judge Judge
+	// Detail, if not nil, is set to how a JPEG's contrast divides among its
+	// frequencies: a measure of its focus that needs no other picture.
+	Detail *jpeg.Detail
 	// Luma sees the decoded plane, before a mask, which is valid until it returns. Its error
 	// ends the reading.
 	Luma func(codec.Plane) error
@@ -42,8 +47,9 @@ type Probe struct {
 // Inspection is a reading and how it came about.
 type Inspection struct {
 	fleet.Reading
-	Decoder   string // "jpeg", "h264", "png", "pgm": this package's own; "opencv" in builds with the tag gocv; "ffmpeg"
-	Deblocked bool   // the loop filter of a video frame was applied
+	Decoder   string  // "jpeg", "h264", "png", "pgm": this package's own; "opencv" in builds with the tag gocv; "ffmpeg"
+	Missing   float32 // share of the picture that did not come; 0 of a whole one
+	Deblocked bool    // the loop filter of a video frame was applied
 }
 
 // Inspect is Read for those who mask parts of the picture or want to see how:

@@ -245,6 +245,8 @@ func (f *film) Read(context.Context, fleet.Frame) (fleet.Reading, error) {
 	switch frame {
 	case "corrupt":
 		return fleet.Reading{}, fleet.Errorf(fleet.CauseCorrupt, "cut short")
+	case "partial":
+		return fleet.Reading{Width: 4, Quality: fleet.Quality{Contrast: 50, Sharpness: 400}, Verdict: fleet.Verdict{Fault: fleet.FaultCorrupt}}, nil
 	case "black":
 		return fleet.Reading{Width: 1, Quality: fleet.Quality{Dark: 1}, Verdict: fleet.Verdict{Fault: fleet.FaultBlack}}, nil
 	case "blurred":
@@ -290,6 +292,12 @@ func TestRetake(t *testing.T) {
 		{"corrupt", 2, "corrupt black", "captured()", 1, 1},
 		{"", 0, "black", "captured()", 1, 0},
 		{"", 0, "corrupt good", "captured()", 3, 0}, // a retry, as ever
+		{"", 0, "partial good", "captured()", 3, 0},
+		{"", 0, "partial corrupt", "captured()", 4, 0},
+		{"", 0, "corrupt partial", "captured()", 4, 0},
+		{"", 0, "partial partial", "captured()", 4, 0},
+		{"corrupt", 2, "partial corrupt good", "captured()", 3, 2},
+		{"corrupt", 1, "corrupt partial", "captured()", 4, 1},
 	} {
 		t.Run(fmt.Sprintf("%s of %d on %s", c.frames, c.most, c.on), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -145,7 +145,8 @@ type group struct {
 	began    time.Time // of the first try; zero before
 	attempts uint8
 	retakes  uint8
-	last     fleet.Capture // what the last try came to
+	last     fleet.Capture // what the last try came to, or the best that one brought
+	spare    func()        // has the judge remember the picture of last; nil when there is nothing to
 }
 
 // member is one order on its way.

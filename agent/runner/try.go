@@ -29,12 +29,13 @@ type plan struct {
 	target  fleet.Target
 	left    int // tries after this one
 	retakes map[calendar.Verdict]uint8
+	spare   func() // has the judge remember the part of a picture that an earlier try brought
 }
 
 // plan gathers the policies of g's members: the one that asks for most counts.
 // Callers hold mu.
 func (r *Runner) plan(g *group, t fleet.Target) plan {
-	p := plan{target: t, left: g.triesLeft()}
+	p := plan{target: t, left: g.triesLeft(), spare: g.spare}
 	for _, m := range g.members {
 		if m.schedule == nil {
 			continue
@@ -90,8 +91,16 @@ func (r *Runner) work(ctx, try context.Context, g *group, p plan) {
 			break
 		}
 	}
-	if best.keep != nil {
-		best.keep()
+	// Of several tries, too, the one that counts is remembered.
+	keep := best.keep
+	switch {
+	case best.err != nil && p.left == 0:
+		keep = p.spare
+	case best.verdict() == calendar.VerdictCorrupt && p.retakes[calendar.VerdictCorrupt] == 0 && p.left > 0:
+		keep = nil
+	}
+	if keep != nil {
+		keep()
 	}
 	r.settle(ctx, g, best, retakes, p)
 }
@@ -149,27 +158,38 @@ func (r *Runner) settle(ctx context.Context, g *group, s shot, retakes uint8, p 
 		c.Cause, c.Detail = explain(s.err)
 		r.opts.Log.DebugContext(ctx, "try failed", "camera_id", g.id, "attempt", g.attempts, "cause", c.Cause, "err", s.err)
 	}
-	now := r.opts.Clock.Now()
-	if c.Outcome == fleet.Failed && worthAgain(c.Cause) && p.retakes[s.verdict()] == 0 && g.triesLeft() > 0 {
+	now, came := r.opts.Clock.Now(), c
+	// A picture of which a part is missing is worth another try as one is that
+	// could not be decoded, and better than none.
+	again := c.Outcome == fleet.Failed && worthAgain(c.Cause) || s.verdict() == calendar.VerdictCorrupt
+	if c.Outcome == fleet.Failed && g.last.Outcome == fleet.Captured {
+		c = g.last
+		c.Attempts, c.Retakes = g.attempts, g.retakes
+	}
+	if again && p.retakes[s.verdict()] == 0 && g.triesLeft() > 0 {
 		if wait := r.backoff(g); g.deadline().Time().Sub(now) > wait {
-			g.last = c
+			if g.last = c; s.err == nil {
+				g.spare = s.keep
+			}
 			g.start = fleet.At(now.Add(wait)) + 1 // cut to the millisecond below, it would be early
 			r.giveUp(g, c)
 			return
 		}
 	}
-	r.learn(g.id, g.camera, c, g.trial)
+	r.learn(g.id, g.camera, came, g.trial)
 	g.trial = false
 	for len(g.members) > 0 {
 		m := g.members[0]
-		if c.Outcome == fleet.Captured && c.At > m.Deadline {
-			late := c
-			late.Outcome, late.Cause, late.Detail, late.Reading = fleet.Failed, fleet.CauseTimeout, "the frame came after the deadline", fleet.Reading{}
-			r.end(m, late)
-			continue
-		}
-		r.end(m, c)
+		r.end(m, inTime(m, c))
 	}
+}
+
+// inTime returns c as m's outcome: a frame that came after m's deadline is none.
+func inTime(m *member, c fleet.Capture) fleet.Capture {
+	if c.Outcome == fleet.Captured && c.At > m.Deadline {
+		c.Outcome, c.Cause, c.Detail, c.Reading = fleet.Failed, fleet.CauseTimeout, "the frame came after the deadline", fleet.Reading{}
+	}
+	return c
 }
 
 // giveUp ends the members of a failed try that have no more tries of their own,
@@ -177,7 +197,7 @@ func (r *Runner) settle(ctx context.Context, g *group, s shot, retakes uint8, p 
 func (r *Runner) giveUp(g *group, c fleet.Capture) {
 	for i := 0; i < len(g.members); {
 		if m := g.members[i]; m.Retries < g.attempts {
-			r.end(m, c)
+			r.end(m, inTime(m, c))
 			continue
 		}
 		i++

@@ -108,7 +108,7 @@ func (r *Runner) expire(now fleet.Instant) {
 			case g.running:
 				// The try's own deadline ends it.
 			case !g.began.IsZero():
-				r.end(m, g.last)
+				r.end(m, inTime(m, g.last))
 			default:
 				r.decide(m, fleet.Missed, r.whyNot(g, m), r.whyNotText(g, m))
 			}
@@ -119,8 +119,8 @@ func (r *Runner) expire(now fleet.Instant) {
 // late is the outcome of a member whose deadline came while its group goes on
 // for another one.
 func (r *Runner) late(g *group, m *member) fleet.Capture {
-	if g.attempts > 1 && g.last.Outcome == fleet.Failed {
-		return g.last
+	if g.attempts > 1 && (g.last.Outcome == fleet.Failed || g.last.Outcome == fleet.Captured) {
+		return inTime(m, g.last)
 	}
 	return fleet.Capture{Outcome: fleet.Failed, Cause: fleet.CauseTimeout, Detail: "no frame came before its deadline", At: fleet.At(r.opts.Clock.Now()),
 		Bound: r.opts.Clock.Bound(), Took: time.Since(g.began), Attempts: g.attempts}

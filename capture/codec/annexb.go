@@ -131,7 +131,8 @@ const (
 // kindOf sorts a NAL unit by Table 7-1 of either standard.
 func kindOf(c fleet.Codec, u []byte) unitKind {
 	t := int(u[0] & 31)
-	set, key, fill := t == 7 || t == 8, t == 5, t == 12
+	set, key := t == 7 || t == 8, t == 5
+	fill := t == 12 || t == 14 || t == 20 // a prefix, and a slice of another layer or view, stand beside each slice
 	if c == fleet.H265 {
 		if len(u) < 3 || u[0]&1 != 0 || u[1]>>3 != 0 {
 			return other // of another layer

@@ -70,6 +70,8 @@ func TestKeyFrame(t *testing.T) {
 		{"two slices, then another picture", fleet.H264, stream(sps264, pps264, first264, second264, p264, first264), stream(sps264, pps264, first264, second264), ""},
 		{"two key pictures in a row", fleet.H264, stream(sps264, pps264, first264, first264), stream(sps264, pps264, first264), ""},
 		{"filler between slices", fleet.H264, stream(sps264, pps264, first264, fill264, second264), stream(sps264, pps264, first264, second264), ""},
+		{"prefixes and slices of another view", fleet.H264, stream(sps264, pps264, "\x6e\x40\x80\x07", first264, "\x74\x40\x80\x07\x88", "\x6e\x40\x80\x07", second264, "\x74\x40\x80\x07\x88", p264),
+			stream(sps264, pps264, first264, second264), ""},
 		{"pictures before", fleet.H264, stream(sps264, pps264, p264, p264, aud264, first264), stream(sps264, pps264, first264), ""},
 		{"zeros behind a unit", fleet.H264, append(stream(sps264, pps264, first264), 0, 0, 0), stream(sps264, pps264, first264), ""},
 		{"parameter sets behind", fleet.H264, stream(sps264, pps264, first264, sps264, pps264), stream(sps264, pps264, first264), ""},

@@ -52,6 +52,10 @@ type Picture struct {
 	// Exact is the luma before rounding, of color pictures that were not coded
 	// as luma: 0.299 R + 0.587 G + 0.114 B, Y.Width samples a row. Nil otherwise.
 	Exact []float32
+
+	// Missing is the share of the picture that did not come, where a decoder was
+	// allowed to go on without: those samples are made up. 0 for a whole picture.
+	Missing float32
 }
 
 // HasChroma says whether the picture came with color.

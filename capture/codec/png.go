@@ -48,7 +48,7 @@ func DecodePNG(data []byte, l Limits, chroma bool, pic *Picture) error {
 		return nil
 	}
 	pic.Y.Resize(w, h, w)
-	pic.Exact = nil
+	pic.Exact, pic.Missing = nil, 0
 	pic.Cb, pic.Cr = Plane{Pix: pic.Cb.Pix}, Plane{Pix: pic.Cr.Pix}
 	if g, ok := img.(*image.Gray16); ok {
 		for y := range h {

@@ -94,7 +94,7 @@ type Sample struct {
 	Scores  *Scores
 	Grid    *codec.Grid
 	At      time.Time // in the camera's zone: its hour matters
-	Partial bool      // the decoder had to make up a part of the picture
+	Missing float32   // share of the picture that did not come: the decoder made it up
 }
 
 // Options configure Judge. The zero Options are the defaults.

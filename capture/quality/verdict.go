@@ -85,8 +85,8 @@ func below(k Kind, metric string, value, usual, limit float64) (Verdict, bool) {
 // corrupt: the decoder said so, or the picture ends in rows of one level that
 // the background does not have.
 func (f *frame) corrupt() (Verdict, bool) {
-	if f.Partial {
-		return above(Corrupt, "partial", 1, 0, 1)
+	if f.Missing > 0 {
+		return above(Corrupt, "missing", float64(f.Missing), 0, 0)
 	}
 	rows := madeUp(f.plane)
 	if rows >= side {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/capture"
 	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
@@ -31,18 +32,19 @@ type fingerprinted struct {
 // PictureReading is what was read of a picture. It is exported for the sake of
 // encoding/json, which sets embedded pointers of exported types alone.
 type PictureReading struct {
-	Width      int                `json:"width"`
-	Height     int                `json:"height"`
-	Codec      fleet.Codec        `json:"codec"`
-	Decoder    string             `json:"decoder"`
-	Deblocked  bool               `json:"deblocked"` // the loop filter of a video frame was applied
-	PDQ        fleet.PDQ          `json:"pdq"`
-	PDQQuality int                `json:"pdq_quality"`
-	PHash      fleet.PHash        `json:"phash"`
-	SHA256     string             `json:"sha256"` // of the frame: of a stream, its first key frame
-	Quality    fleet.Quality      `json:"quality"`
-	Verdict    string             `json:"verdict"`
-	MS         map[string]float64 `json:"ms"` // by stage
+	Width      int           `json:"width"`
+	Height     int           `json:"height"`
+	Codec      fleet.Codec   `json:"codec"`
+	Decoder    string        `json:"decoder"`
+	Deblocked  bool          `json:"deblocked"`    // the loop filter of a video frame was applied
+	PDQ        fleet.PDQ     `json:"pdq,omitzero"` // absent, as pHash is, of a damaged picture and of one that is too small
+	PDQQuality int           `json:"pdq_quality"`
+	PHash      fleet.PHash   `json:"phash,omitzero"`
+	SHA256     string        `json:"sha256"` // of the frame: of a stream, its first key frame
+	Quality    fleet.Quality `json:"quality"`
+	Focus      jpeg.Focus    `json:"focus,omitempty"` // of a JPEG: sharp, soft or blurred
+	PictureVerdict
+	MS map[string]float64 `json:"ms"` // by stage
 }
 
 type fingerprintVerb struct {
@@ -50,7 +52,10 @@ type fingerprintVerb struct {
 	dumpLuma string
 	deblock  bool
 	compare  bool
+	camera   bool
+	every    time.Duration
 	reader   *capture.Reader
+	judge    stillJudge
 }
 
 // fingerprintCommand reads pictures from files, without a server.
@@ -66,11 +71,19 @@ A file - is the standard input.
 -o json prints an array with one object per file, in order. A file that cannot
 be read has an error in its place, and the exit code is then 1.
 
+The verdict is what an agent says of the first picture of a camera that it does
+not know: black, over-exposed, flat or corrupt, which are so for any camera. With
+--camera the files are frames of one camera, in this order and --every so far
+apart: each is judged by those before it, as an agent would, and after 16 ordinary
+ones there are also blurred, covered, moved, frozen, noisy and under-exposed.
+focus is how sharp a JPEG is for its size, without a picture to compare with.
+
 --compare A B tells how far two pictures are apart, and what that means.
 --dump-luma writes the plane that all was computed from. For a stream it is as
 the decoder gave it; --deblock asks for the loop filter, so that the plane is
 that of the standard.`,
 		Example: `  shutterfleet fingerprint yard.jpg gate.h264 -o json
+  shutterfleet fingerprint --camera yard/*.jpg
   shutterfleet fingerprint --compare yesterday.jpg today.jpg
   ffmpeg -i rtsp://... -c copy -f h264 -t 5 - | shutterfleet fingerprint -`,
 		RunE: v.run,
@@ -80,6 +93,8 @@ that of the standard.`,
 	f.StringVar(&v.dumpLuma, "dump-luma", "", "write the decoded luma of the one FILE here, as PGM")
 	f.BoolVar(&v.deblock, "deblock", false, "apply the loop filter of H.264")
 	f.BoolVar(&v.compare, "compare", false, "tell how far two pictures are apart")
+	f.BoolVar(&v.camera, "camera", false, "judge the files as frames of one camera, in this order")
+	f.DurationVar(&v.every, "every", time.Minute, "with --camera: how far the frames are apart")
 	return cmd
 }
 
@@ -91,6 +106,10 @@ func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
 		return usage("fingerprint wants one file or more")
 	case v.dumpLuma != "" && len(args) != 1:
 		return usage("--dump-luma wants one file, got %d", len(args))
+	case v.camera && v.compare:
+		return usage("--camera and --compare do not go together")
+	case v.every <= 0 || !v.camera && cmd.Flags().Changed("every"):
+		return usage("--every wants a time above 0, and --camera")
 	}
 	if err := v.d.checkOutput(); err != nil {
 		return err
@@ -101,6 +120,7 @@ func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	v.reader = r
+	v.judge = stillJudge{camera: v.camera, every: v.every}
 	out, failed := make([]fingerprinted, len(args)), 0
 	for i, file := range args {
 		out[i].File = file
@@ -143,16 +163,21 @@ func (v *fingerprintVerb) table(cmd *cobra.Command, out []fingerprinted) func(*b
 	for _, o := range out {
 		if o.PictureReading != nil {
 			read = append(read, o)
-		} else if v.d.output == "table" {
+		}
+		if o.Error != "" && v.d.output == "table" {
 			cmd.PrintErrf("%s: %s\n", plain(o.File), plain(o.Error))
 		}
 	}
 	return rows(cmd, read, "no picture was read", "FILE SIZE CODEC VERDICT PDQ PDQ-QUALITY PHASH", func(x fingerprinted) []any {
-		return []any{x.File, fmt.Sprintf("%dx%d", x.Width, x.Height), x.Codec, x.Verdict, x.PDQ, x.PDQQuality, x.PHash}
+		row := []any{x.File, fmt.Sprintf("%dx%d", x.Width, x.Height), x.Codec, x.word(v.camera), "-", x.PDQQuality, "-"}
+		if x.PDQ != (fleet.PDQ{}) {
+			row[4], row[6] = x.PDQ, x.PHash
+		}
+		return row
 	})
 }
 
-// read reads one file.
+// read reads one file. Of a damaged picture there is a reading beside the error.
 func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading, error) {
 	data, err := readFile(cmd, file, maxFingerprintFile)
 	if err != nil {
@@ -165,8 +190,9 @@ func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading
 	ms := map[string]float64{}
 	began := time.Now()
 	last := began
+	var detail jpeg.Detail
 	in, err := v.reader.Inspect(cmd.Context(), f, capture.Probe{
-		Deblock: v.deblock,
+		Deblock: v.deblock, Detail: &detail, Judge: v.judge.judge,
 		Done: func(s capture.Stage) {
 			now := time.Now()
 			ms[string(s)] = milliseconds(now.Sub(last))
@@ -199,11 +225,15 @@ func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading
 	if !v.deblock && in.Deblocked && v.dumpLuma != "" {
 		cmd.PrintErrf("%s: the plane is deblocked: %s always applies the loop filter\n", file, in.Decoder)
 	}
-	return &PictureReading{
+	res := &PictureReading{
 		Width: int(in.Width), Height: int(in.Height), Codec: f.Codec, Decoder: in.Decoder, Deblocked: in.Deblocked,
 		PDQ: in.Fingerprint.PDQ, PDQQuality: int(in.Fingerprint.PDQQuality), PHash: in.Fingerprint.PHash,
-		SHA256: hex.EncodeToString(in.SHA256[:]), Quality: in.Quality, Verdict: stillVerdict(in.Quality), MS: ms,
-	}, nil
+		SHA256: hex.EncodeToString(in.SHA256[:]), Quality: in.Quality, Focus: detail.Focus(), PictureVerdict: verdictOf(in.Verdict), MS: ms,
+	}
+	if in.Missing > 0 {
+		return res, codec.Corrupt("%.1f %% of the picture is missing: it has no fingerprint", 100*in.Missing)
+	}
+	return res, nil
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
@@ -235,28 +265,6 @@ func writePGM(file string, p codec.Plane) error {
 		return fmt.Errorf("--dump-luma: %w", err)
 	}
 	return nil
-}
-
-// stillVerdict says what is wrong with a single picture, as far as that can be
-// told without the camera's other pictures: the shares and the least contrast
-// are the only limits that hold for all scenes.
-func stillVerdict(q fleet.Quality) string {
-	const (
-		blackShare   = 0.98 // of the samples: FFmpeg's blackdetect, picture_black_ratio_th
-		exposedShare = 0.5  // more of the picture lost than seen
-		flatContrast = 3    // a standard deviation that noise alone makes
-	)
-	switch {
-	case q.Dark >= blackShare:
-		return "black"
-	case q.Bright >= exposedShare:
-		return "over-exposed"
-	case q.Dark >= exposedShare:
-		return "under-exposed"
-	case q.Contrast < flatContrast:
-		return "flat"
-	}
-	return "ok"
 }
 
 // pictureDistance is what --compare prints.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/capture/codec/codectest"
-	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // album writes pictures into a folder and returns their names by kind.
@@ -203,23 +202,9 @@ func TestFingerprintDumpsLuma(t *testing.T) {
 }
 
 func TestFingerprintUsage(t *testing.T) {
-	for _, args := range [][]string{{}, {"--compare", "a"}, {"--dump-luma", "x", "a", "b"}, {"-o", "xml", "a"}} {
+	for _, args := range [][]string{{}, {"--compare", "a"}, {"--dump-luma", "x", "a", "b"}, {"-o", "xml", "a"}, {"--camera", "--compare", "a", "b"}, {"--every", "1m", "a"}, {"--camera", "--every", "0s", "a"}} {
 		if code, _, stderr := fingerprint(t, args...); code != 2 || stderr == "" {
 			t.Errorf("%q: exit code %d, %s", args, code, stderr)
-		}
-	}
-}
-
-func TestStillVerdict(t *testing.T) {
-	for want, q := range map[string]fleet.Quality{
-		"ok":            {Contrast: 40, Dark: 0.1, Bright: 0.1},
-		"black":         {Contrast: 1, Dark: 1},
-		"over-exposed":  {Contrast: 40, Bright: 0.6},
-		"under-exposed": {Contrast: 40, Dark: 0.7},
-		"flat":          {Contrast: 2},
-	} {
-		if got := stillVerdict(q); got != want {
-			t.Errorf("%+v: %s, want %s", q, got, want)
 		}
 	}
 }

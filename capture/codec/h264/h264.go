@@ -16,6 +16,7 @@
 package h264
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -28,6 +29,11 @@ type Options struct {
 	Limits  codec.Limits
 	Chroma  bool // also the color planes, at half the size; a monochrome picture has none
 	Deblock bool // apply the loop filter of 8.7, which fingerprints can do without
+
+	// Partial takes a picture of which half or more came and decodes: what is
+	// missing, by slices that never came or from where a slice is damaged, is mid
+	// gray, Picture.Missing says how much, and the loop filter is left out.
+	Partial bool
 }
 
 // A Decoder holds the memory that decoding takes, so that a stream of similar
@@ -35,7 +41,8 @@ type Options struct {
 // caller at a time.
 type Decoder struct {
 	opts   Options
-	size   int // of the stream, in bytes
+	size   int // of the stream from the present NAL unit on, in bytes
+	pic    *codec.Picture
 	spsNAL [32][]byte
 	ppsNAL [256][]byte
 	pps    *pps // the active ones
@@ -47,12 +54,15 @@ type Decoder struct {
 	started bool // a picture is being decoded
 	skipped bool // the picture that key tells is not intra
 	key     pictureKey
-	left    int // macroblocks that did not come yet
+	shape   *sps  // of the picture: another one may be active once it ends
+	damage  error // what was wrong with a slice first
+	total   int   // macroblocks of the picture
+	left    int   // of them did not come yet
 	mbW     int
 	mbH     int
 	planes  [3][]byte // at stride[i], whole macroblocks; chroma nil unless wanted
 	stride  [3]int
-	mbs     []mbInfo
+	mbs     []mbInfo // of the rows that memory was taken for, as planes are
 	slices  []sliceInfo
 	rbsp    []byte
 	br      bitReader
@@ -76,18 +86,20 @@ type sliceInfo struct {
 // timeout when ctx ended first, and unsupported-codec around a Tool or
 // ErrNotIntra for what is not decoded here. Samples are those of the standard,
 // bit for bit, when Deblock is set. No memory is taken for a picture that the
-// stream is too short to hold.
+// stream is too short to hold, and for others as macroblocks come.
 func (d *Decoder) Decode(ctx context.Context, data []byte, o Options, pic *codec.Picture) error {
 	o.Limits = o.Limits.WithDefaults()
 	if err := o.Limits.CheckBytes(len(data)); err != nil {
 		return err
 	}
-	d.opts, d.size = o, len(data)
+	d.opts, d.pic = o, pic
 	d.pps, d.sps = nil, nil
 	d.started, d.skipped = false, false
 	defer func() {
 		clear(d.spsNAL[:])
 		clear(d.ppsNAL[:])
+		d.pic, d.shape, d.damage = nil, nil, nil
+		d.planes = [3][]byte{}
 	}()
 	units := 0
 	for rest := data; ; units++ {
@@ -98,20 +110,20 @@ func (d *Decoder) Decode(ctx context.Context, data []byte, o Options, pic *codec
 		if err := ctxError(ctx); err != nil {
 			return err // a stream may have millions of units that bring nothing
 		}
-		done, err := d.unit(ctx, nal, pic)
+		d.size = len(nal) + len(rest)
+		done, err := d.unit(ctx, nal)
 		if err != nil {
 			return err
 		}
 		if done {
-			d.finish(pic)
-			return ctxError(ctx)
+			return d.finish(ctx)
 		}
 	}
 	switch {
 	case units == 0:
 		return codec.Corrupt("not an H.264 stream: it has no start code")
 	case d.started:
-		return d.cutOff()
+		return d.finish(ctx)
 	case d.skipped:
 		return codec.Unsupported("%w", ErrNotIntra)
 	}
@@ -125,12 +137,9 @@ func ctxError(ctx context.Context) error {
 	return nil
 }
 
-func (d *Decoder) cutOff() error {
-	return codec.Corrupt("the H.264 picture is cut off: %d of %d macroblocks are missing", d.left, len(d.mbs))
-}
-
-// unit reads one NAL unit. It says whether the picture is complete.
-func (d *Decoder) unit(ctx context.Context, nal []byte, pic *codec.Picture) (done bool, err error) {
+// unit reads one NAL unit. It says whether the picture has ended: complete, or
+// because another one begins.
+func (d *Decoder) unit(ctx context.Context, nal []byte) (done bool, err error) {
 	if nal[0]&0x80 != 0 {
 		return false, nil // forbidden_zero_bit
 	}
@@ -138,21 +147,18 @@ func (d *Decoder) unit(ctx context.Context, nal []byte, pic *codec.Picture) (don
 	switch kind {
 	case nalSPS, nalPPS:
 		if d.started {
-			return false, d.cutOff()
+			return true, nil // 7.4.1.2.3: it comes before the next picture
 		}
 		return false, d.keep(kind, nal)
 	case nalAUD, nalSEI:
-		if d.started {
-			return false, d.cutOff()
-		}
 		d.skipped = false
-		return false, nil
+		return d.started, nil
 	case nalPartition, nalPartition + 1, nalPartition + 2:
 		return false, refuse(DataPartitions)
 	case nalSlice, nalIDR:
-		return d.slice(ctx, nal, kind, refIdc, pic)
+		return d.slice(ctx, nal, kind, refIdc)
 	}
-	return false, nil
+	return false, nil // of other layers and views, of alpha planes, fillers
 }
 
 // keep remembers a parameter set under its number.
@@ -175,16 +181,19 @@ func (d *Decoder) keep(kind byte, nal []byte) error {
 }
 
 // slice decodes one slice, unless it is of a picture that is passed over.
-func (d *Decoder) slice(ctx context.Context, nal []byte, kind, refIdc byte, pic *codec.Picture) (done bool, err error) {
+func (d *Decoder) slice(ctx context.Context, nal []byte, kind, refIdc byte) (done bool, err error) {
 	var n int
 	d.rbsp, n = unescape(d.rbsp[:0], nal[1:])
 	d.br.reset(d.rbsp, n)
 	h, err := d.sliceHeader(&d.br, kind, refIdc)
 	if err != nil {
-		if ce, _ := errors.AsType[*fleet.CameraError](err); ce != nil && ce.Cause == fleet.CauseCorrupt && !d.started && kind != nalIDR {
+		if !isCorrupt(err) || !d.started && kind == nalIDR {
+			return false, err
+		}
+		if !d.started {
 			return false, nil // a stream may begin in the middle: what it refers to came before
 		}
-		return false, err
+		return false, d.damaged(err)
 	}
 	if h.redundant {
 		return false, nil
@@ -194,7 +203,7 @@ func (d *Decoder) slice(ctx context.Context, nal []byte, kind, refIdc byte, pic 
 	case d.skipped && same:
 		return false, nil
 	case d.started && !same:
-		return false, d.cutOff()
+		return true, nil
 	}
 	if h.kind != sliceI {
 		if kind == nalIDR {
@@ -204,69 +213,31 @@ func (d *Decoder) slice(ctx context.Context, nal []byte, kind, refIdc byte, pic 
 		return false, nil
 	}
 	if !d.started {
-		if h.sps.mbW*h.sps.mbH > mbsPerByte*d.size {
+		if n := h.sps.mbW * h.sps.mbH; n > mostMBs(d.size, h.pps.cabac, h.sps.chromaFormat == 1) {
 			return false, codec.Corrupt("the H.264 stream of %d bytes is too short for %dx%d macroblocks", d.size, h.sps.mbW, h.sps.mbH)
 		}
-		d.begin(&h, pic)
+		d.begin(&h)
 	}
 	if err := d.decodeSlice(ctx, &h); err != nil {
-		return false, err
+		if !isCorrupt(err) {
+			return false, err
+		}
+		return false, d.damaged(err)
 	}
 	return d.left == 0, nil
 }
 
-// mbsPerByte is more macroblocks than a byte can hold. The least one is
-// Intra_16x16 with nothing coded: at least six decisions, which cost 0.0256 bits
-// or more each in the most certain state of Table 9-45, and two terminating bins.
-const mbsPerByte = 64
-
-// begin takes the memory for a picture.
-func (d *Decoder) begin(h *sliceHeader, pic *codec.Picture) {
-	d.started, d.skipped, d.key = true, false, h.pictureKey
-	d.mbW, d.mbH = h.sps.mbW, h.sps.mbH
-	n := d.mbW * d.mbH
-	if cap(d.mbs) < n {
-		d.mbs = make([]mbInfo, n)
-	}
-	d.mbs = d.mbs[:n]
-	for i := range d.mbs {
-		d.mbs[i].slice = 0
-	}
-	d.left, d.slices = n, d.slices[:0]
-	pic.Exact = nil
-	pic.Y.Resize(16*d.mbW, 16*d.mbH, 16*d.mbW)
-	d.planes = [3][]byte{pic.Y.Pix}
-	d.stride = [3]int{16 * d.mbW, 8 * d.mbW, 8 * d.mbW}
-	for i, p := range []*codec.Plane{&pic.Cb, &pic.Cr} {
-		if d.opts.Chroma && h.sps.chromaFormat == 1 {
-			p.Resize(8*d.mbW, 8*d.mbH, 8*d.mbW)
-			d.planes[i+1] = p.Pix
-		} else {
-			*p = codec.Plane{Pix: p.Pix[:0]}
-		}
-	}
+func isCorrupt(err error) bool {
+	ce, ok := errors.AsType[*fleet.CameraError](err)
+	return ok && ce.Cause == fleet.CauseCorrupt
 }
 
-// finish filters and crops the picture.
-func (d *Decoder) finish(pic *codec.Picture) {
-	if d.opts.Deblock {
-		d.deblock()
+// damaged says what becomes of a picture with a damaged slice: it is given up,
+// or the other slices are waited for.
+func (d *Decoder) damaged(err error) error {
+	if !d.opts.Partial {
+		return err
 	}
-	s := d.sps
-	crop(&pic.Y, s.left, s.top, s.width, s.height)
-	if len(d.planes[1]) > 0 {
-		crop(&pic.Cb, s.left/2, s.top/2, s.width/2, s.height/2)
-		crop(&pic.Cr, s.left/2, s.top/2, s.width/2, s.height/2)
-	}
-	d.planes = [3][]byte{}
-}
-
-// crop moves the rectangle to the plane's origin.
-func crop(p *codec.Plane, left, top, width, height int) {
-	if left > 0 || top > 0 {
-		for y := range height {
-			copy(p.Pix[y*p.Stride:y*p.Stride+width], p.Pix[(y+top)*p.Stride+left:])
-		}
-	}
-	p.Width, p.Height = width, height
+	d.damage = cmp.Or(d.damage, err)
+	return nil
 }

@@ -55,17 +55,21 @@ func TestSamples(t *testing.T) {
 // and the same way a second time.
 func FuzzDecode(f *testing.F) {
 	for _, name := range samples(f) {
-		f.Add(read(f, name), true)
+		f.Add(read(f, name), true, false)
+		f.Add(read(f, name), false, true)
 	}
 	var d h264.Decoder
 	var pic codec.Picture
-	f.Fuzz(func(t *testing.T, data []byte, all bool) {
-		o := h264.Options{Limits: codec.Limits{Pixels: 1 << 16}, Chroma: all, Deblock: all}
+	f.Fuzz(func(t *testing.T, data []byte, all, partial bool) {
+		o := h264.Options{Limits: codec.Limits{Pixels: 1 << 16}, Chroma: all, Deblock: all, Partial: partial}
 		err := d.Decode(context.Background(), data, o, &pic)
 		sum := uint32(0)
 		if err == nil {
 			if !pic.Y.Valid() || pic.HasChroma() && !all {
 				t.Fatalf("a broken picture: %dx%d, chroma %v", pic.Y.Width, pic.Y.Height, pic.HasChroma())
+			}
+			if pic.Missing < 0 || pic.Missing > 0.5 || pic.Missing > 0 && !partial {
+				t.Fatalf("%v of the picture is missing", pic.Missing)
 			}
 			sum = crc32.ChecksumIEEE(planes(&pic))
 		} else if _, ok := errors.AsType[*fleet.CameraError](err); !ok {

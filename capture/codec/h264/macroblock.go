@@ -80,8 +80,8 @@ var cacheOf = [16]uint8{9, 10, 17, 18, 11, 12, 19, 20, 25, 26, 33, 34, 27, 28, 3
 
 // decodeSlice is slice_data(), 7.3.4.
 func (d *Decoder) decodeSlice(ctx context.Context, h *sliceHeader) error {
-	if h.sps.mbW != d.mbW || h.sps.mbH != d.mbH || h.firstMB >= len(d.mbs) {
-		return codec.Corrupt("an H.264 slice begins at macroblock %d of %d", h.firstMB, len(d.mbs))
+	if h.sps.mbW != d.mbW || h.sps.mbH != d.mbH || h.firstMB >= d.total {
+		return codec.Corrupt("an H.264 slice begins at macroblock %d of %d", h.firstMB, d.total)
 	}
 	d.slices = append(d.slices, sliceInfo{noDeblock: h.noDeblock, alpha: h.alpha, beta: h.beta, chromaOffset: h.pps.chromaOffset})
 	d.quant.set(&h.pps.matrix)
@@ -99,8 +99,11 @@ func (d *Decoder) decodeSlice(ctx context.Context, h *sliceHeader) error {
 		d.vlc = newVLCTables()
 	}
 	for addr := h.firstMB; ; addr++ {
-		if addr >= len(d.mbs) {
+		if addr >= d.total {
 			return codec.Corrupt("an H.264 slice goes on behind the picture")
+		}
+		if !d.reach(addr) {
+			return codec.Corrupt("an H.264 slice begins at macroblock %d, and %d of %d came before it", addr, d.total-d.left, d.total)
 		}
 		if !d.enter(addr) {
 			return codec.Corrupt("two H.264 slices bring macroblock %d", addr)
@@ -117,6 +120,8 @@ func (d *Decoder) decodeSlice(ctx context.Context, h *sliceHeader) error {
 			ok = d.parseCAVLC(h)
 		}
 		if !ok || !d.reconstruct(h) {
+			m.info.slice = 0
+			d.left++
 			return codec.Corrupt("the H.264 picture is damaged at macroblock %d", addr)
 		}
 		d.leave()

@@ -36,6 +36,12 @@ type Options struct {
 	// Chroma asks for the color planes, at the smallest scale that leaves them
 	// at least so many samples wide, or at their own size. 0 asks for none.
 	Chroma int
+
+	// Partial takes a baseline picture of which half or more came and decodes:
+	// what is missing, behind a cut or in the restart intervals that are damaged,
+	// is mid gray, and Picture.Missing says how much. A picture whose end marker
+	// alone is missing is whole: some cameras send none.
+	Partial bool
 }
 
 // A Decoder holds the memory that decoding takes, so that a stream of similar
@@ -62,6 +68,7 @@ type Decoder struct {
 	comps         [3]component
 	used          []component // of comps
 	eobRun        int
+	missing       float32 // share of the scan
 	detail        Detail
 }
 
@@ -124,7 +131,7 @@ func (d *Decoder) reset(data []byte, o Options) error {
 	d.hasQ = [4]bool{}
 	d.frame, d.progressive, d.rgb, d.adobe = false, false, false, -1
 	d.restart, d.scans, d.used = 0, 0, nil
-	d.detail = Detail{}
+	d.detail, d.missing = Detail{}, 0
 	return nil
 }
 
@@ -146,6 +153,9 @@ func (d *Decoder) segments(ctx context.Context, pos int, pic *codec.Picture) err
 		// Between segments some cameras pad; after a scan that was not walked,
 		// its data is passed over here.
 		m, next, ok := findMarker(data, pos)
+		if (!ok || m == mSOI) && d.whole() {
+			return nil
+		}
 		if !ok {
 			return codec.Corrupt("the JPEG is cut off: its end marker is missing")
 		}
@@ -194,6 +204,9 @@ func (d *Decoder) segments(ctx context.Context, pos int, pic *codec.Picture) err
 				return fleet.Errorf(fleet.CauseTooLarge, "the JPEG has more than %d scans", d.opts.Limits.Scans)
 			}
 			pos, err = d.scan(ctx, body, pos, pic)
+			if err == nil && d.missing > 0 {
+				return nil // whatever is behind it is not to be trusted
+			}
 		}
 		if err != nil {
 			return err
@@ -348,46 +361,3 @@ func (d *Decoder) size(c *component) (w, h int) {
 }
 
 func divUp(a, b int) int { return (a + b - 1) / b }
-
-// finish checks that all came, transforms what was only collected, and mixes
-// the luma of pictures that have none.
-func (d *Decoder) finish(ctx context.Context, pic *codec.Picture) error {
-	if !d.frame {
-		return codec.Corrupt("the JPEG has no frame header")
-	}
-	for i := range d.used {
-		c := &d.used[i]
-		if !c.wanted {
-			continue
-		}
-		if !c.seen {
-			return codec.Corrupt("the JPEG ends before its component %d", i)
-		}
-		if d.progressive {
-			if err := d.transform(ctx, c); err != nil {
-				return err
-			}
-		}
-	}
-	if d.opts.Detail != nil {
-		*d.opts.Detail = d.detail
-	}
-	pic.Exact = nil
-	if d.rgb {
-		d.mix(pic)
-	}
-	if len(d.used) == 1 || d.opts.Chroma <= 0 {
-		pic.Cb, pic.Cr = codec.Plane{Pix: pic.Cb.Pix[:0]}, codec.Plane{Pix: pic.Cr.Pix[:0]}
-	}
-	return nil
-}
-
-// mix replaces the planes of an RGB picture by luma and color differences.
-func (d *Decoder) mix(pic *codec.Picture) {
-	for i, r := range pic.Y.Pix {
-		if i >= len(pic.Cb.Pix) || i >= len(pic.Cr.Pix) {
-			break
-		}
-		pic.Y.Pix[i], pic.Cb.Pix[i], pic.Cr.Pix[i] = ycc(r, pic.Cb.Pix[i], pic.Cr.Pix[i])
-	}
-}

@@ -302,6 +302,9 @@ func FuzzDecode(f *testing.F) {
 		if how&4 != 0 {
 			o.Chroma = 1 << (how >> 3 & 15)
 		}
+		if how&32 != 0 {
+			o.Partial = true
+		}
 		if how&128 != 0 {
 			o.Detail = new(jpeg.Detail)
 		}
@@ -317,6 +320,9 @@ func FuzzDecode(f *testing.F) {
 					t.Fatalf("an error without a cause: %v", err)
 				}
 				continue
+			}
+			if pic.Missing < 0 || pic.Missing > 0.5 || pic.Missing > 0 && !o.Partial {
+				t.Fatalf("%v of the picture is missing", pic.Missing)
 			}
 			if !pic.Y.Valid() {
 				t.Fatalf("a broken plane: %dx%d in %d bytes of stride %d", pic.Y.Width, pic.Y.Height, len(pic.Y.Pix), pic.Y.Stride)

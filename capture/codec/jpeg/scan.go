@@ -5,7 +5,6 @@ import (
 	"image/color"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
-	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // zigzag is the row-by-row place of each coefficient in coding order.
@@ -153,81 +152,6 @@ func (d *Decoder) ready(c *component, s spectrum, pos int, pic *codec.Picture) e
 	c.plane.Resize(divUp(w*c.side, 8), c.paddedY*c.side, c.paddedX*c.side)
 	c.plane.Height = divUp(h*c.side, 8)
 	c.latched = true
-	return nil
-}
-
-// walk goes over all MCUs of a scan. One component alone is coded block by
-// block over its own size, several are interleaved, T.81 A.2.
-func (d *Decoder) walk(ctx context.Context, comps []*component, s spectrum) error {
-	mcusX, mcusY := d.mcusX, d.mcusY
-	if len(comps) == 1 {
-		mcusX, mcusY = comps[0].blocksX, comps[0].blocksY
-	}
-	d.restarted(comps)
-	left, next := d.restart, 0
-	for my := range mcusY {
-		if err := ctx.Err(); err != nil {
-			return fleet.Errorf(fleet.CauseTimeout, "decode JPEG: %w", context.Cause(ctx))
-		}
-		for mx := range mcusX {
-			if d.restart > 0 {
-				if left == 0 {
-					if err := d.nextInterval(next); err != nil {
-						return err
-					}
-					d.restarted(comps)
-					left, next = d.restart, next+1
-				}
-				left--
-			}
-			var err error
-			if len(comps) == 1 {
-				err = d.block(comps[0], mx, my, s)
-			} else {
-				err = d.mcu(comps, mx, my, s)
-			}
-			if err != nil {
-				return err
-			}
-			if d.r.overrun() {
-				return codec.Corrupt("the JPEG's data is broken or cut off at row %d of %d", my, mcusY)
-			}
-		}
-	}
-	for _, c := range comps {
-		c.seen = true
-	}
-	return nil
-}
-
-func (d *Decoder) mcu(comps []*component, mx, my int, s spectrum) error {
-	for _, c := range comps {
-		for v := range c.v {
-			for h := range c.h {
-				if err := d.block(c, mx*c.h+h, my*c.v+v, s); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// restarted forgets what blocks predict from their predecessors.
-func (d *Decoder) restarted(comps []*component) {
-	for _, c := range comps {
-		c.dc = 0
-	}
-	d.eobRun = 0
-}
-
-// nextInterval goes to the restart marker of the number, modulo 8.
-func (d *Decoder) nextInterval(number int) error {
-	m, next, ok := findMarker(d.r.data, d.r.pos)
-	if !ok || m != mRST0+byte(number&7) {
-		return codec.Corrupt("the JPEG's data is broken or cut off: restart marker %d is missing", number&7)
-	}
-	d.r.start(next)
 	return nil
 }
 

@@ -1,0 +1,74 @@
+package capture_test
+
+import (
+	"testing"
+
+	"github.com/shutterfleet/shutterfleet/capture"
+	"github.com/shutterfleet/shutterfleet/capture/quality"
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+// TestPartialPictures: of a frame that is cut off after most of its picture
+// there is a verdict and a thumbnail, and no fingerprint that could be found
+// again; where no verdict is asked for it is corrupt.
+func TestPartialPictures(t *testing.T) {
+	r := reader(t, capture.Options{Worker: withoutFFmpeg(t)})
+	for c, data := range map[fleet.Codec][]byte{
+		fleet.JPEG: jpegOf(t, street(640, 360)),
+		fleet.H264: encode(t, fleet.H264, "-x264-params", "slices=5:qp=20"),
+	} {
+		whole, err := r.Read(t.Context(), fleet.Frame{Codec: c, Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := fleet.Frame{Codec: c, Data: data[:len(data)*85/100]}
+		if res, err := r.Read(t.Context(), cut); cause(err) != fleet.CauseCorrupt {
+			t.Errorf("%s, read: %v, %dx%d", c, err, res.Width, res.Height)
+		}
+		if _, err := r.Inspect(t.Context(), cut, capture.Probe{}); cause(err) != fleet.CauseCorrupt {
+			t.Errorf("%s, inspected: %v", c, err)
+		}
+		in, err := r.Inspect(t.Context(), cut, capture.Probe{Deblock: true, Judge: func(*fleet.Reading, quality.Sample) fleet.Verdict { return fleet.Verdict{} }})
+		if err != nil || in.Missing <= 0 || in.Missing > 0.5 || in.Deblocked {
+			t.Errorf("%s, inspected for what there is: %v, %v is missing, deblocked %v", c, err, in.Missing, in.Deblocked)
+		}
+		res, err := r.ReadJudged(t.Context(), cut, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+			if x.Missing != in.Missing {
+				t.Errorf("%s: the judge is told that %v is missing, want %v", c, x.Missing, in.Missing)
+			}
+			v, _ := quality.Judge(quality.Options{}, quality.State{}, x)
+			return v.Record()
+		})
+		if v := res.Verdict; err != nil || v.Fault != fleet.FaultCorrupt || v.Metric != "missing" || v.Value != in.Missing || v.Score != 1 {
+			t.Errorf("%s, judged: %v, %+v", c, err, v)
+		}
+		if res.Fingerprint != (fleet.Fingerprint{}) || res.Width != whole.Width || res.Height != whole.Height || len(res.Thumbnail) == 0 || res.SHA256 == whole.SHA256 {
+			t.Errorf("%s: %dx%d, fingerprint %+v, thumbnail of %d bytes", c, res.Width, res.Height, res.Fingerprint, len(res.Thumbnail))
+		}
+		if res.Quality == (fleet.Quality{}) {
+			t.Errorf("%s: no scores", c)
+		}
+		// The next frame, whole, has everything again.
+		if again, err := r.Read(t.Context(), fleet.Frame{Codec: c, Data: data}); err != nil || again.Fingerprint != whole.Fingerprint || again.Quality != whole.Quality {
+			t.Errorf("%s, whole after it: %v", c, err)
+		}
+	}
+}
+
+// TestPartialTinyPictures: one that is too small for a verdict would pass for a
+// whole one.
+func TestPartialTinyPictures(t *testing.T) {
+	r := reader(t, capture.Options{NoThumbnail: true})
+	for h := 1; h < 60; h += 4 {
+		data := jpegOf(t, street(4, h))
+		for n := range data {
+			res, err := r.ReadJudged(t.Context(), fleet.Frame{Codec: fleet.JPEG, Data: data[:n]}, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+				v, _ := quality.Judge(quality.Options{}, quality.State{}, x)
+				return v.Record()
+			})
+			if err == nil && n < len(data)-2 && res.Verdict.Fault != fleet.FaultCorrupt {
+				t.Fatalf("4x%d cut to %d of %d bytes: %+v", h, n, len(data), res.Verdict)
+			}
+		}
+	}
+}
