@@ -139,6 +139,10 @@ type Fingerprint struct {
 	PDQQuality uint8 `json:"pdq_quality"` // 0..100; below 50 the hash is stored and not searched
 	PHash      PHash `json:"phash"`
 	Rules      Rules `json:"-"` // what the hashes follow: those of different rules do not compare
+
+	// Mask is what was hidden of the frame: hashes under different masks do not
+	// compare.
+	Mask MaskSum `json:"mask,omitzero"`
 }
 
 // Rules says which rules the hashes of a Fingerprint follow. Its numbers are
