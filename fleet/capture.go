@@ -68,6 +68,7 @@ const (
 	CauseOverlap          Cause = "overlap"           // the occurrence before had not ended, and the schedule says to skip then
 	CauseReplaced         Cause = "replaced"          // the next occurrence took its place, as the schedule says
 	CauseOverload         Cause = "overload"          // the agent had more to do than it can, and higher classes went first
+	CauseMask             Cause = "mask-missing"      // the camera has a privacy mask, and the agent that was to hide what it says does not have it
 	CauseInternal         Cause = "internal"          // a fault of our own; the detail says which
 )
 
