@@ -46,7 +46,8 @@ const (
 	MaxMaskBytes = 8 << 10
 )
 
-// Shapes returns how many there are.
+// Shapes returns how many there are. Like all methods it takes a nil Mask, which
+// hides nothing.
 func (m *Mask) Shapes() int {
 	if m == nil {
 		return 0
@@ -59,7 +60,10 @@ func (m *Mask) Empty() bool { return m.Shapes() == 0 }
 
 // Check says what is wrong with a mask that came from outside.
 func (m *Mask) Check() error {
-	if n := m.Shapes(); n > maxMaskShapes {
+	switch n := m.Shapes(); {
+	case n == 0:
+		return nil
+	case n > maxMaskShapes:
 		return fmt.Errorf("the mask has %d shapes: at most %d are allowed", n, maxMaskShapes)
 	}
 	inside := func(v float64) bool { return v >= 0 && v <= 1 } // and no NaN
