@@ -160,7 +160,7 @@ func TestMask(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 		shown(0)
-		time.Sleep(15 * time.Second) // orders and standing orders come
+		time.Sleep(45 * time.Second) // orders and standing orders come
 		w.mu.Lock()
 		if w.early || len(w.masks) < 3 || w.masks[len(w.masks)-1] != (scheduler.MaskNeeded{Camera: one, Revision: 2}) {
 			t.Errorf("masks that were asked for: %v; too early: %v", w.masks, w.early)
