@@ -39,7 +39,8 @@ type PictureReading struct {
 	PDQ        fleet.PDQ          `json:"pdq"`
 	PDQQuality int                `json:"pdq_quality"`
 	PHash      fleet.PHash        `json:"phash"`
-	SHA256     string             `json:"sha256"` // of the frame: of a stream, its first key frame
+	SHA256     string             `json:"sha256"`        // of the frame: of a stream, its first key frame
+	Mask       fleet.MaskSum      `json:"mask,omitzero"` // of --mask: hashes under different masks do not compare
 	Quality    fleet.Quality      `json:"quality"`
 	Verdict    string             `json:"verdict"`
 	MS         map[string]float64 `json:"ms"` // by stage
@@ -48,6 +49,8 @@ type PictureReading struct {
 type fingerprintVerb struct {
 	d        door
 	dumpLuma string
+	maskFile string
+	mask     *fleet.Mask
 	deblock  bool
 	compare  bool
 	reader   *capture.Reader
@@ -79,6 +82,7 @@ that of the standard.`,
 	f.StringVarP(&v.d.output, "output", "o", "table", "table, json or yaml")
 	f.StringVar(&v.dumpLuma, "dump-luma", "", "write the decoded luma of the one FILE here, as PGM")
 	f.BoolVar(&v.deblock, "deblock", false, "apply the loop filter of H.264")
+	f.StringVar(&v.maskFile, "mask", "", "hide what this file says (JSON, as for cameras mask), as agents do")
 	f.BoolVar(&v.compare, "compare", false, "tell how far two pictures are apart")
 	return cmd
 }
@@ -101,6 +105,11 @@ func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	v.reader = r
+	if v.maskFile != "" {
+		if v.mask, err = readMask(cmd, v.maskFile); err != nil {
+			return fmt.Errorf("--mask: %w", err)
+		}
+	}
 	out, failed := make([]fingerprinted, len(args)), 0
 	for i, file := range args {
 		out[i].File = file
@@ -166,6 +175,7 @@ func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading
 	began := time.Now()
 	last := began
 	in, err := v.reader.Inspect(cmd.Context(), f, capture.Probe{
+		Mask:    v.mask,
 		Deblock: v.deblock,
 		Done: func(s capture.Stage) {
 			now := time.Now()
@@ -201,7 +211,7 @@ func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading
 	}
 	return &PictureReading{
 		Width: int(in.Width), Height: int(in.Height), Codec: f.Codec, Decoder: in.Decoder, Deblocked: in.Deblocked,
-		PDQ: in.Fingerprint.PDQ, PDQQuality: int(in.Fingerprint.PDQQuality), PHash: in.Fingerprint.PHash,
+		PDQ: in.Fingerprint.PDQ, PDQQuality: int(in.Fingerprint.PDQQuality), PHash: in.Fingerprint.PHash, Mask: in.Fingerprint.Mask,
 		SHA256: hex.EncodeToString(in.SHA256[:]), Quality: in.Quality, Verdict: stillVerdict(in.Quality), MS: ms,
 	}, nil
 }

@@ -102,11 +102,10 @@ func (a *Server) registerMasks() {
 	op.Errors = []int{http.StatusNotFound, http.StatusPreconditionFailed, http.StatusUnprocessableEntity}
 	op.MaxBodyBytes = fleet.MaxMaskBytes + 1
 	op.SkipValidateBody = true // ParseMask names what it wants
-	body := &huma.MediaType{}
-	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": body}}
+	op.RequestBody = &huma.RequestBody{Required: true}
 	register(a, op, a.setMask)
 	// A raw body is described as bytes; it is told here what they are.
-	body.Schema = a.api.OpenAPI().Components.Schemas.Schema(typeOf[MaskShapes](), true, "MaskShapes")
+	op.RequestBody.Content["application/json"].Schema = a.api.OpenAPI().Components.Schemas.Schema(typeOf[MaskShapes](), true, "MaskShapes")
 
 	op = operation(scheduler.RoleOperator, "clear-mask", http.MethodDelete, "/cameras/{id}/mask", "cameras", "Show all of a camera's picture again")
 	op.Errors = []int{http.StatusNotFound, http.StatusPreconditionFailed}
