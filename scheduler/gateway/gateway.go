@@ -44,6 +44,10 @@ type Options struct {
 	// DropAck, if set, is asked before each acknowledgement of a report; true
 	// loses it. Only tests set it.
 	DropAck func() bool
+
+	// Thumbnail, if set, is told each thumbnail as it came, whatever becomes of
+	// it. Only tests set it.
+	Thumbnail func(camera fleet.CameraID, jpeg []byte)
 }
 
 // Gateway serves agents.
@@ -445,6 +449,9 @@ func (s *session) take(ctx context.Context, m *wire.FromAgent, received time.Tim
 		return s.store(ctx, b.Report.GetBatch(), cs)
 	case *wire.FromAgent_Thumbnail:
 		t := b.Thumbnail
+		if s.g.opts.Thumbnail != nil {
+			s.g.opts.Thumbnail(fleet.CameraID(t.GetCamera()), t.GetJpeg())
+		}
 		if err := sched.PutThumbnail(ctx, agent, fleet.CameraID(t.GetCamera()), fleet.Instant(t.GetAtMs()), fleet.MaskSum(t.GetMask()), t.GetJpeg()); err != nil {
 			return err
 		}
