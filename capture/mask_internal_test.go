@@ -15,12 +15,12 @@ func anyMask(t *rapid.T) *fleet.Mask {
 	m := &fleet.Mask{}
 	for range rapid.IntRange(0, 2).Draw(t, "rectangles") {
 		x, y := rapid.Float64Range(0, 0.9).Draw(t, "x"), rapid.Float64Range(0, 0.9).Draw(t, "y")
-		m.Rectangles = append(m.Rectangles, fleet.Rectangle{x, y, rapid.Float64Range(0.001, 1-x).Draw(t, "w"), rapid.Float64Range(0.001, 1-y).Draw(t, "h")})
+		m.Rectangles = append(m.Rectangles, fleet.Rectangle{X: x, Y: y, Width: rapid.Float64Range(0.001, 1-x).Draw(t, "w"), Height: rapid.Float64Range(0.001, 1-y).Draw(t, "h")})
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "polygons") {
 		var p []fleet.Point
 		for range rapid.IntRange(3, 7).Draw(t, "points") {
-			p = append(p, fleet.Point{share.Draw(t, "px"), share.Draw(t, "py")})
+			p = append(p, fleet.Point{X: share.Draw(t, "px"), Y: share.Draw(t, "py")})
 		}
 		m.Polygons = append(m.Polygons, p)
 	}

@@ -136,16 +136,16 @@ func (s *Scheduler) Can(ctx context.Context, l *Link, able fleet.Able) error {
 	for _, tag := range able.Tags {
 		a.tags[tag] = true
 	}
+	if a.Masks != able.Masks {
+		a.Masks = able.Masks
+		s.keepAgent(a)
+	}
 	var ch change
 	now := fleet.At(time.Now())
 	for _, n := range s.listed(&a.site.orphans, func(f *flight) bool { return !f.paused && f.nominal+fleet.Instant(f.deadline) > now }) {
 		if to := s.pick(s.targetOf(s.slots.at(n).camera), nil); to != nil {
 			ch.move = append(ch.move, move{flight: n, to: to.index})
 		}
-	}
-	if a.Masks != able.Masks {
-		a.Masks = able.Masks
-		s.keepAgent(a)
 	}
 	if !a.Masks { // an older build took the place of the one that has them
 		s.takeAway(&ch, a, func(f *flight) bool { return s.cams.slots.at(f.camera).masked })

@@ -48,17 +48,37 @@ func (s *Store) PutThumbnail(ctx context.Context, camera fleet.CameraID, at flee
 }
 
 // DropThumbnail forgets the camera's latest frame if another mask than this one
-// is on it.
+// is on it. Its bytes are overwritten: a row that is only deleted stays in the
+// file and in its log until something else needs the room.
 func (s *Store) DropThumbnail(ctx context.Context, camera fleet.CameraID, mask fleet.MaskSum) error {
 	s.thumbs.Lock()
 	defer s.thumbs.Unlock()
-	if _, err := s.thumb.ExecContext(ctx, "DELETE FROM thumbnails WHERE camera = ? AND mask != ?", int64(camera), int64(mask)); err != nil {
+	if err := s.wipe(ctx, camera, mask); err != nil {
 		return fmt.Errorf("drop thumbnail of %s: %w", camera, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.frames[camera].Mask != mask {
 		delete(s.frames, camera)
+	}
+	return nil
+}
+
+func (s *Store) wipe(ctx context.Context, camera fleet.CameraID, mask fleet.MaskSum) error {
+	conn, err := s.thumb.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // it goes back to its pool
+	// Without OFF, thumbnails that follow each other would cost twice the writes.
+	for _, query := range []string{"PRAGMA secure_delete = ON", "", "PRAGMA secure_delete = OFF", "PRAGMA wal_checkpoint(TRUNCATE)"} {
+		var args []any
+		if query == "" {
+			query, args = "DELETE FROM thumbnails WHERE camera = ? AND mask != ?", []any{int64(camera), int64(mask)}
+		}
+		if _, err := conn.ExecContext(ctx, query, args...); err != nil {
+			return err
+		}
 	}
 	return nil
 }
