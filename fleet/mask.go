@@ -99,6 +99,9 @@ func ParseMask(text []byte) (*Mask, error) {
 	if err := d.Decode(m); err != nil {
 		return nil, fmt.Errorf("the mask cannot be read: %s: want %s", strings.TrimPrefix(err.Error(), "json: "), maskForm)
 	}
+	if key := repeated(text); key != "" {
+		return nil, fmt.Errorf("the mask has %q twice, of which one would be lost: put all of them into one list", key)
+	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("the mask has something behind its end: want one %s", maskForm)
 	}
@@ -109,6 +112,35 @@ func ParseMask(text []byte) (*Mask, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// repeated returns a key that an object has twice: encoding/json takes the last
+// one alone. Its keys are the same in any case of their letters. The text is
+// known to begin with an object.
+func repeated(text []byte) string {
+	d := json.NewDecoder(bytes.NewReader(text))
+	seen, depth := map[string]bool{}, 0
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return ""
+		}
+		switch v := t.(type) {
+		case json.Delim:
+			if v == '{' || v == '[' {
+				depth++
+			} else if depth--; depth == 0 {
+				return ""
+			}
+		case string: // a mask has no texts but keys
+			if key := strings.ToLower(v); depth == 1 {
+				if seen[key] {
+					return v
+				}
+				seen[key] = true
+			}
+		}
+	}
 }
 
 const maskForm = `{"rectangles": [{"x", "y", "width", "height"}, …], "polygons": [[{"x", "y"}, …], …]}, all as shares of the picture, 0 to 1`
