@@ -391,3 +391,47 @@ func TestMaskFold(t *testing.T) {
 		}
 	})
 }
+
+// TestMaskIsInherited: of two cameras that are found to be one, what was hidden
+// of the one that goes stays hidden of the one that stays, unless that has a
+// mask of its own.
+func TestMaskIsInherited(t *testing.T) {
+	for name, c := range map[string]struct{ stays, goes, want float64 }{
+		"handed on":  {0, 0.5, 0.5},
+		"its own":    {0.25, 0.5, 0.25},
+		"never any":  {0, 0, 0},
+		"nothing on": {0.25, 0, 0.25},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				s, stop := open(t, dir)
+				l := lan{t, s, enrol(t, s, "lab").ID}
+				one, two := deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt(keyTwo, "192.0.2.2", "ac:cc:8e:00:00:02")
+				id := l.tell(one)[keyOne].ID
+				must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), []fleet.CameraID{id}, fleet.Approved))
+				x, y := contradict(one, two)
+				rival := l.tell(x, y)[keyTwo].ID
+				for camera, share := range map[fleet.CameraID]float64{id: c.stays, rival: c.goes} {
+					if share > 0 {
+						must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: camera, Mask: hidden(share), By: "ann"}))
+					}
+				}
+				must[scheduler.CameraView](t)(s.Resolve(t.Context(), id, scheduler.Resolution{Same: true, By: "bob"}))
+				want := fleet.MaskSum(0)
+				if c.want > 0 {
+					want = hidden(c.want).Sum()
+				}
+				if v := must[scheduler.MaskView](t)(s.Mask(t.Context(), id)); v.Sum != want {
+					t.Errorf("%+v, want %s", v, want)
+				}
+				stop()
+				s, stop = open(t, dir)
+				defer stop()
+				if v := must[scheduler.MaskView](t)(s.Mask(t.Context(), id)); v.Sum != want {
+					t.Errorf("after a restart: %+v, want %s", v, want)
+				}
+			})
+		})
+	}
+}

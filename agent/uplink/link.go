@@ -227,6 +227,8 @@ func (l *link) obey(ctx context.Context) error {
 		switch err := l.take(ctx, in); {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errListLost):
+			return err
 		case err == nil:
 			if err := l.acknowledge(in.GetNonce()); err != nil {
 				return err

@@ -2,7 +2,9 @@ package uplink
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/fleet/wire"
@@ -27,7 +29,16 @@ func (l *link) list(ctx context.Context, c Cameras, nonce, fence uint64) error {
 	return err
 }
 
-// need notes the masks that orders ask for.
+// errListLost ends a link on which the list of cameras was lost: it comes first
+// on the next one, and orders that were not acknowledged behind it.
+var errListLost = errors.New("orders ask for privacy masks that the list of cameras did not bring: the list is asked for again")
+
+// relistAfter is how long an agent does without masks before it asks for the
+// list once more: a centre that has lost them itself is not knocked at all day.
+const relistAfter = time.Minute
+
+// need notes the masks that orders ask for, and asks for those that are missing
+// by ending the link.
 func (l *link) need(ctx context.Context, masks []*wire.MaskNeeded) error {
 	if len(masks) == 0 {
 		return nil
@@ -39,12 +50,28 @@ func (l *link) need(ctx context.Context, masks []*wire.MaskNeeded) error {
 	if err := l.u.store.NeedMasks(revisions); err != nil {
 		return fmt.Errorf("orders of masked cameras: %w", err)
 	}
-	for id := range revisions {
-		if _, err := l.u.store.Mask(id); err != nil {
-			l.u.log.WarnContext(ctx, "a camera's privacy mask is missing, nothing of the camera is captured", "camera_id", id, "err", err)
-		}
+	missing := l.u.store.NeededMasks()
+	if len(missing) == 0 {
+		return nil
+	}
+	if l.u.mayRelist(time.Now()) {
+		return errListLost
+	}
+	for id, revision := range missing {
+		l.u.log.WarnContext(ctx, "a camera's privacy mask is missing, nothing of the camera is captured", "camera_id", id, "revision", revision)
 	}
 	return nil
+}
+
+// mayRelist says whether the list may be asked for again, and notes that it is.
+func (u *Uplink) mayRelist(now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.listed.IsZero() && now.Sub(u.listed) < relistAfter {
+		return false
+	}
+	u.listed = now
+	return true
 }
 
 // mask reads a camera's mask. One that cannot be read keeps its revision, and

@@ -67,7 +67,8 @@ func TestThumbnailsUnderTheMaskOfNow(t *testing.T) {
 }
 
 // TestMaskThatIsMissing: orders and standing orders that ask for a mask which
-// did not come, or cannot be read, are taken, and nobody looks at the camera.
+// did not come are not taken before the list was asked for once more; without
+// it, and where a mask cannot be read, nobody looks at the camera.
 func TestMaskThatIsMissing(t *testing.T) {
 	b := newBench(t)
 	b.serve()
@@ -80,7 +81,10 @@ func TestMaskThatIsMissing(t *testing.T) {
 	in = uplinktest.Standing(1, 1<<50, nil)
 	in.GetStanding().Masks = []*wire.MaskNeeded{{Camera: 4, Revision: 2}}
 	b.Push(in)
-	b.await("instructions are stored", stored)
+	s := b.await("instructions are stored", stored)
+	if len(s.Hellos) != 2 {
+		t.Errorf("it said hello %d times: want once more, for a list that brings what was lost", len(s.Hellos))
+	}
 	for camera, seen := range map[fleet.CameraID]bool{1: true, 2: false, 3: false, 4: false} {
 		if m, err := b.store.Mask(camera); (err == nil) != seen || seen && m.Sum() != sum(t, half) {
 			t.Errorf("camera %d: %v, %v", camera, m, err)

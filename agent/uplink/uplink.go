@@ -56,6 +56,8 @@ type Store interface {
 	SetCameras(ctx context.Context, c Cameras, nonce, fence uint64) error
 	// NeedMasks notes which revisions of masks the orders that are taken next ask for.
 	NeedMasks(revisions map[fleet.CameraID]uint64) error
+	// NeededMasks tells which of these have not come.
+	NeededMasks() map[fleet.CameraID]uint64
 	// Mask tells what is hidden of a camera now, or why nobody may look at it.
 	Mask(fleet.CameraID) (*fleet.Mask, error)
 	// SetStanding keeps an encoded wire.Standing. Now is the corrected time.
@@ -113,6 +115,7 @@ type Uplink struct {
 
 	mu     sync.Mutex
 	status Status
+	listed time.Time // when the list of cameras was asked for again
 }
 
 // Status is what people and probes want to know of the line.
