@@ -78,7 +78,11 @@ func New(s *store.Store, g runner.Grabber, rd runner.Reader, ro runner.Options, 
 	}
 	a := &Agent{store: s, uplink: u, devices: d, opts: o, log: o.Log, unsaved: make(chan struct{}, 1)}
 	ro.Targets, ro.Done, ro.Clock = s.Camera, a.done, u.Clock()
+	ro.Judge = blind{rd, s.Mask}
 	if o.Looks != nil {
+		if o.Looks.opts.Masks == nil {
+			o.Looks.opts.Masks = s.Mask
+		}
 		ro.Judge = o.Looks
 	}
 	var err error

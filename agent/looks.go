@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -27,9 +28,10 @@ const (
 	sameShot = 5 * time.Second
 )
 
-// LookReader reads frames and has them judged; *capture.Reader is one.
+// LookReader reads frames under a mask, which may be nil, and has them judged;
+// *capture.Reader is one.
 type LookReader interface {
-	ReadJudged(ctx context.Context, f fleet.Frame, judge capture.Judge) (fleet.Reading, error)
+	ReadJudged(ctx context.Context, f fleet.Frame, m *fleet.Mask, judge capture.Judge) (fleet.Reading, error)
 }
 
 // Notes remember what was learned of cameras; *store.Store is one.
@@ -46,6 +48,7 @@ type LooksOptions struct {
 	// from its note when its turn comes.
 	Cameras int
 	Judge   quality.Options
+	Masks   Masks        // what must not be seen; default: what the store says of the Agent that they are given to
 	Log     *slog.Logger // default: none
 }
 
@@ -73,6 +76,7 @@ type look struct {
 
 	mu      sync.Mutex     // taken after Looks.mu, if both are
 	state   *quality.State // nil until its note was looked for
+	mask    fleet.MaskSum  // what was hidden of the frames that it was learned from
 	turn    uint64         // rises with each new state: who judged by an older one keeps nothing
 	at      time.Time      // of the last frame that was kept
 	sum     [sha256.Size]byte
@@ -93,6 +97,14 @@ func NewLooks(r LookReader, n Notes, o LooksOptions) *Looks {
 	return l
 }
 
+// hidden tells what must not be seen of a camera.
+func (l *Looks) hidden(c fleet.CameraID) (*fleet.Mask, error) {
+	if l.opts.Masks == nil {
+		return nil, nil //nolint:nilnil // no mask is what most cameras have
+	}
+	return l.opts.Masks(c)
+}
+
 // SetZones tells the time zones of cameras: what is usual is known by the hour
 // of their day. Of others it is the hour of UTC.
 func (l *Looks) SetZones(zones map[fleet.CameraID]*time.Location) {
@@ -103,12 +115,22 @@ func (l *Looks) SetZones(zones map[fleet.CameraID]*time.Location) {
 
 // Judge implements runner.Judge. Frames of one camera are judged in the order
 // they come in; one that was taken before the last that was kept teaches
-// nothing.
+// nothing. What the camera's mask hides enters nothing of the reading, and when
+// the mask changes, how the camera looks is learned anew. A camera whose mask is
+// not known is not read.
 func (l *Looks) Judge(ctx context.Context, c fleet.CameraID, f fleet.Frame) (res fleet.Reading, keep func(), err error) {
+	m, err := l.hidden(c)
+	if err != nil {
+		return res, nil, err
+	}
 	k, zone := l.camera(c)
 	f.At = f.At.In(zone)
-	res, err = l.reader.ReadJudged(ctx, f, func(res *fleet.Reading, x quality.Sample) (v fleet.Verdict) {
-		v, keep = l.judge(k, c, res.SHA256, x)
+	sum := m.Sum()
+	res, err = l.reader.ReadJudged(ctx, f, m, func(res *fleet.Reading, x quality.Sample) (v fleet.Verdict) {
+		if now, err := l.hidden(c); err != nil || now.Sum() != sum {
+			return v // the mask changed meanwhile: the frame teaches nothing
+		}
+		v, keep = l.judge(k, c, sum, res.SHA256, x)
 		return v
 	})
 	if err != nil {
@@ -154,10 +176,13 @@ func (l *Looks) evict() {
 	delete(l.cameras, oldest)
 }
 
-func (l *Looks) judge(k *look, c fleet.CameraID, sum [sha256.Size]byte, x quality.Sample) (fleet.Verdict, func()) {
+func (l *Looks) judge(k *look, c fleet.CameraID, mask fleet.MaskSum, sum [sha256.Size]byte, x quality.Sample) (fleet.Verdict, func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l.load(k, c)
+	if k.mask != mask {
+		l.remask(k, c, mask)
+	}
 	if k.verdict.Fault != fleet.NotJudged && sum == k.sum && x.At.Sub(k.at).Abs() < sameShot {
 		return k.verdict, nil
 	}
@@ -187,9 +212,11 @@ func (l *Looks) load(k *look, c fleet.CameraID) {
 	*k.state = quality.State{}
 	b, err := l.notes.Note(store.Looks, c.String())
 	if err == nil && b != nil {
+		k.mask, b = maskOf(b)
 		err = k.state.UnmarshalBinary(b)
 	}
 	if err != nil {
+		*k.state, k.mask = quality.State{}, 0
 		l.opts.Log.Warn("how a camera usually looks cannot be read, it is learned anew", "camera_id", c, "err", err)
 	}
 }
@@ -205,8 +232,28 @@ func (l *Looks) save(c fleet.CameraID, k *look) {
 		l.opts.Log.Error("how a camera usually looks cannot be noted", "camera_id", c, "err", err)
 		return
 	}
+	if k.mask != 0 {
+		b = binary.BigEndian.AppendUint64(b, uint64(k.mask))
+	}
 	l.notes.SetNote(store.Looks, c.String(), b)
 	k.unsaved, k.saved = false, time.Now()
+}
+
+// remask forgets how a camera looked under another mask: all its numbers, and
+// the background, are of another picture now. Callers hold k.mu.
+func (l *Looks) remask(k *look, c fleet.CameraID, mask fleet.MaskSum) {
+	*k.state, k.mask = quality.State{}, mask
+	k.verdict, k.unsaved = fleet.Verdict{}, true
+	k.turn++
+	l.save(c, k)
+}
+
+// maskOf takes the mask's sum off a note, at whose end it is when there was one.
+func maskOf(note []byte) (fleet.MaskSum, []byte) {
+	if len(note) != quality.StateBytes+8 {
+		return 0, note
+	}
+	return fleet.MaskSum(binary.BigEndian.Uint64(note[quality.StateBytes:])), note[:quality.StateBytes]
 }
 
 // Run notes what is learned, now and then, until ctx is done. What is learned

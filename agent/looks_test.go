@@ -206,7 +206,7 @@ type still struct {
 	at []time.Time
 }
 
-func (s *still) ReadJudged(_ context.Context, f fleet.Frame, judge capture.Judge) (fleet.Reading, error) {
+func (s *still) ReadJudged(_ context.Context, f fleet.Frame, _ *fleet.Mask, judge capture.Judge) (fleet.Reading, error) {
 	s.mu.Lock()
 	s.at = append(s.at, f.At)
 	s.mu.Unlock()
@@ -503,7 +503,7 @@ func BenchmarkLooks(b *testing.B) {
 	})
 	s := &shown{}
 	for _, d := range data {
-		_, err := reader.ReadJudged(b.Context(), fleet.Frame{Data: d, Codec: fleet.JPEG}, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+		_, err := reader.ReadJudged(b.Context(), fleet.Frame{Data: d, Codec: fleet.JPEG}, nil, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
 			grid, scores := *x.Grid, *x.Scores
 			s.samples = append(s.samples, quality.Sample{Grid: &grid, Scores: &scores})
 			return fleet.Verdict{}
@@ -531,7 +531,7 @@ type shown struct {
 	n       int
 }
 
-func (s *shown) ReadJudged(_ context.Context, f fleet.Frame, judge capture.Judge) (r fleet.Reading, _ error) {
+func (s *shown) ReadJudged(_ context.Context, f fleet.Frame, _ *fleet.Mask, judge capture.Judge) (r fleet.Reading, _ error) {
 	s.n++
 	x := s.samples[s.n%len(s.samples)]
 	x.At, r.SHA256[0] = f.At, byte(s.n)

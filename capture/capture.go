@@ -111,15 +111,17 @@ type Judge func(res *fleet.Reading, x quality.Sample) fleet.Verdict
 // are *fleet.CameraError: corrupt, too-large and unsupported-codec speak of the
 // frame, timeout of a ctx that ended first.
 func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error) {
-	return r.ReadJudged(ctx, f, nil)
+	return r.ReadJudged(ctx, f, nil, nil)
 }
 
-// ReadJudged is Read, and has judge say the verdict, while the scores and the
-// grid that it takes are at hand. A picture too small to hash is not judged. One
-// that is cut off or damaged, and of which half or more can be shown, is judged
-// by what is missing and has no fingerprint; to Read it is corrupt.
-func (r *Reader) ReadJudged(ctx context.Context, f fleet.Frame, judge Judge) (fleet.Reading, error) {
-	return r.read(ctx, f, &Probe{Judge: judge}, &Inspection{})
+// ReadJudged is Read under a mask, which may be nil and has passed Check, and
+// has judge say the verdict, while the scores and the grid that it takes are at
+// hand. A picture too small to hash is not judged, nor one of which less than a
+// sixteenth is seen. One that is cut off or damaged, and of which half or more
+// can be shown, is judged by what is missing and has no fingerprint; to Read it
+// is corrupt.
+func (r *Reader) ReadJudged(ctx context.Context, f fleet.Frame, m *fleet.Mask, judge Judge) (fleet.Reading, error) {
+	return r.read(ctx, f, &Probe{Mask: m, Judge: judge}, &Inspection{})
 }
 
 func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
@@ -261,13 +263,14 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	if err := probe.decoded(p); err != nil {
 		return fleet.Reading{}, err
 	}
+	seen := 1.0
 	if !probe.Mask.Empty() {
 		if f.Codec == fleet.PGM {
 			// Its plane is the frame's own data, which is the caller's.
 			p.Pix = bytes.Clone(p.Pix)
 			d.pic.Y = p
 		}
-		probe.Mask.hide(&d.pic)
+		seen = hide(probe.Mask, &d.pic)
 	}
 	res := fleet.Reading{
 		Width: uint16(p.Width), Height: uint16(p.Height), // CheckSize keeps both in range
@@ -282,6 +285,7 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	if hashed && missing == 0 { // what a decoder made up must not be found again
 		res.Fingerprint = d.fingerprint()
 	}
+	res.Fingerprint.Mask = probe.Mask.Sum()
 	probe.done(StageFingerprint)
 	d.scores = d.quality.Score(p)
 	res.Quality = d.scores.Quality
@@ -295,7 +299,7 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	probe.done(StageThumbnail)
 	switch {
 	case probe.Judge == nil:
-	case hashed:
+	case hashed && seen >= leastSeen:
 		res.Verdict = probe.Judge(&res, quality.Sample{Scores: &d.scores, Grid: &d.grid, At: f.At, Missing: missing})
 	case missing > 0:
 		return fleet.Reading{}, damaged(missing)

@@ -26,7 +26,7 @@ type Probe struct {
 	// Mask hides parts of the picture from all that is computed. It must have
 	// passed Check. Under a mask, pictures that FFmpeg decodes have thumbnails
 	// without color: those that it makes itself show everything.
-	Mask *Mask
+	Mask *fleet.Mask
 	// Deblock asks for the loop filter of H.264 frames, whose luma is then the
 	// standard's sample by sample. A Reader's own choice is what is cheapest to
 	// fingerprint. Inspection.Deblocked says what was done.

@@ -20,7 +20,7 @@ func TestReadJudged(t *testing.T) {
 	at := time.Date(2027, 3, 1, 9, 0, 0, 0, time.FixedZone("there", 3600))
 	said := fleet.Verdict{Fault: fleet.FaultMoved, ShiftX: 0.25}
 	calls := 0
-	res, err := r.ReadJudged(t.Context(), fleet.Frame{Codec: fleet.PGM, Data: data, At: at}, func(res *fleet.Reading, x quality.Sample) fleet.Verdict {
+	res, err := r.ReadJudged(t.Context(), fleet.Frame{Codec: fleet.PGM, Data: data, At: at}, nil, func(res *fleet.Reading, x quality.Sample) fleet.Verdict {
 		calls++
 		var pic codec.Picture
 		if err := codec.DecodePGM(data, codec.Limits{}.WithDefaults(), &pic); err != nil {
@@ -50,7 +50,7 @@ func TestReadJudged(t *testing.T) {
 // TestTinyPicturesAreNotJudged: there is no grid of them.
 func TestTinyPicturesAreNotJudged(t *testing.T) {
 	r := reader(t, capture.Options{NoThumbnail: true})
-	_, err := r.ReadJudged(t.Context(), fleet.Frame{Codec: fleet.PGM, Data: []byte("P5 4 4 255\n0123456789abcdef")}, func(*fleet.Reading, quality.Sample) fleet.Verdict {
+	_, err := r.ReadJudged(t.Context(), fleet.Frame{Codec: fleet.PGM, Data: []byte("P5 4 4 255\n0123456789abcdef")}, nil, func(*fleet.Reading, quality.Sample) fleet.Verdict {
 		t.Error("judged")
 		return fleet.Verdict{}
 	})

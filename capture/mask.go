@@ -2,18 +2,14 @@ package capture
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// Mask is what a camera must not show: windows, desks, a neighbor's garden. Its
-// places are shares of the picture's width and height, 0,0 at the top left, so
-// that it fits whatever size the camera sends. The zero Mask hides nothing.
-//
-// A sample that a shape touches at all is hidden:
+// How a mask is applied. A sample that a shape touches at all is hidden:
 //
 //	frame ──► luma ──mean of what is seen──► fingerprints, scores
 //	     └──► luma, chroma ──black──► thumbnail
@@ -25,65 +21,13 @@ import (
 // The hash of a masked picture is one of another picture: compare it with
 // hashes under the same mask. SHA-256 stays that of the whole frame, and tells
 // only whether two frames are the same.
-type Mask struct {
-	Rectangles []Rectangle `json:"rectangles,omitempty"`
-	Polygons   [][]Point   `json:"polygons,omitempty"` // closed; where one crosses itself, all inside is hidden
-}
-
-// Point is a place in a picture, both parts 0..1.
-type Point struct {
-	X float64 `json:"x"`
-	Y float64 `json:"y"`
-}
-
-// Rectangle is an upright one, in shares of the picture.
-type Rectangle struct {
-	X      float64 `json:"x"`
-	Y      float64 `json:"y"`
-	Width  float64 `json:"width"`
-	Height float64 `json:"height"`
-}
-
-// Limits of a mask: what its rasterising may cost for each frame.
-const (
-	maxMaskShapes = 64
-	maxMaskPoints = 64 // of a polygon
-)
-
-// Empty says whether nothing is hidden.
-func (m *Mask) Empty() bool { return m == nil || len(m.Rectangles)+len(m.Polygons) == 0 }
-
-// Check says what is wrong with a mask that came from outside.
-func (m *Mask) Check() error {
-	if n := len(m.Rectangles) + len(m.Polygons); n > maxMaskShapes {
-		return fmt.Errorf("the mask has %d shapes: at most %d are allowed", n, maxMaskShapes)
-	}
-	inside := func(v float64) bool { return v >= 0 && v <= 1 } // and no NaN
-	for i, r := range m.Rectangles {
-		// A hair beyond 1 is the rounding of sums such as 0.7 + 0.3.
-		if !inside(r.X) || !inside(r.Y) || !(r.Width > 0) || !(r.Height > 0) || r.X+r.Width > 1+1e-9 || r.Y+r.Height > 1+1e-9 {
-			return fmt.Errorf("rectangle %d of the mask: want x, y, width and height as shares of the picture, 0 to 1, and an area", i)
-		}
-	}
-	for i, p := range m.Polygons {
-		if len(p) < 3 || len(p) > maxMaskPoints {
-			return fmt.Errorf("polygon %d of the mask has %d points: want 3 to %d", i, len(p), maxMaskPoints)
-		}
-		for k, q := range p {
-			if !inside(q.X) || !inside(q.Y) {
-				return fmt.Errorf("point %d of polygon %d of the mask is at %g, %g: want shares of the picture, 0 to 1", k, i, q.X, q.Y)
-			}
-		}
-	}
-	return nil
-}
 
 // span is a part of a row, from sample a until before b.
 type span struct{ a, b int }
 
 // cover calls row for each row of a picture of the size with its hidden spans,
 // from left to right and apart from each other. They are valid during the call.
-func (m *Mask) cover(width, height int, row func(y int, hidden []span)) {
+func cover(m *fleet.Mask, width, height int, row func(y int, hidden []span)) {
 	var spans []span
 	var crossings []crossing
 	for y := range height {
@@ -139,7 +83,7 @@ type crossing struct {
 // From any point of it in the band, straight up or down, one comes to an edge
 // within the band or to the band's border: so the edges' own extent and the
 // insides at both borders are all there is.
-func coverPolygon(spans []span, crossings []crossing, p []Point, top, bottom float64, width int) ([]span, []crossing) {
+func coverPolygon(spans []span, crossings []crossing, p []fleet.Point, top, bottom float64, width int) ([]span, []crossing) {
 	touched := false
 	for i, a := range p {
 		b := p[(i+1)%len(p)]
@@ -184,7 +128,7 @@ func coverPolygon(spans []span, crossings []crossing, p []Point, top, bottom flo
 }
 
 // between says whether a polygon reaches above and below a height.
-func between(p []Point, y float64) bool {
+func between(p []fleet.Point, y float64) bool {
 	above, below := false, false
 	for _, q := range p {
 		above, below = above || q.Y <= y, below || q.Y >= y
@@ -193,13 +137,18 @@ func between(p []Point, y float64) bool {
 }
 
 // meet is where the edge from a to b, which is not level, is at height y.
-func meet(a, b Point, y float64) float64 {
+func meet(a, b fleet.Point, y float64) float64 {
 	return a.X + float64((b.X-a.X)*((y-a.Y)/(b.Y-a.Y))) // rounded twice, on every processor
 }
 
+// leastSeen is the share of a picture that must be seen for a verdict. The
+// hidden rest is of one level, and takes contrast along: at a sixteenth a hazy
+// scene's, 10 levels, is down at the 2.5 of a blank screen.
+const leastSeen = 1.0 / 16
+
 // fill sets the hidden samples of a plane.
-func (m *Mask) fill(p codec.Plane, v byte) {
-	m.cover(p.Width, p.Height, func(y int, hidden []span) {
+func fill(m *fleet.Mask, p codec.Plane, v byte) {
+	cover(m, p.Width, p.Height, func(y int, hidden []span) {
 		row := p.Row(y)
 		for _, s := range hidden {
 			part := row[s.a:s.b]
@@ -212,12 +161,13 @@ func (m *Mask) fill(p codec.Plane, v byte) {
 
 // hide sets the hidden samples of a picture to the mean of those seen, and its
 // colors there to none. A picture that is hidden as a whole turns middle gray.
-// No hidden sample enters the mean, not even by a rounding.
-func (m *Mask) hide(pic *codec.Picture) {
+// No hidden sample enters the mean, not even by a rounding. It returns how much
+// of the picture is seen, as a share of its samples.
+func hide(m *fleet.Mask, pic *codec.Picture) float64 {
 	p := pic.Y
 	var sum, seen uint64
 	var exact float64
-	m.cover(p.Width, p.Height, func(y int, hidden []span) {
+	cover(m, p.Width, p.Height, func(y int, hidden []span) {
 		add := func(from, until int) {
 			for _, v := range p.Row(y)[from:until] {
 				sum += uint64(v)
@@ -240,9 +190,9 @@ func (m *Mask) hide(pic *codec.Picture) {
 	if seen > 0 {
 		mean, level = byte((sum+seen/2)/seen), float32(exact/float64(seen))
 	}
-	m.fill(p, mean)
+	fill(m, p, mean)
 	if pic.Exact != nil {
-		m.cover(p.Width, p.Height, func(y int, hidden []span) {
+		cover(m, p.Width, p.Height, func(y int, hidden []span) {
 			for _, s := range hidden {
 				for x := s.a; x < s.b; x++ {
 					pic.Exact[y*p.Width+x] = level
@@ -251,7 +201,8 @@ func (m *Mask) hide(pic *codec.Picture) {
 		})
 	}
 	if pic.HasChroma() {
-		m.fill(pic.Cb, 128)
-		m.fill(pic.Cr, 128)
+		fill(m, pic.Cb, 128)
+		fill(m, pic.Cr, 128)
 	}
+	return float64(seen) / float64(p.Width*p.Height)
 }

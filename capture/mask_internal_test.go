@@ -6,19 +6,21 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-func anyMask(t *rapid.T) *Mask {
+func anyMask(t *rapid.T) *fleet.Mask {
 	share := rapid.Float64Range(0, 1)
-	m := &Mask{}
+	m := &fleet.Mask{}
 	for range rapid.IntRange(0, 2).Draw(t, "rectangles") {
 		x, y := rapid.Float64Range(0, 0.9).Draw(t, "x"), rapid.Float64Range(0, 0.9).Draw(t, "y")
-		m.Rectangles = append(m.Rectangles, Rectangle{x, y, rapid.Float64Range(0.001, 1-x).Draw(t, "w"), rapid.Float64Range(0.001, 1-y).Draw(t, "h")})
+		m.Rectangles = append(m.Rectangles, fleet.Rectangle{X: x, Y: y, Width: rapid.Float64Range(0.001, 1-x).Draw(t, "w"), Height: rapid.Float64Range(0.001, 1-y).Draw(t, "h")})
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "polygons") {
-		var p []Point
+		var p []fleet.Point
 		for range rapid.IntRange(3, 7).Draw(t, "points") {
-			p = append(p, Point{share.Draw(t, "px"), share.Draw(t, "py")})
+			p = append(p, fleet.Point{X: share.Draw(t, "px"), Y: share.Draw(t, "py")})
 		}
 		m.Polygons = append(m.Polygons, p)
 	}
@@ -26,7 +28,7 @@ func anyMask(t *rapid.T) *Mask {
 }
 
 // winding is how often a polygon goes around a point.
-func winding(p []Point, x, y float64) (n int) {
+func winding(p []fleet.Point, x, y float64) (n int) {
 	for i, a := range p {
 		b := p[(i+1)%len(p)]
 		side := (b.X-a.X)*(y-a.Y) - (x-a.X)*(b.Y-a.Y)
@@ -41,7 +43,7 @@ func winding(p []Point, x, y float64) (n int) {
 }
 
 // away is the distance from a point to an edge.
-func away(a, b Point, x, y float64) float64 {
+func away(a, b fleet.Point, x, y float64) float64 {
 	dx, dy := b.X-a.X, b.Y-a.Y
 	u := 0.0
 	if l := dx*dx + dy*dy; l > 0 {
@@ -52,7 +54,7 @@ func away(a, b Point, x, y float64) float64 {
 
 // hides is the plain model: is the point of a picture in a shape, or within
 // near of one?
-func (m *Mask) hides(x, y, near float64) bool {
+func hides(m *fleet.Mask, x, y, near float64) bool {
 	for _, r := range m.Rectangles {
 		if x >= r.X-near && x <= r.X+r.Width+near && y >= r.Y-near && y <= r.Y+r.Height+near {
 			return true
@@ -81,7 +83,7 @@ func TestCover(t *testing.T) {
 		}
 		const w, h, fine = 17, 11, 6
 		var hidden [h][w]bool
-		m.cover(w, h, func(y int, spans []span) {
+		cover(m, w, h, func(y int, spans []span) {
 			if !slices.IsSortedFunc(spans, func(a, b span) int { return a.a - b.a }) {
 				t.Fatalf("row %d: %v", y, spans)
 			}
@@ -98,14 +100,14 @@ func TestCover(t *testing.T) {
 			for x := range w {
 				if hidden[y][x] {
 					// From the middle of a sample to its corner, and a hair.
-					if !m.hides((float64(x)+0.5)/w, (float64(y)+0.5)/h, math.Hypot(0.5/w, 0.5/h)*1.01) {
+					if !hides(m, (float64(x)+0.5)/w, (float64(y)+0.5)/h, math.Hypot(0.5/w, 0.5/h)*1.01) {
 						t.Fatalf("sample %d, %d is hidden by nothing", x, y)
 					}
 					continue
 				}
 				for k := range fine * fine {
 					px, py := (float64(x)+(float64(k%fine)+0.5)/fine)/w, (float64(y)+(float64(k/fine)+0.5)/fine)/h
-					if m.hides(px, py, 0) {
+					if hides(m, px, py, 0) {
 						t.Fatalf("sample %d, %d shows a hidden point", x, y)
 					}
 				}

@@ -3,25 +3,24 @@ package capture_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/json"
 	"image"
 	"image/color"
 	"image/draw"
 	"image/jpeg"
 	"math"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/capture"
+	"github.com/shutterfleet/shutterfleet/capture/quality"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // corner hides the lower right quarter and a triangle at the upper left.
-func corner() *capture.Mask {
-	return &capture.Mask{
-		Rectangles: []capture.Rectangle{{X: 0.5, Y: 0.5, Width: 0.5, Height: 0.5}},
-		Polygons:   [][]capture.Point{{{X: 0, Y: 0}, {X: 0.25, Y: 0}, {X: 0, Y: 0.25}}},
+func corner() *fleet.Mask {
+	return &fleet.Mask{
+		Rectangles: []fleet.Rectangle{{X: 0.5, Y: 0.5, Width: 0.5, Height: 0.5}},
+		Polygons:   [][]fleet.Point{{{X: 0, Y: 0}, {X: 0.25, Y: 0}, {X: 0, Y: 0.25}}},
 	}
 }
 
@@ -137,44 +136,29 @@ func TestMaskOverFFmpeg(t *testing.T) {
 	checkThumbnail(t, got.Thumbnail)
 }
 
-func TestWhollyMasked(t *testing.T) {
+// TestMostlyMasked: of a picture of which too little is seen, nothing is said.
+func TestMostlyMasked(t *testing.T) {
 	r := reader(t, capture.Options{Width: 1})
-	all := &capture.Mask{Rectangles: []capture.Rectangle{{Width: 1, Height: 1}}}
-	got, err := r.Inspect(t.Context(), fleet.Frame{Codec: fleet.PNG, Data: pngOf(t, street(64, 64))}, capture.Probe{Mask: all})
-	if err != nil || got.Fingerprint.PDQQuality != 0 || got.Quality.Mean != 128 || got.Quality.Contrast != 0 {
-		t.Errorf("%v: %+v %+v", err, got.Fingerprint, got.Quality)
-	}
-}
-
-func TestMaskCheck(t *testing.T) {
-	for text, says := range map[string]string{
-		`{}`: "",
-		`{"rectangles": [{"x":0.7,"y":0,"width":0.3,"height":1}]}`:                    "",
-		`{"polygons": [[{"x":0,"y":0},{"x":1,"y":0},{"x":1,"y":1}]]}`:                 "",
-		`{"rectangles": [{"x":0.7,"y":0,"width":0.4,"height":1}]}`:                    "rectangle 0",
-		`{"rectangles": [{"x":0.7,"y":0,"width":0,"height":1}]}`:                      "rectangle 0",
-		`{"rectangles": [{"x":-0.1,"y":0,"width":0.4,"height":1}]}`:                   "rectangle 0",
-		`{"polygons": [[{"x":0,"y":0},{"x":1,"y":0}]]}`:                               "2 points",
-		`{"polygons": [[{"x":0,"y":0},{"x":1,"y":0},{"x":1,"y":640}]]}`:               "point 2 of polygon 0",
-		`{"polygons": [` + strings.Repeat(`[],`, 64) + `[]]}`:                         "65 shapes",
-		`{"polygons": [[` + strings.Repeat(`{"x":0,"y":0},`, 64) + `{"x":0,"y":0}]]}`: "65 points",
-	} {
-		var m capture.Mask
-		if err := json.Unmarshal([]byte(text), &m); err != nil {
-			t.Fatal(err)
+	f := fleet.Frame{Codec: fleet.PNG, Data: pngOf(t, street(64, 64))}
+	for hidden, judged := range map[float64]bool{0.5: true, 0.9: true, 0.95: false, 1: false} {
+		m := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 1, Height: hidden}}}
+		asked := false
+		got, err := r.ReadJudged(t.Context(), f, m, func(*fleet.Reading, quality.Sample) fleet.Verdict {
+			asked = true
+			return fleet.Verdict{Fault: fleet.FaultNone}
+		})
+		if err != nil || asked != judged || (got.Verdict.Fault == fleet.FaultNone) != judged || got.Fingerprint.Mask != m.Sum() {
+			t.Errorf("%v is hidden: %v: judged %v, %+v", hidden, err, asked, got.Fingerprint)
 		}
-		if err := m.Check(); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v, want %q", text, err, says)
+		if hidden == 1 && (got.Fingerprint.PDQQuality != 0 || got.Quality.Mean != 128 || got.Quality.Contrast != 0) {
+			t.Errorf("%+v %+v", got.Fingerprint, got.Quality)
 		}
-	}
-	if err := (&capture.Mask{Rectangles: []capture.Rectangle{{X: math.NaN(), Width: 1, Height: 1}}}).Check(); err == nil {
-		t.Error("a rectangle at no place passes")
 	}
 }
 
 func BenchmarkThumbnail(b *testing.B) {
 	data := jpegOf(b, street(1920, 1080))
-	for name, m := range map[string]*capture.Mask{"1080p": nil, "1080p-masked": corner()} {
+	for name, m := range map[string]*fleet.Mask{"1080p": nil, "1080p-masked": corner()} {
 		b.Run(name, func(b *testing.B) {
 			r := reader(b, capture.Options{})
 			b.ReportAllocs()

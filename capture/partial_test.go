@@ -32,7 +32,7 @@ func TestPartialPictures(t *testing.T) {
 		if err != nil || in.Missing <= 0 || in.Missing > 0.5 || in.Deblocked {
 			t.Errorf("%s, inspected for what there is: %v, %v is missing, deblocked %v", c, err, in.Missing, in.Deblocked)
 		}
-		res, err := r.ReadJudged(t.Context(), cut, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+		res, err := r.ReadJudged(t.Context(), cut, nil, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
 			if x.Missing != in.Missing {
 				t.Errorf("%s: the judge is told that %v is missing, want %v", c, x.Missing, in.Missing)
 			}
@@ -62,7 +62,7 @@ func TestPartialTinyPictures(t *testing.T) {
 	for h := 1; h < 60; h += 4 {
 		data := jpegOf(t, street(4, h))
 		for n := range data {
-			res, err := r.ReadJudged(t.Context(), fleet.Frame{Codec: fleet.JPEG, Data: data[:n]}, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+			res, err := r.ReadJudged(t.Context(), fleet.Frame{Codec: fleet.JPEG, Data: data[:n]}, nil, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
 				v, _ := quality.Judge(quality.Options{}, quality.State{}, x)
 				return v.Record()
 			})

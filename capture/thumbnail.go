@@ -18,7 +18,7 @@ const thumbnailQuality = 75
 // NoThumbnail. JPEG frames are decoded at the smallest scale that still is as
 // wide, and nothing else is computed of them; others are read as Read does it.
 // What the mask hides is black; it may be nil. Errors are those of Read.
-func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *Mask) ([]byte, error) {
+func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *fleet.Mask) ([]byte, error) {
 	if r.opts.NoThumbnail {
 		return nil, nil
 	}
@@ -37,7 +37,7 @@ func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *Mask) ([]byte,
 		return nil, err
 	}
 	if !m.Empty() {
-		m.hide(&d.pic)
+		hide(m, &d.pic)
 	}
 	thumb, err := d.shrink.encode(&d.pic, width, m)
 	if err != nil {
@@ -57,13 +57,13 @@ type shrinker struct {
 // encode returns pic as a JPEG of at most the width. Chroma goes at half the
 // size, as JPEG commonly has it; a picture without becomes a gray one. What the
 // mask touches is black.
-func (s *shrinker) encode(pic *codec.Picture, width int, m *Mask) ([]byte, error) {
+func (s *shrinker) encode(pic *codec.Picture, width int, m *fleet.Mask) ([]byte, error) {
 	w := min(width, pic.Y.Width)
 	h := max(1, (pic.Y.Height*w+pic.Y.Width/2)/pic.Y.Width)
 	rect := image.Rect(0, 0, w, h)
 	s.reduce(pic.Y, w, h, &s.small[0])
 	if !m.Empty() {
-		m.fill(s.small[0], 0)
+		fill(m, s.small[0], 0)
 	}
 	var img image.Image = &image.Gray{Pix: s.small[0].Pix, Stride: w, Rect: rect}
 	if pic.HasChroma() {
@@ -71,8 +71,8 @@ func (s *shrinker) encode(pic *codec.Picture, width int, m *Mask) ([]byte, error
 		s.reduce(pic.Cb, cw, ch, &s.small[1])
 		s.reduce(pic.Cr, cw, ch, &s.small[2])
 		if !m.Empty() {
-			m.fill(s.small[1], 128)
-			m.fill(s.small[2], 128)
+			fill(m, s.small[1], 128)
+			fill(m, s.small[2], 128)
 		}
 		img = &image.YCbCr{
 			Y: s.small[0].Pix, Cb: s.small[1].Pix, Cr: s.small[2].Pix,

@@ -223,4 +223,7 @@ type Target struct {
 	// What an operator decided about Device, by keys of devices or texts of
 	// claims, "mac:ac:cc:8e:00:00:01": those of Same are it, those of Apart are not.
 	Same, Apart []string
+
+	// Mask is what must not be seen of the camera, for who reads its frames.
+	Mask CameraMask
 }

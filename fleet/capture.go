@@ -68,6 +68,7 @@ const (
 	CauseOverlap          Cause = "overlap"           // the occurrence before had not ended, and the schedule says to skip then
 	CauseReplaced         Cause = "replaced"          // the next occurrence took its place, as the schedule says
 	CauseOverload         Cause = "overload"          // the agent had more to do than it can, and higher classes went first
+	CauseMask             Cause = "mask-missing"      // the camera has a privacy mask, and the agent that was to hide what it says does not have it
 	CauseInternal         Cause = "internal"          // a fault of our own; the detail says which
 )
 
@@ -139,6 +140,10 @@ type Fingerprint struct {
 	PDQQuality uint8 `json:"pdq_quality"` // 0..100; below 50 the hash is stored and not searched
 	PHash      PHash `json:"phash"`
 	Rules      Rules `json:"-"` // what the hashes follow: those of different rules do not compare
+
+	// Mask is what was hidden of the frame: hashes under different masks do not
+	// compare.
+	Mask MaskSum `json:"mask,omitzero"`
 }
 
 // Rules says which rules the hashes of a Fingerprint follow. Its numbers are

@@ -52,6 +52,7 @@ const lateAfter = time.Second
 type CameraView struct {
 	fleet.Camera
 	Last      *fleet.Capture // nil before the first outcome
+	Mask      *MaskBrief     // nil when nothing of it is hidden
 	Status    string
 	LastFrame fleet.Instant // when its thumbnail was taken; 0 = none
 }
@@ -81,6 +82,55 @@ type CameraChange struct {
 	Name      *string
 	Labels    map[string]*string
 	IfVersion uint64 // 0 = whatever it is
+}
+
+// NewMask says what must not be seen of a camera.
+type NewMask struct {
+	Camera     fleet.CameraID
+	Mask       *fleet.Mask // nil or empty: all may be seen
+	By         string      // who says so
+	IfRevision uint64      // 0 = whatever it is
+}
+
+// MaskView is a camera's mask. The zero Revision is a camera that never had one;
+// an empty Mask with a Revision was taken off.
+type MaskView struct {
+	fleet.Mask
+	Camera   fleet.CameraID
+	Revision uint64 // rises with each change
+	Sum      fleet.MaskSum
+	By       string
+	At       fleet.Instant
+	Agents   []MaskHolder // approved agents of its site, by id; none before the first mask
+}
+
+// MaskBrief is what is told of a mask beside its camera.
+type MaskBrief struct {
+	Revision uint64
+	Shapes   int
+	Since    fleet.Instant
+	Sum      fleet.MaskSum
+}
+
+// MaskHolder says how far an agent is with a camera's mask.
+type MaskHolder struct {
+	Agent fleet.AgentID
+	State string
+}
+
+// The words of MaskHolder.State.
+const (
+	MaskHeld     = "held"     // it is on its disk, and all that comes from it is under it
+	MaskPending  = "pending"  // it was told, and has not answered yet
+	MaskAway     = "away"     // not connected: told before anything else when it comes, and before it shows anything
+	MaskOutdated = "outdated" // its build knows no masks: it gets no masked camera
+)
+
+// MaskNeeded says which revision of a camera's mask an agent needs for what it
+// is ordered.
+type MaskNeeded struct {
+	Camera   fleet.CameraID
+	Revision uint64
 }
 
 // SiteView is a site with its counts.

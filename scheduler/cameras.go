@@ -34,6 +34,7 @@ type cameraSlot struct {
 	tag      uint16 // what an agent must have, in Scheduler.tags; 0 = nothing
 	approved bool
 	pending  bool
+	masked   bool // parts of it must not be seen: its agent must know masks
 	video    bool // it has no address that answers a JPEG: its agent needs a video decoder
 }
 

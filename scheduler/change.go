@@ -35,6 +35,7 @@ type claimed struct {
 type move struct {
 	flight, to uint32
 	paused     bool
+	recall     bool // who had it must not fulfil it
 }
 
 func (c *change) then(f func())   { c.after = append(c.after, f) }
@@ -177,7 +178,7 @@ func (s *Scheduler) perform(ch *change) {
 	}
 	for _, m := range ch.move {
 		f := s.slots.at(m.flight)
-		if m.paused {
+		if m.paused || m.recall {
 			s.recall(f)
 		}
 		f.paused = m.paused

@@ -21,6 +21,7 @@ type Instruction struct {
 	Fence    uint64
 	Expires  fleet.Instant
 	Orders   []fleet.Order
+	Masks    []MaskNeeded // beside Orders: of their cameras
 	Recall   []fleet.Occurrence
 	Cameras  *CameraList
 	Standing *Standing
@@ -52,6 +53,8 @@ type Link struct {
 	sent     map[uint64][]fleet.Occurrence // orders by nonce, until stored
 	heard    atomic.Int64                  // when the agent last said something, Unix ns; 0 = nobody tells
 	told     uint64                        // nonce of the standing orders sent last
+	lately   uint64                        // nonce of the list sent last
+	listed   uint64                        // and of the one that the agent has taken
 	commands []CommandOrder
 	cancels  []string // ids of commands whose askers have left
 }
@@ -110,7 +113,7 @@ func (s *Scheduler) Connect(ctx context.Context, id fleet.AgentID, hostname, ver
 	// Orders that found no agent, and are still worth a try.
 	now := fleet.At(time.Now())
 	for _, n := range s.listed(&a.site.orphans, func(f *flight) bool { return !f.paused && f.nominal+fleet.Instant(f.deadline) > now }) {
-		if tag := s.cams.slots.at(s.slots.at(n).camera).tag; tag == 0 || a.tags[s.tags[tag-1]] {
+		if tag := s.cams.slots.at(s.slots.at(n).camera).tag; (tag == 0 || a.tags[s.tags[tag-1]]) && (a.Masks || !s.cams.slots.at(s.slots.at(n).camera).masked) {
 			ch.move = append(ch.move, move{flight: n, to: a.index})
 		}
 	}
@@ -133,12 +136,19 @@ func (s *Scheduler) Can(ctx context.Context, l *Link, able fleet.Able) error {
 	for _, tag := range able.Tags {
 		a.tags[tag] = true
 	}
+	if a.Masks != able.Masks {
+		a.Masks = able.Masks
+		s.keepAgent(a)
+	}
 	var ch change
 	now := fleet.At(time.Now())
 	for _, n := range s.listed(&a.site.orphans, func(f *flight) bool { return !f.paused && f.nominal+fleet.Instant(f.deadline) > now }) {
 		if to := s.pick(s.targetOf(s.slots.at(n).camera), nil); to != nil {
 			ch.move = append(ch.move, move{flight: n, to: to.index})
 		}
+	}
+	if !a.Masks { // an older build took the place of the one that has them
+		s.takeAway(&ch, a, func(f *flight) bool { return s.cams.slots.at(f.camera).masked })
 	}
 	a.site.changed()
 	if len(ch.move) == 0 {
@@ -185,6 +195,7 @@ func (l *Link) Alive(now time.Time) { l.heard.Store(now.UnixNano()) }
 func (s *Scheduler) drop(a *agent) {
 	a.site.links = slices.DeleteFunc(a.site.links, func(l *Link) bool { return l == a.link })
 	a.link = nil
+	s.listTaken()
 	a.site.changed()
 }
 
@@ -366,7 +377,8 @@ func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 	switch {
 	case l.cameras:
 		l.cameras = false
-		in.Cameras = s.cameraList(l.box.site, s.nonce)
+		in.Cameras = s.cameraList(l.box, s.nonce)
+		l.lately = s.nonce
 		return in, true, 0
 	case len(l.cancels) > 0: // they make room for others
 		in.Cancel, l.cancels = l.cancels[0], l.cancels[1:]
@@ -387,7 +399,7 @@ func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 		o := l.queue[n].order
 		if recall {
 			in.Recall = append(in.Recall, o.Occurrence)
-		} else {
+		} else if l.box.Masks || !s.cams.slots.at(s.cams.byID[o.Camera]).masked { // else it is taken back behind it
 			in.Orders = append(in.Orders, o)
 			l.sent[in.Nonce] = append(l.sent[in.Nonce], o.Occurrence)
 		}
@@ -396,6 +408,7 @@ func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 	if l.queue = l.queue[n:]; len(l.queue) == 0 {
 		l.queue = nil
 	}
+	in.Masks = s.masksOf(in.Orders)
 	return in, true, 0
 }
 
@@ -410,6 +423,10 @@ func (l *Link) Stored(nonce uint64) {
 		}
 	}
 	delete(l.sent, nonce)
+	if nonce == l.lately {
+		l.listed = nonce
+		s.listTaken()
+	}
 	if nonce == l.told && !l.box.Standing {
 		// From now on its orders stay its own when it is cut off.
 		l.box.Standing = true
@@ -424,11 +441,13 @@ func (s *Scheduler) keepAgent(a *agent) {
 	s.kick() // it may be long in coming
 }
 
-// cameraList is what agents of the site serve now.
-func (s *Scheduler) cameraList(at *site, version uint64) *CameraList {
+// cameraList is what the agent may serve now: what the others of its site may,
+// but for masked cameras, if it knows no masks.
+func (s *Scheduler) cameraList(a *agent, version uint64) *CameraList {
+	at := a.site
 	list := &CameraList{Version: version, Site: s.credentialsFor(at.ID, 0), Cameras: make([]fleet.Target, 0, at.cameras)}
 	for n := at.first; n != 0; n = s.cams.slots.at(n).next {
-		if !s.cams.slots.at(n).approved && len(s.disputes) == 0 {
+		if !s.cams.slots.at(n).approved && len(s.disputes) == 0 || s.cams.slots.at(n).masked && !a.Masks {
 			continue
 		}
 		c := s.cams.get(n)
@@ -440,6 +459,7 @@ func (s *Scheduler) cameraList(at *site, version uint64) *CameraList {
 		}
 		list.Cameras = append(list.Cameras, fleet.Target{
 			Camera: c.ID, Device: c.Device, Source: c.Source, Endpoints: c.Endpoints, Credentials: s.credentialsFor(at.ID, c.ID), Same: same, Apart: apart,
+			Mask: s.maskFor(c.ID),
 		})
 	}
 	slices.SortFunc(list.Cameras, func(a, b fleet.Target) int { return cmp.Compare(a.Camera, b.Camera) })

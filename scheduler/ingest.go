@@ -186,17 +186,23 @@ func (s *Scheduler) elsewhere(f *flight, c *fleet.Capture, a *agent, now fleet.I
 const maxThumbnail = 256 << 10
 
 // PutThumbnail keeps a camera's latest frame. A thumbnail that is none, or of
-// another site's camera, is dropped.
-func (s *Scheduler) PutThumbnail(ctx context.Context, agent fleet.AgentID, camera fleet.CameraID, at fleet.Instant, jpeg []byte) error {
+// another site's camera, is dropped; so is one that was made under another mask
+// than the camera has now.
+func (s *Scheduler) PutThumbnail(ctx context.Context, agent fleet.AgentID, camera fleet.CameraID, at fleet.Instant, mask fleet.MaskSum, jpeg []byte) error {
 	s.mu.Lock()
 	a, n := s.agents[agent], s.cams.byID[camera]
 	ok := a != nil && n != 0 && a.site == s.siteAt(n)
+	now := s.maskSum(camera)
 	s.mu.Unlock()
+	if ok && mask != now {
+		s.log.InfoContext(ctx, "thumbnail under another mask dropped", "agent_id", agent, "camera_id", camera)
+		return nil
+	}
 	if !ok || len(jpeg) > maxThumbnail || !bytes.HasPrefix(jpeg, []byte{0xff, 0xd8, 0xff}) {
 		s.log.WarnContext(ctx, "thumbnail refused", "agent_id", agent, "camera_id", camera, "bytes", len(jpeg))
 		return nil
 	}
-	if err := s.store.PutThumbnail(ctx, camera, at, jpeg); err != nil {
+	if err := s.store.PutThumbnail(ctx, camera, at, mask, jpeg); err != nil {
 		return err
 	}
 	s.hub.publish([]Event{{Kind: "thumbnail", Camera: camera, Agent: agent, Site: a.Site}})

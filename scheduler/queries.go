@@ -72,7 +72,7 @@ func (s *Scheduler) view(ctx context.Context, c *fleet.Camera) (CameraView, erro
 }
 
 func (s *Scheduler) viewWith(c *fleet.Camera, last *fleet.Capture) CameraView {
-	return CameraView{Camera: *c, Last: last, LastFrame: s.store.FrameAt(c.ID), Status: s.status(c, last)}
+	return CameraView{Camera: *c, Last: last, LastFrame: s.store.FrameAt(c.ID, s.maskSum(c.ID)), Mask: s.briefOf(c.ID), Status: s.status(c, last)}
 }
 
 func (s *Scheduler) status(c *fleet.Camera, last *fleet.Capture) string {
@@ -120,13 +120,20 @@ func (s *Scheduler) Books(context.Context) (BooksReport, error) {
 }
 
 // Thumbnail returns the camera's latest frame as a JPEG at most 320 pixels
-// wide, and when it was taken.
+// wide, and when it was taken. One that was made under another mask than the
+// camera has now is none.
 func (s *Scheduler) Thumbnail(ctx context.Context, id fleet.CameraID) ([]byte, fleet.Instant, error) {
-	b, at, err := s.store.Thumbnail(ctx, id)
-	if err == nil && b == nil {
-		err = fmt.Errorf("frame of camera %s: %w", id, ErrNotFound)
+	b, f, err := s.store.Thumbnail(ctx, id)
+	if err != nil {
+		return nil, 0, err
 	}
-	return b, at, err
+	s.mu.Lock()
+	now := s.maskSum(id)
+	s.mu.Unlock()
+	if b == nil || f.Mask != now {
+		return nil, 0, fmt.Errorf("frame of camera %s: %w", id, ErrNotFound)
+	}
+	return b, f.At, nil
 }
 
 // ScheduleName returns the name of a schedule, present or past.
@@ -201,7 +208,7 @@ func (s *Scheduler) Match(ctx context.Context, f fleet.Fingerprint, o MatchOptio
 		return nil, invalid("image", "has too little detail to be searched for (PDQ quality %d, at least %d is needed)", f.PDQQuality, searchableQuality)
 	}
 	var out []Match
-	err := s.store.Fingerprints(ctx, searchableQuality, func(oc fleet.Occurrence, at fleet.Instant, pdq *fleet.PDQ) {
+	err := s.store.Fingerprints(ctx, searchableQuality, f.Mask, func(oc fleet.Occurrence, at fleet.Instant, pdq *fleet.PDQ) {
 		d := 0
 		for i := range pdq {
 			d += bits.OnesCount8(pdq[i] ^ f.PDQ[i])

@@ -147,7 +147,9 @@ func (s *Scheduler) unite(ch *change, a, b *dispute, d Decision, now fleet.Insta
 			a.Apart = append(a.Apart, old)
 		}
 	}
+	stays := s.sources(a.Site, a.Device)
 	for _, id := range s.camerasOf(b.Site, b.Device) {
+		s.inherit(ch, id, stays[s.camera(id).Source], now)
 		if c := s.camera(id); c.State != fleet.Retired {
 			s.put(ch, enrolled(*c, fleet.Retired, now), now)
 		}

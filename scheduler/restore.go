@@ -26,6 +26,9 @@ func (s *Scheduler) restore(ctx context.Context, st *store.State) error {
 	if err := s.store.EachCamera(ctx, s.loadCamera); err != nil {
 		return err
 	}
+	if err := s.restoreMasks(st.Masks); err != nil {
+		return err
+	}
 	for _, a := range st.Agents {
 		lost := time.Now() // it was connected until the scheduler ended, or its power
 		if !a.Connected {

@@ -105,6 +105,8 @@ type Scheduler struct {
 	rules   []rule
 
 	disputes map[disputed]*dispute
+	masks    map[fleet.CameraID]*mask // also those that were taken off
+	lists    chan struct{}            // closed when an agent has taken its list of cameras, or left; nil while nobody waits
 
 	nonce  uint64
 	roster uint64 // version of the newest camera list or standing orders
@@ -162,6 +164,7 @@ func New(ctx context.Context, dir string, o Options) (*Scheduler, error) {
 		siteIDs: map[fleet.SiteID]*site{}, placeNumbers: map[string]uint32{}, tagNumbers: map[string]uint16{}, agents: map[fleet.AgentID]*agent{},
 		revOf: map[revisionKey]uint32{}, idents: map[fleet.ScheduleID]uint32{}, jobs: map[string]*job{}, taken: map[uint32]bool{},
 		keys: map[string]store.Key{}, tokens: map[[32]byte]store.Token{}, creds: map[string]store.Credentials{}, disputes: map[disputed]*dispute{},
+		masks: map[fleet.CameraID]*mask{},
 	}
 	s.logins = newLogins(st, o.Log)
 	if err := errors.Join(s.restore(ctx, state), s.logins.restore(ctx)); err != nil {

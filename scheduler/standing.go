@@ -15,6 +15,7 @@ type Standing struct {
 	Places    []string // JSON of calendar.Place
 	Tasks     []StandingTask
 	Pauses    []StandingPause
+	Masks     []MaskNeeded // of the tasks' cameras
 }
 
 // StandingSchedule is one revision of a schedule.
@@ -76,6 +77,9 @@ func (s *Scheduler) standing(a *agent, version uint64) *Standing {
 		slot := s.cams.slots.at(n)
 		if slot.task == 0 || s.pick(s.targetOf(n), nil) != a {
 			continue
+		}
+		if slot.masked {
+			out.Masks = append(out.Masks, MaskNeeded{slot.id, s.maskFor(slot.id).Revision})
 		}
 		for key := slot.task; key != 0; key = s.tasks.at(key).sibling {
 			t := s.tasks.at(key)

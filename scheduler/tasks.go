@@ -214,6 +214,7 @@ type target struct {
 	camera uint32 // slot; 0 = it will get one with the same commit
 	tag    uint16
 	video  bool
+	masked bool
 	// since is when what is ordered came to be; 0 = long ago. An agent that was
 	// away then never heard of it, and does not take it by itself.
 	since fleet.Instant
@@ -221,7 +222,7 @@ type target struct {
 
 func (s *Scheduler) targetOf(n uint32) target {
 	slot := s.cams.slots.at(n)
-	return target{id: slot.id, site: s.sites[slot.site-1], camera: n, tag: slot.tag, video: slot.video}
+	return target{id: slot.id, site: s.sites[slot.site-1], camera: n, tag: slot.tag, video: slot.video, masked: slot.masked}
 }
 
 // issue is an order to be.
@@ -344,7 +345,7 @@ func (s *Scheduler) openTask(ch *change, n uint32, c *fleet.Camera, at *site, re
 	ch.Through = max(ch.Through, now)
 	ct := calendar.Task{Camera: c.ID, Enabled: c.Enabled, Place: s.places[at.place].Place}
 	h := store.HeadOf(c)
-	to := target{id: c.ID, site: at, camera: n, tag: s.tagNumber(c.Labels[tagLabel]), video: h.Video, since: from}
+	to := target{id: c.ID, site: at, camera: n, tag: s.tagNumber(c.Labels[tagLabel]), video: h.Video, masked: n != 0 && s.cams.slots.at(n).masked, since: from}
 	for horizon := now.Add(r.lead); ; {
 		next, ok := r.cal.Next(ct, o.after)
 		if !ok || next > horizon {

@@ -25,6 +25,7 @@ const (
 	keyStanding = "standing" // the version, 8 bytes
 
 	keyStandingRaw = "standing-raw" // as the centre sent them, and a checksum
+	keyMasks       = "masks"        // JSON: revisions that were asked for and have not come, by camera
 )
 
 // Identity is who this agent is. Key never leaves the box.
@@ -50,7 +51,8 @@ type target struct {
 	Device, Source string
 	Endpoints      []fleet.Endpoint
 	Credentials    []login
-	Same, Apart    []string `json:",omitempty"`
+	Same, Apart    []string         `json:",omitempty"`
+	Mask           fleet.CameraMask `json:",omitzero"`
 }
 
 type login struct {
@@ -147,6 +149,10 @@ func (s *Store) SetCameras(ctx context.Context, c Cameras, nonce, fence uint64) 
 		delete(s.cameras, id)
 		s.dirty.camera(id)
 	}
+	if err := s.met(c); err != nil {
+		s.mu.Unlock()
+		return err
+	}
 	s.version, s.site, s.dirty.list = c.Version, slices.Clone(c.Site), true
 	s.mu.Unlock()
 	signal(s.camsChanged)
@@ -239,6 +245,9 @@ func (s *Store) load() error {
 		return err
 	}
 	s.version, s.site = list.Version, credentials(list.Site)
+	if _, err := s.getJSON(keyMasks, &s.needed); err != nil {
+		return err
+	}
 	err = s.scan("SELECT id, target FROM cameras", func(r *sql.Rows) error {
 		var id int64
 		var b []byte
@@ -250,7 +259,7 @@ func (s *Store) load() error {
 			return fmt.Errorf("camera %s: %w", fleet.CameraID(id), err)
 		}
 		c := fleet.CameraID(id)
-		s.cameras[c] = fleet.Target{Camera: c, Device: t.Device, Source: t.Source, Endpoints: t.Endpoints, Credentials: credentials(t.Credentials), Same: t.Same, Apart: t.Apart}
+		s.cameras[c] = fleet.Target{Camera: c, Device: t.Device, Source: t.Source, Endpoints: t.Endpoints, Credentials: credentials(t.Credentials), Same: t.Same, Apart: t.Apart, Mask: t.Mask}
 		return nil
 	})
 	if err != nil {
@@ -349,7 +358,7 @@ func writeCameras(tx *sql.Tx, n *snapshot) error {
 			}
 			continue
 		}
-		b, err := json.Marshal(target{Device: t.Device, Source: t.Source, Endpoints: t.Endpoints, Credentials: logins(t.Credentials), Same: t.Same, Apart: t.Apart})
+		b, err := json.Marshal(target{Device: t.Device, Source: t.Source, Endpoints: t.Endpoints, Credentials: logins(t.Credentials), Same: t.Same, Apart: t.Apart, Mask: t.Mask})
 		if err != nil {
 			return err
 		}

@@ -117,8 +117,9 @@ type Store struct {
 	cameras   map[fleet.CameraID]fleet.Target
 	version   uint64
 	site      []fleet.Credentials
-	commands  map[string]fleet.Instant // ids that were taken, and until when each is kept
-	logins    map[string]Login         // by device
+	needed    map[fleet.CameraID]uint64 // revisions of masks that were asked for and have not come
+	commands  map[string]fleet.Instant  // ids that were taken, and until when each is kept
+	logins    map[string]Login          // by device
 	dirty     dirty
 	gathering *batch
 	fault     error // why the last commit failed; nil when it worked

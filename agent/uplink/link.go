@@ -33,6 +33,9 @@ type link struct {
 	answered     chan struct{} // capacity 1: a probe was answered
 	measured     chan struct{} // closed with the first answer
 	first        sync.Once
+	listed       chan struct{} // closed once the centre's list of cameras has come
+	hasList      sync.Once
+	showing      sync.Mutex // a thumbnail is looked at and sent, or the list of cameras changes
 
 	commands commands
 	work     *errgroup.Group // commands that are under way
@@ -58,6 +61,7 @@ func (u *Uplink) link(ctx context.Context, id Identity) error {
 		thumbStored:  make(chan uint64, thumbWindow),
 		answered:     make(chan struct{}, 1),
 		measured:     make(chan struct{}),
+		listed:       make(chan struct{}),
 	}
 	slow := time.AfterFunc(welcomeTimeout, cancel)
 	welcome, err := l.open(ctx, wire.NewAgentsClient(conn))
@@ -99,7 +103,8 @@ func (l *link) open(ctx context.Context, client wire.AgentsClient) (*wire.Welcom
 	held, _, pending := s.Counts()
 	hello := &wire.Hello{WireVersion: wire.Version, Version: l.u.opts.Version, Hostname: l.u.opts.Hostname, CamerasVersion: s.CamerasVersion(),
 		Nonce: nonce, OrdersHeld: uint64(held), OutboxPending: uint64(pending), StandingVersion: s.StandingVersion(),
-		Cores: uint32(max(0, l.u.opts.Able.Cores)), Analyzers: l.u.opts.Able.Analyzers, Tags: l.u.opts.Able.Tags}
+		Cores: uint32(max(0, l.u.opts.Able.Cores)), Analyzers: l.u.opts.Able.Analyzers, Tags: l.u.opts.Able.Tags,
+		Masks: l.u.opts.Able.Masks}
 	for _, c := range l.u.opts.Able.Codecs {
 		hello.Codecs = append(hello.Codecs, string(c))
 	}
@@ -222,6 +227,8 @@ func (l *link) obey(ctx context.Context) error {
 		switch err := l.take(ctx, in); {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errListLost):
+			return err
 		case err == nil:
 			if err := l.acknowledge(in.GetNonce()); err != nil {
 				return err
@@ -277,6 +284,9 @@ func (l *link) take(ctx context.Context, in *wire.Instruction) error {
 		if err != nil {
 			return fmt.Errorf("orders: %w", err)
 		}
+		if err := l.need(ctx, b.Orders.GetMasks()); err != nil {
+			return err
+		}
 		return s.Begin(ctx, orders, nonce, fence)
 	case *wire.Instruction_Recall:
 		orders, err := wire.ParseOrders(b.Recall.GetPacked())
@@ -290,8 +300,11 @@ func (l *link) take(ctx context.Context, in *wire.Instruction) error {
 		_, err = s.Recall(ctx, list, nonce, fence)
 		return err
 	case *wire.Instruction_Cameras:
-		return s.SetCameras(ctx, cameras(b.Cameras), nonce, fence)
+		return l.list(ctx, cameras(b.Cameras), nonce, fence)
 	case *wire.Instruction_Standing:
+		if err := l.need(ctx, b.Standing.GetMasks()); err != nil {
+			return err
+		}
 		raw, err := proto.Marshal(b.Standing)
 		if err != nil {
 			return fmt.Errorf("standing orders: %w", err)
@@ -319,7 +332,7 @@ func (l *link) take(ctx context.Context, in *wire.Instruction) error {
 func cameras(c *wire.Cameras) Cameras {
 	out := Cameras{Version: c.GetVersion(), Full: c.GetFull(), Site: logins(c.GetSiteCredentials())}
 	for _, p := range c.GetPut() {
-		t := fleet.Target{Camera: fleet.CameraID(p.GetId()), Device: p.GetDevice(), Source: p.GetSource(), Credentials: logins(p.GetCredentials()), Same: p.GetSame(), Apart: p.GetApart()}
+		t := fleet.Target{Camera: fleet.CameraID(p.GetId()), Device: p.GetDevice(), Source: p.GetSource(), Credentials: logins(p.GetCredentials()), Same: p.GetSame(), Apart: p.GetApart(), Mask: mask(p.GetMask())}
 		for _, e := range p.GetEndpoints() {
 			t.Endpoints = append(t.Endpoints, fleet.Endpoint{Protocol: fleet.Protocol(e.GetProtocol()), URL: e.GetUrl()})
 		}

@@ -25,11 +25,17 @@ type thumbs struct {
 
 	mu      sync.Mutex
 	waiting map[fleet.CameraID]fleet.Capture
-	sent    map[fleet.CameraID]time.Time
+	sent    map[fleet.CameraID]sending
+}
+
+// sending is when a camera's last thumbnail was sent, and under which mask.
+type sending struct {
+	at   time.Time
+	mask fleet.MaskSum
 }
 
 func newThumbs() thumbs {
-	return thumbs{changed: make(chan struct{}, 1), waiting: make(map[fleet.CameraID]fleet.Capture), sent: make(map[fleet.CameraID]time.Time)}
+	return thumbs{changed: make(chan struct{}, 1), waiting: make(map[fleet.CameraID]fleet.Capture), sent: make(map[fleet.CameraID]sending)}
 }
 
 // Show offers c's thumbnail to the centre. Only the newest of each camera
@@ -56,17 +62,20 @@ func (t *thumbs) add(c fleet.Capture) {
 	signal(t.changed)
 }
 
-// next takes a thumbnail that may be sent now, or tells how long until one may.
+// next takes a thumbnail that may be sent now, or tells how long until one may:
+// at once when the one before was under another mask, for the centre has dropped
+// that.
 func (t *thumbs) next(every time.Duration) (c fleet.Capture, wait time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	wait = time.Hour
 	for id, c := range t.waiting {
-		left := t.sent[id].Add(every).Sub(now)
-		if left <= 0 {
+		last := t.sent[id]
+		left := last.at.Add(every).Sub(now)
+		if left <= 0 || last.mask != c.Reading.Fingerprint.Mask {
 			delete(t.waiting, id)
-			t.sent[id] = now
+			t.sent[id] = sending{now, c.Reading.Fingerprint.Mask}
 			return c, 0, true
 		}
 		wait = min(wait, left)
@@ -74,8 +83,26 @@ func (t *thumbs) next(every time.Duration) (c fleet.Capture, wait time.Duration,
 	return fleet.Capture{}, wait, false
 }
 
-// show sends thumbnails, as many as the centre wants.
+// drop forgets the thumbnails that must not be seen any more.
+func (t *thumbs) drop(fits func(fleet.Capture) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, c := range t.waiting {
+		if !fits(c) {
+			delete(t.waiting, id)
+		}
+	}
+}
+
+// show sends thumbnails, as many as the centre wants. None goes before the
+// centre's list of cameras has come on this stream: a mask may have been set
+// while the line was cut.
 func (l *link) show(ctx context.Context, every time.Duration) error {
+	select {
+	case <-l.listed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	t := &l.u.thumbs
 	flights := make(map[uint64]fleet.Capture)
 	defer func() {
@@ -93,11 +120,12 @@ func (l *link) show(ctx context.Context, every time.Duration) error {
 				break
 			}
 			batch++
-			flights[batch] = c
-			err := l.say(&wire.FromAgent{Body: &wire.FromAgent_Thumbnail{Thumbnail: &wire.Thumbnail{Batch: batch, Camera: uint64(c.Camera), Schedule: uint64(c.Schedule),
-				NominalMs: int64(c.Nominal), AtMs: int64(c.At), Jpeg: c.Reading.Thumbnail}}})
-			if err != nil {
+			switch sent, err := l.exhibit(batch, c); {
+			case err != nil:
+				flights[batch] = c
 				return fmt.Errorf("thumbnail: %w", err)
+			case sent:
+				flights[batch] = c
 			}
 		}
 		if len(flights) > 0 {
@@ -116,6 +144,25 @@ func (l *link) show(ctx context.Context, every time.Duration) error {
 		}
 		timer.Stop()
 	}
+}
+
+// exhibit sends a thumbnail, unless it was made under another mask than its
+// camera has now. The mask cannot change between the look and the sending: an
+// acknowledged list of cameras has no older thumbnail behind it.
+func (l *link) exhibit(batch uint64, c fleet.Capture) (sent bool, err error) {
+	l.showing.Lock()
+	defer l.showing.Unlock()
+	if !l.u.fits(c) {
+		return false, nil
+	}
+	return true, l.say(&wire.FromAgent{Body: &wire.FromAgent_Thumbnail{Thumbnail: &wire.Thumbnail{Batch: batch, Camera: uint64(c.Camera), Schedule: uint64(c.Schedule),
+		NominalMs: int64(c.Nominal), AtMs: int64(c.At), Jpeg: c.Reading.Thumbnail, Mask: uint64(c.Reading.Fingerprint.Mask)}}})
+}
+
+// fits says whether what c shows may be seen.
+func (u *Uplink) fits(c fleet.Capture) bool {
+	m, err := u.store.Mask(c.Camera)
+	return err == nil && m.Sum() == c.Reading.Fingerprint.Mask
 }
 
 // inventory holds the devices that the centre is to know.

@@ -54,6 +54,12 @@ type Store interface {
 	Begin(ctx context.Context, orders []fleet.Order, nonce, fence uint64) error
 	Recall(ctx context.Context, o []fleet.Occurrence, nonce, fence uint64) ([]fleet.Occurrence, error)
 	SetCameras(ctx context.Context, c Cameras, nonce, fence uint64) error
+	// NeedMasks notes which revisions of masks the orders that are taken next ask for.
+	NeedMasks(revisions map[fleet.CameraID]uint64) error
+	// NeededMasks tells which of these have not come.
+	NeededMasks() map[fleet.CameraID]uint64
+	// Mask tells what is hidden of a camera now, or why nobody may look at it.
+	Mask(fleet.CameraID) (*fleet.Mask, error)
 	// SetStanding keeps an encoded wire.Standing. Now is the corrected time.
 	SetStanding(ctx context.Context, version uint64, raw []byte, now fleet.Instant, nonce, fence uint64) error
 	StandingVersion() uint64
@@ -109,6 +115,7 @@ type Uplink struct {
 
 	mu     sync.Mutex
 	status Status
+	listed time.Time // when the list of cameras was asked for again
 }
 
 // Status is what people and probes want to know of the line.

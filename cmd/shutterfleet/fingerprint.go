@@ -40,7 +40,8 @@ type PictureReading struct {
 	PDQ        fleet.PDQ     `json:"pdq,omitzero"` // absent, as pHash is, of a damaged picture and of one that is too small
 	PDQQuality int           `json:"pdq_quality"`
 	PHash      fleet.PHash   `json:"phash,omitzero"`
-	SHA256     string        `json:"sha256"` // of the frame: of a stream, its first key frame
+	SHA256     string        `json:"sha256"`        // of the frame: of a stream, its first key frame
+	Mask       fleet.MaskSum `json:"mask,omitzero"` // of --mask: hashes under different masks do not compare
 	Quality    fleet.Quality `json:"quality"`
 	Focus      jpeg.Focus    `json:"focus,omitempty"` // of a JPEG: sharp, soft or blurred
 	PictureVerdict
@@ -50,6 +51,8 @@ type PictureReading struct {
 type fingerprintVerb struct {
 	d        door
 	dumpLuma string
+	maskFile string
+	mask     *fleet.Mask
 	deblock  bool
 	compare  bool
 	camera   bool
@@ -92,6 +95,7 @@ that of the standard.`,
 	f.StringVarP(&v.d.output, "output", "o", "table", "table, json or yaml")
 	f.StringVar(&v.dumpLuma, "dump-luma", "", "write the decoded luma of the one FILE here, as PGM")
 	f.BoolVar(&v.deblock, "deblock", false, "apply the loop filter of H.264")
+	f.StringVar(&v.maskFile, "mask", "", "hide what this file says (JSON, as for cameras mask), as agents do")
 	f.BoolVar(&v.compare, "compare", false, "tell how far two pictures are apart")
 	f.BoolVar(&v.camera, "camera", false, "judge the files as frames of one camera, in this order")
 	f.DurationVar(&v.every, "every", time.Minute, "with --camera: how far the frames are apart")
@@ -121,6 +125,11 @@ func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
 	}
 	v.reader = r
 	v.judge = stillJudge{camera: v.camera, every: v.every}
+	if v.maskFile != "" {
+		if v.mask, err = readMask(cmd, v.maskFile); err != nil {
+			return fmt.Errorf("--mask: %w", err)
+		}
+	}
 	out, failed := make([]fingerprinted, len(args)), 0
 	for i, file := range args {
 		out[i].File = file
@@ -192,7 +201,7 @@ func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading
 	last := began
 	var detail jpeg.Detail
 	in, err := v.reader.Inspect(cmd.Context(), f, capture.Probe{
-		Deblock: v.deblock, Detail: &detail, Judge: v.judge.judge,
+		Mask: v.mask, Deblock: v.deblock, Detail: &detail, Judge: v.judge.judge,
 		Done: func(s capture.Stage) {
 			now := time.Now()
 			ms[string(s)] = milliseconds(now.Sub(last))
@@ -227,7 +236,7 @@ func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading
 	}
 	res := &PictureReading{
 		Width: int(in.Width), Height: int(in.Height), Codec: f.Codec, Decoder: in.Decoder, Deblocked: in.Deblocked,
-		PDQ: in.Fingerprint.PDQ, PDQQuality: int(in.Fingerprint.PDQQuality), PHash: in.Fingerprint.PHash,
+		PDQ: in.Fingerprint.PDQ, PDQQuality: int(in.Fingerprint.PDQQuality), PHash: in.Fingerprint.PHash, Mask: in.Fingerprint.Mask,
 		SHA256: hex.EncodeToString(in.SHA256[:]), Quality: in.Quality, Focus: detail.Focus(), PictureVerdict: verdictOf(in.Verdict), MS: ms,
 	}
 	if in.Missing > 0 {

@@ -18,7 +18,7 @@ import (
 func camerasCommand() *cobra.Command {
 	var d door
 	return d.join(noun("cameras", "List, add, approve and name cameras",
-		camerasLs(&d), camerasShow(&d), camerasAdd(&d), camerasSet(&d), camerasWhy(&d), camerasReboot(&d), camerasTrust(&d), camerasAccept(&d),
+		camerasLs(&d), camerasShow(&d), camerasAdd(&d), camerasSet(&d), camerasWhy(&d), camerasReboot(&d), camerasTrust(&d), camerasAccept(&d), camerasMask(&d),
 		camerasEnrol(&d, "approve", fleet.Approved, "Approve cameras, so that schedules may select them"),
 		camerasEnrol(&d, "ignore", fleet.Ignored, "Ignore cameras: they are neither photographed nor shown"),
 		camerasConflicts(&d), camerasResolve(&d),
@@ -71,6 +71,9 @@ func printCamera(d *door, cmd *cobra.Command, c admin.Camera) error {
 		}
 		for k, v := range c.Labels {
 			line("label", k+"="+v)
+		}
+		if m := c.Mask; m != nil {
+			line("privacy mask", fmt.Sprintf("shapes %d, since %s", m.Shapes, when(&m.Since)))
 		}
 		if l := c.LastCapture; l != nil {
 			line("last capture", strings.TrimSpace(fmt.Sprintf("%s %s %s %s", when(&l.At), l.Outcome, l.Cause, l.Detail)))

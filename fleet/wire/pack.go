@@ -35,6 +35,7 @@ const ServerName = "scheduler.shutterfleet"
 const (
 	orderLayout   = 2
 	captureLayout = 3
+	maskedLayout  = 4 // of a frame of which something was hidden
 	taskLayout    = 1
 
 	// maxRecordBytes bounds one record: a capture is about 170 bytes with a
@@ -115,7 +116,11 @@ func ParseTasks(b []byte) ([]Task, error) {
 // one travels apart, the other is the stream's.
 func AppendCapture(b []byte, c fleet.Capture) []byte {
 	return appendRecord(b, func(b []byte) []byte {
-		b = append(b, captureLayout, byte(c.Outcome), c.Attempts, c.Retakes)
+		layout := byte(captureLayout)
+		if c.Outcome == fleet.Captured && c.Reading.Fingerprint.Mask != 0 {
+			layout = maskedLayout
+		}
+		b = append(b, layout, byte(c.Outcome), c.Attempts, c.Retakes)
 		b = appendOccurrence(b, c.Occurrence)
 		b = binary.AppendVarint(b, int64(c.At-c.Nominal))
 		b = binary.AppendVarint(b, c.Bound.Microseconds())
@@ -139,6 +144,9 @@ func AppendCapture(b []byte, c fleet.Capture) []byte {
 			b = binary.BigEndian.AppendUint32(b, math.Float32bits(*q))
 		}
 		b = append(b, byte(r.Fingerprint.Rules))
+		if layout == maskedLayout {
+			b = binary.BigEndian.AppendUint64(b, uint64(r.Fingerprint.Mask))
+		}
 		return appendVerdict(b, &r.Verdict)
 	})
 }
@@ -206,6 +214,13 @@ func (r *reader) capture() (c fleet.Capture) {
 	}
 	if layout >= 3 {
 		d.Fingerprint.Rules = fleet.Rules(r.byte())
+		if layout == maskedLayout {
+			if b := r.bytes(8); b != nil {
+				if d.Fingerprint.Mask = fleet.MaskSum(binary.BigEndian.Uint64(b)); d.Fingerprint.Mask == 0 {
+					r.fail("a masked frame without its mask")
+				}
+			}
+		}
 		d.Verdict = r.verdict()
 	}
 	return c
@@ -289,9 +304,9 @@ func (r *reader) layout(want byte) {
 // captureLayout reads a capture's layout: this one or an older one.
 func (r *reader) captureLayout() byte {
 	got := r.byte()
-	if got < 1 || got > captureLayout {
-		r.fail("layout %d, this build reads 1 to %d", got, captureLayout)
-		return captureLayout
+	if got < 1 || got > maskedLayout {
+		r.fail("layout %d, this build reads 1 to %d", got, maskedLayout)
+		return maskedLayout
 	}
 	return got
 }

@@ -603,7 +603,8 @@ type Hello struct {
 	StandingVersion uint64                 `protobuf:"varint,9,opt,name=standing_version,json=standingVersion,proto3" json:"standing_version,omitempty"` // of the standing orders it holds; 0 when none
 	Cores           uint32                 `protobuf:"varint,10,opt,name=cores,proto3" json:"cores,omitempty"`
 	Analyzers       []string               `protobuf:"bytes,11,rep,name=analyzers,proto3" json:"analyzers,omitempty"`
-	Tags            []string               `protobuf:"bytes,12,rep,name=tags,proto3" json:"tags,omitempty"` // the operator's, as `--tag`
+	Tags            []string               `protobuf:"bytes,12,rep,name=tags,proto3" json:"tags,omitempty"`    // the operator's, as `--tag`
+	Masks           bool                   `protobuf:"varint,13,opt,name=masks,proto3" json:"masks,omitempty"` // it hides what a camera's mask says: others are given no masked camera
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -720,6 +721,13 @@ func (x *Hello) GetTags() []string {
 		return x.Tags
 	}
 	return nil
+}
+
+func (x *Hello) GetMasks() bool {
+	if x != nil {
+		return x.Masks
+	}
+	return false
 }
 
 type Welcome struct {
@@ -1029,6 +1037,7 @@ func (*Instruction_Cancel) isInstruction_Body() {}
 type Orders struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Packed        []byte                 `protobuf:"bytes,1,opt,name=packed,proto3" json:"packed,omitempty"` // records of AppendOrder
+	Masks         []*MaskNeeded          `protobuf:"bytes,2,rep,name=masks,proto3" json:"masks,omitempty"`   // of their cameras
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1070,6 +1079,67 @@ func (x *Orders) GetPacked() []byte {
 	return nil
 }
 
+func (x *Orders) GetMasks() []*MaskNeeded {
+	if x != nil {
+		return x.Masks
+	}
+	return nil
+}
+
+// MaskNeeded says that a camera has a mask: an agent that does not hold this
+// revision, or a later one, captures nothing of it.
+type MaskNeeded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Camera        uint64                 `protobuf:"fixed64,1,opt,name=camera,proto3" json:"camera,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaskNeeded) Reset() {
+	*x = MaskNeeded{}
+	mi := &file_wire_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaskNeeded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaskNeeded) ProtoMessage() {}
+
+func (x *MaskNeeded) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaskNeeded.ProtoReflect.Descriptor instead.
+func (*MaskNeeded) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *MaskNeeded) GetCamera() uint64 {
+	if x != nil {
+		return x.Camera
+	}
+	return 0
+}
+
+func (x *MaskNeeded) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type OrdersStored struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Nonce         uint64                 `protobuf:"varint,1,opt,name=nonce,proto3" json:"nonce,omitempty"` // the instruction's
@@ -1079,7 +1149,7 @@ type OrdersStored struct {
 
 func (x *OrdersStored) Reset() {
 	*x = OrdersStored{}
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1161,7 @@ func (x *OrdersStored) String() string {
 func (*OrdersStored) ProtoMessage() {}
 
 func (x *OrdersStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1174,7 @@ func (x *OrdersStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrdersStored.ProtoReflect.Descriptor instead.
 func (*OrdersStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{9}
+	return file_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OrdersStored) GetNonce() uint64 {
@@ -1124,7 +1194,7 @@ type Recall struct {
 
 func (x *Recall) Reset() {
 	*x = Recall{}
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1206,7 @@ func (x *Recall) String() string {
 func (*Recall) ProtoMessage() {}
 
 func (x *Recall) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1219,7 @@ func (x *Recall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recall.ProtoReflect.Descriptor instead.
 func (*Recall) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{10}
+	return file_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Recall) GetPacked() []byte {
@@ -1174,7 +1244,7 @@ type Cameras struct {
 
 func (x *Cameras) Reset() {
 	*x = Cameras{}
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1256,7 @@ func (x *Cameras) String() string {
 func (*Cameras) ProtoMessage() {}
 
 func (x *Cameras) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1269,7 @@ func (x *Cameras) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cameras.ProtoReflect.Descriptor instead.
 func (*Cameras) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{11}
+	return file_wire_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Cameras) GetVersion() uint64 {
@@ -1249,13 +1319,14 @@ type Standing struct {
 	Places        []string               `protobuf:"bytes,4,rep,name=places,proto3" json:"places,omitempty"` // JSON of calendar.Place
 	Tasks         []byte                 `protobuf:"bytes,5,opt,name=tasks,proto3" json:"tasks,omitempty"`   // records of AppendTask
 	Pauses        []*StandingPause       `protobuf:"bytes,6,rep,name=pauses,proto3" json:"pauses,omitempty"`
+	Masks         []*MaskNeeded          `protobuf:"bytes,7,rep,name=masks,proto3" json:"masks,omitempty"` // of the tasks' cameras
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Standing) Reset() {
 	*x = Standing{}
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1338,7 @@ func (x *Standing) String() string {
 func (*Standing) ProtoMessage() {}
 
 func (x *Standing) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1351,7 @@ func (x *Standing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Standing.ProtoReflect.Descriptor instead.
 func (*Standing) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{12}
+	return file_wire_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Standing) GetVersion() uint64 {
@@ -1325,6 +1396,13 @@ func (x *Standing) GetPauses() []*StandingPause {
 	return nil
 }
 
+func (x *Standing) GetMasks() []*MaskNeeded {
+	if x != nil {
+		return x.Masks
+	}
+	return nil
+}
+
 type StandingSchedule struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1336,7 +1414,7 @@ type StandingSchedule struct {
 
 func (x *StandingSchedule) Reset() {
 	*x = StandingSchedule{}
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1426,7 @@ func (x *StandingSchedule) String() string {
 func (*StandingSchedule) ProtoMessage() {}
 
 func (x *StandingSchedule) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1439,7 @@ func (x *StandingSchedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingSchedule.ProtoReflect.Descriptor instead.
 func (*StandingSchedule) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{13}
+	return file_wire_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StandingSchedule) GetId() uint64 {
@@ -1399,7 +1477,7 @@ type StandingPause struct {
 
 func (x *StandingPause) Reset() {
 	*x = StandingPause{}
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1489,7 @@ func (x *StandingPause) String() string {
 func (*StandingPause) ProtoMessage() {}
 
 func (x *StandingPause) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1502,7 @@ func (x *StandingPause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingPause.ProtoReflect.Descriptor instead.
 func (*StandingPause) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{14}
+	return file_wire_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StandingPause) GetCamera() uint64 {
@@ -1464,13 +1542,14 @@ type CameraConfig struct {
 	Credentials   []*Credential          `protobuf:"bytes,5,rep,name=credentials,proto3" json:"credentials,omitempty"`
 	Same          []string               `protobuf:"bytes,6,rep,name=same,proto3" json:"same,omitempty"`   // keys of devices that an operator decided to be this one
 	Apart         []string               `protobuf:"bytes,7,rep,name=apart,proto3" json:"apart,omitempty"` // and not to be
+	Mask          *CameraMask            `protobuf:"bytes,8,opt,name=mask,proto3" json:"mask,omitempty"`   // what must not be seen of it; absent: nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CameraConfig) Reset() {
 	*x = CameraConfig{}
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1561,7 @@ func (x *CameraConfig) String() string {
 func (*CameraConfig) ProtoMessage() {}
 
 func (x *CameraConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1574,7 @@ func (x *CameraConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CameraConfig.ProtoReflect.Descriptor instead.
 func (*CameraConfig) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CameraConfig) GetId() uint64 {
@@ -1547,6 +1626,67 @@ func (x *CameraConfig) GetApart() []string {
 	return nil
 }
 
+func (x *CameraConfig) GetMask() *CameraMask {
+	if x != nil {
+		return x.Mask
+	}
+	return nil
+}
+
+// CameraMask is what must not be seen of a camera. An agent that cannot read it
+// captures nothing of the camera.
+type CameraMask struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"` // rises with each change
+	Shapes        []byte                 `protobuf:"bytes,2,opt,name=shapes,proto3" json:"shapes,omitempty"`      // JSON of fleet.Mask
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CameraMask) Reset() {
+	*x = CameraMask{}
+	mi := &file_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CameraMask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CameraMask) ProtoMessage() {}
+
+func (x *CameraMask) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CameraMask.ProtoReflect.Descriptor instead.
+func (*CameraMask) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CameraMask) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *CameraMask) GetShapes() []byte {
+	if x != nil {
+		return x.Shapes
+	}
+	return nil
+}
+
 type Endpoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Protocol      string                 `protobuf:"bytes,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -1557,7 +1697,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1709,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1722,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Endpoint) GetProtocol() string {
@@ -1610,7 +1750,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1762,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1775,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Credential) GetUser() string {
@@ -1675,7 +1815,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1687,7 +1827,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1700,7 +1840,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Command) GetId() string {
@@ -1742,7 +1882,7 @@ type CommandCancel struct {
 
 func (x *CommandCancel) Reset() {
 	*x = CommandCancel{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1894,7 @@ func (x *CommandCancel) String() string {
 func (*CommandCancel) ProtoMessage() {}
 
 func (x *CommandCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1907,7 @@ func (x *CommandCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandCancel.ProtoReflect.Descriptor instead.
 func (*CommandCancel) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CommandCancel) GetId() string {
@@ -1791,7 +1931,7 @@ type CommandResult struct {
 
 func (x *CommandResult) Reset() {
 	*x = CommandResult{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1943,7 @@ func (x *CommandResult) String() string {
 func (*CommandResult) ProtoMessage() {}
 
 func (x *CommandResult) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1956,7 @@ func (x *CommandResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResult.ProtoReflect.Descriptor instead.
 func (*CommandResult) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CommandResult) GetId() string {
@@ -1861,7 +2001,7 @@ type PermitAsk struct {
 
 func (x *PermitAsk) Reset() {
 	*x = PermitAsk{}
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +2013,7 @@ func (x *PermitAsk) String() string {
 func (*PermitAsk) ProtoMessage() {}
 
 func (x *PermitAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2026,7 @@ func (x *PermitAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PermitAsk.ProtoReflect.Descriptor instead.
 func (*PermitAsk) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{21}
+	return file_wire_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PermitAsk) GetPermit() uint64 {
@@ -1931,7 +2071,7 @@ type PermitAnswer struct {
 
 func (x *PermitAnswer) Reset() {
 	*x = PermitAnswer{}
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2083,7 @@ func (x *PermitAnswer) String() string {
 func (*PermitAnswer) ProtoMessage() {}
 
 func (x *PermitAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2096,7 @@ func (x *PermitAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PermitAnswer.ProtoReflect.Descriptor instead.
 func (*PermitAnswer) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{22}
+	return file_wire_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PermitAnswer) GetPermit() uint64 {
@@ -2000,7 +2140,7 @@ type LoginSettled struct {
 
 func (x *LoginSettled) Reset() {
 	*x = LoginSettled{}
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2152,7 @@ func (x *LoginSettled) String() string {
 func (*LoginSettled) ProtoMessage() {}
 
 func (x *LoginSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2165,7 @@ func (x *LoginSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginSettled.ProtoReflect.Descriptor instead.
 func (*LoginSettled) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{23}
+	return file_wire_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LoginSettled) GetPermit() uint64 {
@@ -2068,7 +2208,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2080,7 +2220,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2093,7 +2233,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{24}
+	return file_wire_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Report) GetBatch() uint64 {
@@ -2126,7 +2266,7 @@ type ReportStored struct {
 
 func (x *ReportStored) Reset() {
 	*x = ReportStored{}
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2278,7 @@ func (x *ReportStored) String() string {
 func (*ReportStored) ProtoMessage() {}
 
 func (x *ReportStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2291,7 @@ func (x *ReportStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStored.ProtoReflect.Descriptor instead.
 func (*ReportStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{25}
+	return file_wire_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReportStored) GetBatch() uint64 {
@@ -2169,13 +2309,14 @@ type Thumbnail struct {
 	AtMs          int64                  `protobuf:"varint,4,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
 	Jpeg          []byte                 `protobuf:"bytes,5,opt,name=jpeg,proto3" json:"jpeg,omitempty"`
 	Batch         uint64                 `protobuf:"varint,6,opt,name=batch,proto3" json:"batch,omitempty"`
+	Mask          uint64                 `protobuf:"fixed64,7,opt,name=mask,proto3" json:"mask,omitempty"` // Mask.Sum of what was hidden; 0 = nothing. Another than the camera's present one is dropped
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Thumbnail) Reset() {
 	*x = Thumbnail{}
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +2328,7 @@ func (x *Thumbnail) String() string {
 func (*Thumbnail) ProtoMessage() {}
 
 func (x *Thumbnail) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +2341,7 @@ func (x *Thumbnail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thumbnail.ProtoReflect.Descriptor instead.
 func (*Thumbnail) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{26}
+	return file_wire_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Thumbnail) GetCamera() uint64 {
@@ -2245,6 +2386,13 @@ func (x *Thumbnail) GetBatch() uint64 {
 	return 0
 }
 
+func (x *Thumbnail) GetMask() uint64 {
+	if x != nil {
+		return x.Mask
+	}
+	return 0
+}
+
 type ThumbnailStored struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Batch         uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
@@ -2254,7 +2402,7 @@ type ThumbnailStored struct {
 
 func (x *ThumbnailStored) Reset() {
 	*x = ThumbnailStored{}
-	mi := &file_wire_proto_msgTypes[27]
+	mi := &file_wire_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2414,7 @@ func (x *ThumbnailStored) String() string {
 func (*ThumbnailStored) ProtoMessage() {}
 
 func (x *ThumbnailStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[27]
+	mi := &file_wire_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2427,7 @@ func (x *ThumbnailStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThumbnailStored.ProtoReflect.Descriptor instead.
 func (*ThumbnailStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{27}
+	return file_wire_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ThumbnailStored) GetBatch() uint64 {
@@ -2301,7 +2449,7 @@ type Inventory struct {
 
 func (x *Inventory) Reset() {
 	*x = Inventory{}
-	mi := &file_wire_proto_msgTypes[28]
+	mi := &file_wire_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2461,7 @@ func (x *Inventory) String() string {
 func (*Inventory) ProtoMessage() {}
 
 func (x *Inventory) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[28]
+	mi := &file_wire_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2474,7 @@ func (x *Inventory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inventory.ProtoReflect.Descriptor instead.
 func (*Inventory) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{28}
+	return file_wire_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Inventory) GetBatch() uint64 {
@@ -2352,7 +2500,7 @@ type InventoryStored struct {
 
 func (x *InventoryStored) Reset() {
 	*x = InventoryStored{}
-	mi := &file_wire_proto_msgTypes[29]
+	mi := &file_wire_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2364,7 +2512,7 @@ func (x *InventoryStored) String() string {
 func (*InventoryStored) ProtoMessage() {}
 
 func (x *InventoryStored) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[29]
+	mi := &file_wire_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2377,7 +2525,7 @@ func (x *InventoryStored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryStored.ProtoReflect.Descriptor instead.
 func (*InventoryStored) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{29}
+	return file_wire_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *InventoryStored) GetBatch() uint64 {
@@ -2398,7 +2546,7 @@ type ClockProbe struct {
 
 func (x *ClockProbe) Reset() {
 	*x = ClockProbe{}
-	mi := &file_wire_proto_msgTypes[30]
+	mi := &file_wire_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2558,7 @@ func (x *ClockProbe) String() string {
 func (*ClockProbe) ProtoMessage() {}
 
 func (x *ClockProbe) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[30]
+	mi := &file_wire_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2571,7 @@ func (x *ClockProbe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockProbe.ProtoReflect.Descriptor instead.
 func (*ClockProbe) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{30}
+	return file_wire_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ClockProbe) GetT1() int64 {
@@ -2444,7 +2592,7 @@ type ClockAnswer struct {
 
 func (x *ClockAnswer) Reset() {
 	*x = ClockAnswer{}
-	mi := &file_wire_proto_msgTypes[31]
+	mi := &file_wire_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2456,7 +2604,7 @@ func (x *ClockAnswer) String() string {
 func (*ClockAnswer) ProtoMessage() {}
 
 func (x *ClockAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[31]
+	mi := &file_wire_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2469,7 +2617,7 @@ func (x *ClockAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockAnswer.ProtoReflect.Descriptor instead.
 func (*ClockAnswer) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{31}
+	return file_wire_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ClockAnswer) GetT1() int64 {
@@ -2512,7 +2660,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_wire_proto_msgTypes[32]
+	mi := &file_wire_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2672,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[32]
+	mi := &file_wire_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2685,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{32}
+	return file_wire_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Load) GetOrdersHeld() uint64 {
@@ -2651,7 +2799,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x10thumbnail_stored\x18\x05 \x01(\v2%.shutterfleet.wire.v1.ThumbnailStoredH\x00R\x0fthumbnailStored\x12R\n" +
 	"\x10inventory_stored\x18\x06 \x01(\v2%.shutterfleet.wire.v1.InventoryStoredH\x00R\x0finventoryStored\x12I\n" +
 	"\rpermit_answer\x18\a \x01(\v2\".shutterfleet.wire.v1.PermitAnswerH\x00R\fpermitAnswerB\x06\n" +
-	"\x04body\"\xf2\x02\n" +
+	"\x04body\"\x88\x03\n" +
 	"\x05Hello\x12!\n" +
 	"\fwire_version\x18\x01 \x01(\rR\vwireVersion\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -2666,7 +2814,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x05cores\x18\n" +
 	" \x01(\rR\x05cores\x12\x1c\n" +
 	"\tanalyzers\x18\v \x03(\tR\tanalyzers\x12\x12\n" +
-	"\x04tags\x18\f \x03(\tR\x04tags\"\x88\x01\n" +
+	"\x04tags\x18\f \x03(\tR\x04tags\x12\x14\n" +
+	"\x05masks\x18\r \x01(\bR\x05masks\"\x88\x01\n" +
 	"\aWelcome\x12!\n" +
 	"\fwire_version\x18\x01 \x01(\rR\vwireVersion\x12\x12\n" +
 	"\x04site\x18\x02 \x01(\tR\x04site\x12,\n" +
@@ -2688,9 +2837,14 @@ const file_wire_proto_rawDesc = "" +
 	"\bstanding\x18\t \x01(\v2\x1e.shutterfleet.wire.v1.StandingH\x00R\bstanding\x12=\n" +
 	"\x06cancel\x18\n" +
 	" \x01(\v2#.shutterfleet.wire.v1.CommandCancelH\x00R\x06cancelB\x06\n" +
-	"\x04body\" \n" +
+	"\x04body\"X\n" +
 	"\x06Orders\x12\x16\n" +
-	"\x06packed\x18\x01 \x01(\fR\x06packed\"$\n" +
+	"\x06packed\x18\x01 \x01(\fR\x06packed\x126\n" +
+	"\x05masks\x18\x02 \x03(\v2 .shutterfleet.wire.v1.MaskNeededR\x05masks\"@\n" +
+	"\n" +
+	"MaskNeeded\x12\x16\n" +
+	"\x06camera\x18\x01 \x01(\x06R\x06camera\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"$\n" +
 	"\fOrdersStored\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\" \n" +
 	"\x06Recall\x12\x16\n" +
@@ -2700,14 +2854,15 @@ const file_wire_proto_rawDesc = "" +
 	"\x04full\x18\x02 \x01(\bR\x04full\x124\n" +
 	"\x03put\x18\x03 \x03(\v2\".shutterfleet.wire.v1.CameraConfigR\x03put\x12\x16\n" +
 	"\x06remove\x18\x04 \x03(\x06R\x06remove\x12K\n" +
-	"\x10site_credentials\x18\x05 \x03(\v2 .shutterfleet.wire.v1.CredentialR\x0fsiteCredentials\"\xf0\x01\n" +
+	"\x10site_credentials\x18\x05 \x03(\v2 .shutterfleet.wire.v1.CredentialR\x0fsiteCredentials\"\xa8\x02\n" +
 	"\bStanding\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x19\n" +
 	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\x12D\n" +
 	"\tschedules\x18\x03 \x03(\v2&.shutterfleet.wire.v1.StandingScheduleR\tschedules\x12\x16\n" +
 	"\x06places\x18\x04 \x03(\tR\x06places\x12\x14\n" +
 	"\x05tasks\x18\x05 \x01(\fR\x05tasks\x12;\n" +
-	"\x06pauses\x18\x06 \x03(\v2#.shutterfleet.wire.v1.StandingPauseR\x06pauses\"R\n" +
+	"\x06pauses\x18\x06 \x03(\v2#.shutterfleet.wire.v1.StandingPauseR\x06pauses\x126\n" +
+	"\x05masks\x18\a \x03(\v2 .shutterfleet.wire.v1.MaskNeededR\x05masks\"R\n" +
 	"\x10StandingSchedule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x12\n" +
@@ -2716,7 +2871,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06camera\x18\x01 \x01(\x06R\x06camera\x12\x1a\n" +
 	"\bschedule\x18\x02 \x01(\x06R\bschedule\x12\x17\n" +
 	"\afrom_ms\x18\x03 \x01(\x03R\x06fromMs\x12\x19\n" +
-	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"\xfa\x01\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"\xb0\x02\n" +
 	"\fCameraConfig\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x16\n" +
@@ -2724,7 +2879,12 @@ const file_wire_proto_rawDesc = "" +
 	"\tendpoints\x18\x04 \x03(\v2\x1e.shutterfleet.wire.v1.EndpointR\tendpoints\x12B\n" +
 	"\vcredentials\x18\x05 \x03(\v2 .shutterfleet.wire.v1.CredentialR\vcredentials\x12\x12\n" +
 	"\x04same\x18\x06 \x03(\tR\x04same\x12\x14\n" +
-	"\x05apart\x18\a \x03(\tR\x05apart\"8\n" +
+	"\x05apart\x18\a \x03(\tR\x05apart\x124\n" +
+	"\x04mask\x18\b \x01(\v2 .shutterfleet.wire.v1.CameraMaskR\x04mask\"@\n" +
+	"\n" +
+	"CameraMask\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06shapes\x18\x02 \x01(\fR\x06shapes\"8\n" +
 	"\bEndpoint\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\"V\n" +
@@ -2766,7 +2926,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06packed\x18\x02 \x01(\fR\x06packed\x12\x18\n" +
 	"\apending\x18\x03 \x01(\x04R\apending\"$\n" +
 	"\fReportStored\x12\x14\n" +
-	"\x05batch\x18\x01 \x01(\x04R\x05batch\"\x9d\x01\n" +
+	"\x05batch\x18\x01 \x01(\x04R\x05batch\"\xb1\x01\n" +
 	"\tThumbnail\x12\x16\n" +
 	"\x06camera\x18\x01 \x01(\x06R\x06camera\x12\x1a\n" +
 	"\bschedule\x18\x02 \x01(\x06R\bschedule\x12\x1d\n" +
@@ -2774,7 +2934,8 @@ const file_wire_proto_rawDesc = "" +
 	"nominal_ms\x18\x03 \x01(\x03R\tnominalMs\x12\x13\n" +
 	"\x05at_ms\x18\x04 \x01(\x03R\x04atMs\x12\x12\n" +
 	"\x04jpeg\x18\x05 \x01(\fR\x04jpeg\x12\x14\n" +
-	"\x05batch\x18\x06 \x01(\x04R\x05batch\"'\n" +
+	"\x05batch\x18\x06 \x01(\x04R\x05batch\x12\x12\n" +
+	"\x04mask\x18\a \x01(\x06R\x04mask\"'\n" +
 	"\x0fThumbnailStored\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\";\n" +
 	"\tInventory\x12\x14\n" +
@@ -2824,7 +2985,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_wire_proto_goTypes = []any{
 	(LoginAnswer)(0),         // 0: shutterfleet.wire.v1.LoginAnswer
 	(*EnrolRequest)(nil),     // 1: shutterfleet.wire.v1.EnrolRequest
@@ -2836,73 +2997,78 @@ var file_wire_proto_goTypes = []any{
 	(*Signed)(nil),           // 7: shutterfleet.wire.v1.Signed
 	(*Instruction)(nil),      // 8: shutterfleet.wire.v1.Instruction
 	(*Orders)(nil),           // 9: shutterfleet.wire.v1.Orders
-	(*OrdersStored)(nil),     // 10: shutterfleet.wire.v1.OrdersStored
-	(*Recall)(nil),           // 11: shutterfleet.wire.v1.Recall
-	(*Cameras)(nil),          // 12: shutterfleet.wire.v1.Cameras
-	(*Standing)(nil),         // 13: shutterfleet.wire.v1.Standing
-	(*StandingSchedule)(nil), // 14: shutterfleet.wire.v1.StandingSchedule
-	(*StandingPause)(nil),    // 15: shutterfleet.wire.v1.StandingPause
-	(*CameraConfig)(nil),     // 16: shutterfleet.wire.v1.CameraConfig
-	(*Endpoint)(nil),         // 17: shutterfleet.wire.v1.Endpoint
-	(*Credential)(nil),       // 18: shutterfleet.wire.v1.Credential
-	(*Command)(nil),          // 19: shutterfleet.wire.v1.Command
-	(*CommandCancel)(nil),    // 20: shutterfleet.wire.v1.CommandCancel
-	(*CommandResult)(nil),    // 21: shutterfleet.wire.v1.CommandResult
-	(*PermitAsk)(nil),        // 22: shutterfleet.wire.v1.PermitAsk
-	(*PermitAnswer)(nil),     // 23: shutterfleet.wire.v1.PermitAnswer
-	(*LoginSettled)(nil),     // 24: shutterfleet.wire.v1.LoginSettled
-	(*Report)(nil),           // 25: shutterfleet.wire.v1.Report
-	(*ReportStored)(nil),     // 26: shutterfleet.wire.v1.ReportStored
-	(*Thumbnail)(nil),        // 27: shutterfleet.wire.v1.Thumbnail
-	(*ThumbnailStored)(nil),  // 28: shutterfleet.wire.v1.ThumbnailStored
-	(*Inventory)(nil),        // 29: shutterfleet.wire.v1.Inventory
-	(*InventoryStored)(nil),  // 30: shutterfleet.wire.v1.InventoryStored
-	(*ClockProbe)(nil),       // 31: shutterfleet.wire.v1.ClockProbe
-	(*ClockAnswer)(nil),      // 32: shutterfleet.wire.v1.ClockAnswer
-	(*Load)(nil),             // 33: shutterfleet.wire.v1.Load
+	(*MaskNeeded)(nil),       // 10: shutterfleet.wire.v1.MaskNeeded
+	(*OrdersStored)(nil),     // 11: shutterfleet.wire.v1.OrdersStored
+	(*Recall)(nil),           // 12: shutterfleet.wire.v1.Recall
+	(*Cameras)(nil),          // 13: shutterfleet.wire.v1.Cameras
+	(*Standing)(nil),         // 14: shutterfleet.wire.v1.Standing
+	(*StandingSchedule)(nil), // 15: shutterfleet.wire.v1.StandingSchedule
+	(*StandingPause)(nil),    // 16: shutterfleet.wire.v1.StandingPause
+	(*CameraConfig)(nil),     // 17: shutterfleet.wire.v1.CameraConfig
+	(*CameraMask)(nil),       // 18: shutterfleet.wire.v1.CameraMask
+	(*Endpoint)(nil),         // 19: shutterfleet.wire.v1.Endpoint
+	(*Credential)(nil),       // 20: shutterfleet.wire.v1.Credential
+	(*Command)(nil),          // 21: shutterfleet.wire.v1.Command
+	(*CommandCancel)(nil),    // 22: shutterfleet.wire.v1.CommandCancel
+	(*CommandResult)(nil),    // 23: shutterfleet.wire.v1.CommandResult
+	(*PermitAsk)(nil),        // 24: shutterfleet.wire.v1.PermitAsk
+	(*PermitAnswer)(nil),     // 25: shutterfleet.wire.v1.PermitAnswer
+	(*LoginSettled)(nil),     // 26: shutterfleet.wire.v1.LoginSettled
+	(*Report)(nil),           // 27: shutterfleet.wire.v1.Report
+	(*ReportStored)(nil),     // 28: shutterfleet.wire.v1.ReportStored
+	(*Thumbnail)(nil),        // 29: shutterfleet.wire.v1.Thumbnail
+	(*ThumbnailStored)(nil),  // 30: shutterfleet.wire.v1.ThumbnailStored
+	(*Inventory)(nil),        // 31: shutterfleet.wire.v1.Inventory
+	(*InventoryStored)(nil),  // 32: shutterfleet.wire.v1.InventoryStored
+	(*ClockProbe)(nil),       // 33: shutterfleet.wire.v1.ClockProbe
+	(*ClockAnswer)(nil),      // 34: shutterfleet.wire.v1.ClockAnswer
+	(*Load)(nil),             // 35: shutterfleet.wire.v1.Load
 }
 var file_wire_proto_depIdxs = []int32{
 	5,  // 0: shutterfleet.wire.v1.FromAgent.hello:type_name -> shutterfleet.wire.v1.Hello
-	10, // 1: shutterfleet.wire.v1.FromAgent.orders_stored:type_name -> shutterfleet.wire.v1.OrdersStored
-	25, // 2: shutterfleet.wire.v1.FromAgent.report:type_name -> shutterfleet.wire.v1.Report
-	27, // 3: shutterfleet.wire.v1.FromAgent.thumbnail:type_name -> shutterfleet.wire.v1.Thumbnail
-	29, // 4: shutterfleet.wire.v1.FromAgent.inventory:type_name -> shutterfleet.wire.v1.Inventory
-	31, // 5: shutterfleet.wire.v1.FromAgent.clock_probe:type_name -> shutterfleet.wire.v1.ClockProbe
-	33, // 6: shutterfleet.wire.v1.FromAgent.load:type_name -> shutterfleet.wire.v1.Load
-	21, // 7: shutterfleet.wire.v1.FromAgent.command_result:type_name -> shutterfleet.wire.v1.CommandResult
-	22, // 8: shutterfleet.wire.v1.FromAgent.permit_ask:type_name -> shutterfleet.wire.v1.PermitAsk
-	24, // 9: shutterfleet.wire.v1.FromAgent.login_settled:type_name -> shutterfleet.wire.v1.LoginSettled
+	11, // 1: shutterfleet.wire.v1.FromAgent.orders_stored:type_name -> shutterfleet.wire.v1.OrdersStored
+	27, // 2: shutterfleet.wire.v1.FromAgent.report:type_name -> shutterfleet.wire.v1.Report
+	29, // 3: shutterfleet.wire.v1.FromAgent.thumbnail:type_name -> shutterfleet.wire.v1.Thumbnail
+	31, // 4: shutterfleet.wire.v1.FromAgent.inventory:type_name -> shutterfleet.wire.v1.Inventory
+	33, // 5: shutterfleet.wire.v1.FromAgent.clock_probe:type_name -> shutterfleet.wire.v1.ClockProbe
+	35, // 6: shutterfleet.wire.v1.FromAgent.load:type_name -> shutterfleet.wire.v1.Load
+	23, // 7: shutterfleet.wire.v1.FromAgent.command_result:type_name -> shutterfleet.wire.v1.CommandResult
+	24, // 8: shutterfleet.wire.v1.FromAgent.permit_ask:type_name -> shutterfleet.wire.v1.PermitAsk
+	26, // 9: shutterfleet.wire.v1.FromAgent.login_settled:type_name -> shutterfleet.wire.v1.LoginSettled
 	6,  // 10: shutterfleet.wire.v1.FromCentre.welcome:type_name -> shutterfleet.wire.v1.Welcome
 	7,  // 11: shutterfleet.wire.v1.FromCentre.signed:type_name -> shutterfleet.wire.v1.Signed
-	26, // 12: shutterfleet.wire.v1.FromCentre.report_stored:type_name -> shutterfleet.wire.v1.ReportStored
-	32, // 13: shutterfleet.wire.v1.FromCentre.clock_answer:type_name -> shutterfleet.wire.v1.ClockAnswer
-	28, // 14: shutterfleet.wire.v1.FromCentre.thumbnail_stored:type_name -> shutterfleet.wire.v1.ThumbnailStored
-	30, // 15: shutterfleet.wire.v1.FromCentre.inventory_stored:type_name -> shutterfleet.wire.v1.InventoryStored
-	23, // 16: shutterfleet.wire.v1.FromCentre.permit_answer:type_name -> shutterfleet.wire.v1.PermitAnswer
+	28, // 12: shutterfleet.wire.v1.FromCentre.report_stored:type_name -> shutterfleet.wire.v1.ReportStored
+	34, // 13: shutterfleet.wire.v1.FromCentre.clock_answer:type_name -> shutterfleet.wire.v1.ClockAnswer
+	30, // 14: shutterfleet.wire.v1.FromCentre.thumbnail_stored:type_name -> shutterfleet.wire.v1.ThumbnailStored
+	32, // 15: shutterfleet.wire.v1.FromCentre.inventory_stored:type_name -> shutterfleet.wire.v1.InventoryStored
+	25, // 16: shutterfleet.wire.v1.FromCentre.permit_answer:type_name -> shutterfleet.wire.v1.PermitAnswer
 	9,  // 17: shutterfleet.wire.v1.Instruction.orders:type_name -> shutterfleet.wire.v1.Orders
-	11, // 18: shutterfleet.wire.v1.Instruction.recall:type_name -> shutterfleet.wire.v1.Recall
-	12, // 19: shutterfleet.wire.v1.Instruction.cameras:type_name -> shutterfleet.wire.v1.Cameras
-	19, // 20: shutterfleet.wire.v1.Instruction.command:type_name -> shutterfleet.wire.v1.Command
-	13, // 21: shutterfleet.wire.v1.Instruction.standing:type_name -> shutterfleet.wire.v1.Standing
-	20, // 22: shutterfleet.wire.v1.Instruction.cancel:type_name -> shutterfleet.wire.v1.CommandCancel
-	16, // 23: shutterfleet.wire.v1.Cameras.put:type_name -> shutterfleet.wire.v1.CameraConfig
-	18, // 24: shutterfleet.wire.v1.Cameras.site_credentials:type_name -> shutterfleet.wire.v1.Credential
-	14, // 25: shutterfleet.wire.v1.Standing.schedules:type_name -> shutterfleet.wire.v1.StandingSchedule
-	15, // 26: shutterfleet.wire.v1.Standing.pauses:type_name -> shutterfleet.wire.v1.StandingPause
-	17, // 27: shutterfleet.wire.v1.CameraConfig.endpoints:type_name -> shutterfleet.wire.v1.Endpoint
-	18, // 28: shutterfleet.wire.v1.CameraConfig.credentials:type_name -> shutterfleet.wire.v1.Credential
-	0,  // 29: shutterfleet.wire.v1.LoginSettled.answer:type_name -> shutterfleet.wire.v1.LoginAnswer
-	1,  // 30: shutterfleet.wire.v1.Agents.Enrol:input_type -> shutterfleet.wire.v1.EnrolRequest
-	31, // 31: shutterfleet.wire.v1.Agents.Clock:input_type -> shutterfleet.wire.v1.ClockProbe
-	3,  // 32: shutterfleet.wire.v1.Agents.Link:input_type -> shutterfleet.wire.v1.FromAgent
-	2,  // 33: shutterfleet.wire.v1.Agents.Enrol:output_type -> shutterfleet.wire.v1.EnrolResponse
-	32, // 34: shutterfleet.wire.v1.Agents.Clock:output_type -> shutterfleet.wire.v1.ClockAnswer
-	4,  // 35: shutterfleet.wire.v1.Agents.Link:output_type -> shutterfleet.wire.v1.FromCentre
-	33, // [33:36] is the sub-list for method output_type
-	30, // [30:33] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	12, // 18: shutterfleet.wire.v1.Instruction.recall:type_name -> shutterfleet.wire.v1.Recall
+	13, // 19: shutterfleet.wire.v1.Instruction.cameras:type_name -> shutterfleet.wire.v1.Cameras
+	21, // 20: shutterfleet.wire.v1.Instruction.command:type_name -> shutterfleet.wire.v1.Command
+	14, // 21: shutterfleet.wire.v1.Instruction.standing:type_name -> shutterfleet.wire.v1.Standing
+	22, // 22: shutterfleet.wire.v1.Instruction.cancel:type_name -> shutterfleet.wire.v1.CommandCancel
+	10, // 23: shutterfleet.wire.v1.Orders.masks:type_name -> shutterfleet.wire.v1.MaskNeeded
+	17, // 24: shutterfleet.wire.v1.Cameras.put:type_name -> shutterfleet.wire.v1.CameraConfig
+	20, // 25: shutterfleet.wire.v1.Cameras.site_credentials:type_name -> shutterfleet.wire.v1.Credential
+	15, // 26: shutterfleet.wire.v1.Standing.schedules:type_name -> shutterfleet.wire.v1.StandingSchedule
+	16, // 27: shutterfleet.wire.v1.Standing.pauses:type_name -> shutterfleet.wire.v1.StandingPause
+	10, // 28: shutterfleet.wire.v1.Standing.masks:type_name -> shutterfleet.wire.v1.MaskNeeded
+	19, // 29: shutterfleet.wire.v1.CameraConfig.endpoints:type_name -> shutterfleet.wire.v1.Endpoint
+	20, // 30: shutterfleet.wire.v1.CameraConfig.credentials:type_name -> shutterfleet.wire.v1.Credential
+	18, // 31: shutterfleet.wire.v1.CameraConfig.mask:type_name -> shutterfleet.wire.v1.CameraMask
+	0,  // 32: shutterfleet.wire.v1.LoginSettled.answer:type_name -> shutterfleet.wire.v1.LoginAnswer
+	1,  // 33: shutterfleet.wire.v1.Agents.Enrol:input_type -> shutterfleet.wire.v1.EnrolRequest
+	33, // 34: shutterfleet.wire.v1.Agents.Clock:input_type -> shutterfleet.wire.v1.ClockProbe
+	3,  // 35: shutterfleet.wire.v1.Agents.Link:input_type -> shutterfleet.wire.v1.FromAgent
+	2,  // 36: shutterfleet.wire.v1.Agents.Enrol:output_type -> shutterfleet.wire.v1.EnrolResponse
+	34, // 37: shutterfleet.wire.v1.Agents.Clock:output_type -> shutterfleet.wire.v1.ClockAnswer
+	4,  // 38: shutterfleet.wire.v1.Agents.Link:output_type -> shutterfleet.wire.v1.FromCentre
+	36, // [36:39] is the sub-list for method output_type
+	33, // [33:36] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -2945,7 +3111,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ import (
 // operations need, each declared by itself below.
 type Scheduler interface {
 	CameraKeeper
+	MaskKeeper
 	IdentityKeeper
 	SiteKeeper
 	ScheduleKeeper

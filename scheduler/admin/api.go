@@ -50,6 +50,7 @@ func (a *Server) registerAPI() {
 	a.registerEvents()
 	a.registerCommands()
 	a.registerVerdicts()
+	a.registerMasks()
 
 	spec, err := a.api.OpenAPI().MarshalJSON()
 	if err != nil {

@@ -97,6 +97,10 @@ func TestRoles(t *testing.T) {
 		{"PATCH", "/sites/home", `{"tz":"Europe/Lisbon"}`, "operator"},
 		{"POST", "/schedules/apply", `{"yaml":"schedules: [{name: a, select: \"*\", every: 5m}]"}`, "operator"},
 		{"POST", "/credentials", `{"site":"home","user":"u","password":"p"}`, "operator"},
+		{"GET", "/cameras/" + fleet.CameraID(1).String() + "/mask", "", "viewer"},
+		{"PUT", "/cameras/" + fleet.CameraID(1).String() + "/mask", half, "operator"},
+		{"PUT", "/cameras/" + fleet.CameraID(1).String() + "/mask?dry_run=true", half, "operator"},
+		{"DELETE", "/cameras/" + fleet.CameraID(1).String() + "/mask", "", "operator"},
 		{"GET", "/pauses", "", "viewer"},
 		{"POST", "/pauses", `{"all":true}`, "operator"},
 		{"POST", "/pauses?dry_run=true", `{"all":true}`, "operator"},
@@ -388,11 +392,11 @@ func TestListsAreNeverNull(t *testing.T) {
 func TestAgentJSON(t *testing.T) {
 	f := admintest.New().Street()
 	f.Boxes[0].Standing = true
-	f.Boxes[0].Able = fleet.Able{Codecs: []fleet.Codec{fleet.JPEG}, Cores: 4}
+	f.Boxes[0].Able, f.Boxes[0].Masks = fleet.Able{Codecs: []fleet.Codec{fleet.JPEG}, Cores: 4}, true
 	f.Boxes[0].Load = fleet.Load{CPU: 0.25, Queue: 3, Capacity: 120, Available: 1 << 30}
 	d := newDoor(t, f, Options{})
 	body := d.as("viewer", "GET", "/api/v1/agents", "").Body.String()
-	for _, want := range []string{`"standing":true`, `"able":{"codecs":["jpeg"],"analyzers":[],"cores":4,"tags":[]}`, `"cpu":0.25`, `"queue":3`, `"capacity":120`, `"available_bytes":1073741824`} {
+	for _, want := range []string{`"standing":true`, `"able":{"codecs":["jpeg"],"analyzers":[],"cores":4,"tags":[],"masks":true}`, `"cpu":0.25`, `"queue":3`, `"capacity":120`, `"available_bytes":1073741824`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("agents lack %s: %s", want, body)
 		}

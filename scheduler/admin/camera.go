@@ -33,6 +33,7 @@ var advice = map[fleet.Cause]string{
 	fleet.CauseOverlap:          "The picture before took too long: ask for fewer, or let its schedule say `overlap: replace`.",
 	fleet.CauseReplaced:         "The next picture was due before this one had ended: ask for fewer, or shorten the deadline in its schedule.",
 	fleet.CauseOverload:         "The agent had more to do than it can: ask for fewer captures per second, bound the site's burst, or add an agent.",
+	fleet.CauseMask:             "It has a privacy mask that its agent does not have, or cannot read: update the agent, or restart it.",
 	fleet.CauseInternal:         "A fault of our own; the detail says which. Please report it.",
 }
 
@@ -48,6 +49,7 @@ type cameraData struct {
 	Camera   Camera
 	Tile     tile
 	Frame    moment
+	Mask     string // what is hidden of it; "" when nothing is
 	Maker    string
 	Says     []string // what is wrong, and what to do
 	Job      *jobPart // the picture that was asked for by the button
@@ -86,6 +88,7 @@ func (a *Server) cameraPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	d.Says = append(pausesOf(v, pauses), d.Says...)
 	d.Tile = tileOf(v, d.Now)
+	d.Mask = maskText(d.Camera.Mask)
 	d.Frame = moment{v.LastFrame, d.Now}
 	d.Maker = strings.TrimSpace(v.Vendor + " " + v.Model)
 	for _, c := range captures {

@@ -16,6 +16,7 @@ type Fingerprint struct {
 	PDQ        string `json:"pdq" doc:"256-bit PDQ hash, 64 hex digits" pattern:"^[0-9a-f]{64}$"`
 	PDQQuality int    `json:"pdq_quality" doc:"below 50 the hash is not searched" minimum:"0" maximum:"100"`
 	PHash      string `json:"phash" doc:"64-bit DCT hash, 16 hex digits" pattern:"^[0-9a-f]{16}$"`
+	Mask       string `json:"mask,omitempty" doc:"what was hidden of the frame, as a mask's sum; hashes under different masks do not compare; absent: nothing"`
 }
 
 // Shot is a camera's last outcome in short.
@@ -52,6 +53,7 @@ type Camera struct {
 	Created     fleet.Instant     `json:"created" format:"date-time"`
 	Enabled     *fleet.Instant    `json:"enabled,omitempty" doc:"when it was approved" format:"date-time"`
 	LastFrame   *fleet.Instant    `json:"last_frame,omitempty" doc:"when its thumbnail was taken" format:"date-time"`
+	Mask        *MaskBrief        `json:"mask,omitempty" doc:"present when parts of it are hidden"`
 	LastCapture *Shot             `json:"last_capture,omitempty" doc:"absent before the first outcome"`
 }
 
@@ -200,6 +202,7 @@ type AgentAble struct {
 	Analyzers []string      `json:"analyzers"`
 	Cores     int           `json:"cores"`
 	Tags      []string      `json:"tags" doc:"the operator's"`
+	Masks     bool          `json:"masks" doc:"it hides what a camera's mask says; others are given no masked camera"`
 }
 
 // AgentLoad is what an agent's box bears.
@@ -274,7 +277,7 @@ type Event struct {
 }
 
 func fingerprintOf(f fleet.Fingerprint) *Fingerprint {
-	return &Fingerprint{PDQ: f.PDQ.String(), PDQQuality: int(f.PDQQuality), PHash: f.PHash.String()}
+	return &Fingerprint{PDQ: f.PDQ.String(), PDQQuality: int(f.PDQQuality), PHash: f.PHash.String(), Mask: f.Mask.String()}
 }
 
 // some returns nil for 0: an instant that never was is absent.
@@ -291,7 +294,7 @@ func cameraOf(v scheduler.CameraView) Camera {
 		Addresses: []string{}, Protocols: []fleet.Protocol{}, Endpoints: append([]fleet.Endpoint{}, v.Endpoints...),
 		FoundBy: append([]fleet.Via{}, v.Via...), Vendor: v.Vendor, Model: v.Model, Firmware: v.Firmware, Serial: v.Serial,
 		Device: v.Device, Source: v.Source, DeviceState: v.DeviceState, Reason: v.Reason, Fix: fixes[v.DeviceState], Labels: v.Labels,
-		Version: v.Version, Created: v.Created, Enabled: some(v.Enabled), LastFrame: some(v.LastFrame),
+		Version: v.Version, Created: v.Created, Enabled: some(v.Enabled), LastFrame: some(v.LastFrame), Mask: maskBriefOf(v.Mask),
 	}
 	for _, a := range v.Addresses {
 		c.Addresses = append(c.Addresses, a.String())
@@ -383,6 +386,7 @@ func agentOf(v fleet.Agent) Agent {
 		Able: AgentAble{
 			Codecs: append([]fleet.Codec{}, v.Able.Codecs...), Analyzers: append([]string{}, v.Able.Analyzers...),
 			Cores: v.Able.Cores, Tags: append([]string{}, v.Able.Tags...),
+			Masks: v.Masks,
 		},
 		Load: AgentLoad{
 			CPU: v.Load.CPU, Pressure: v.Load.Pressure, RSSBytes: v.Load.RSS, AvailableBytes: v.Load.Available,

@@ -44,6 +44,10 @@ type Options struct {
 	// DropAck, if set, is asked before each acknowledgement of a report; true
 	// loses it. Only tests set it.
 	DropAck func() bool
+
+	// Thumbnail, if set, is told each thumbnail as it came, whatever becomes of
+	// it. Only tests set it.
+	Thumbnail func(camera fleet.CameraID, jpeg []byte)
 }
 
 // Gateway serves agents.
@@ -341,13 +345,13 @@ func (s *session) instruction(in scheduler.Instruction) *wire.Instruction {
 		for _, o := range in.Orders {
 			b = wire.AppendOrder(b, o)
 		}
-		m.Body = &wire.Instruction_Orders{Orders: &wire.Orders{Packed: b}}
+		m.Body = &wire.Instruction_Orders{Orders: &wire.Orders{Packed: b, Masks: masks(in.Masks)}}
 	}
 	return m
 }
 
 func standing(v *scheduler.Standing) *wire.Standing {
-	m := &wire.Standing{Version: v.Version, UntilMs: int64(v.Until), Places: v.Places}
+	m := &wire.Standing{Version: v.Version, UntilMs: int64(v.Until), Places: v.Places, Masks: masks(v.Masks)}
 	for _, c := range v.Schedules {
 		m.Schedules = append(m.Schedules, &wire.StandingSchedule{Id: uint64(c.ID), Revision: c.Revision, Spec: c.Spec})
 	}
@@ -362,7 +366,7 @@ func standing(v *scheduler.Standing) *wire.Standing {
 
 // able reads what an agent says it can do, within limits.
 func able(h *wire.Hello) fleet.Able {
-	a := fleet.Able{Cores: int(h.GetCores()), Analyzers: few(h.GetAnalyzers()), Tags: few(h.GetTags())}
+	a := fleet.Able{Cores: int(h.GetCores()), Analyzers: few(h.GetAnalyzers()), Tags: few(h.GetTags()), Masks: h.GetMasks()}
 	for _, c := range few(h.GetCodecs()) {
 		a.Codecs = append(a.Codecs, fleet.Codec(c))
 	}
@@ -399,7 +403,7 @@ func positive(v float64) float64 {
 func cameras(l *scheduler.CameraList) *wire.Cameras {
 	m := &wire.Cameras{Version: l.Version, Full: true, SiteCredentials: creds(l.Site)}
 	for _, t := range l.Cameras {
-		c := &wire.CameraConfig{Id: uint64(t.Camera), Device: t.Device, Source: t.Source, Credentials: creds(t.Credentials), Same: t.Same, Apart: t.Apart}
+		c := &wire.CameraConfig{Id: uint64(t.Camera), Device: t.Device, Source: t.Source, Credentials: creds(t.Credentials), Same: t.Same, Apart: t.Apart, Mask: mask(&t.Mask)}
 		for _, e := range t.Endpoints {
 			c.Endpoints = append(c.Endpoints, &wire.Endpoint{Protocol: string(e.Protocol), Url: e.URL})
 		}
@@ -445,7 +449,10 @@ func (s *session) take(ctx context.Context, m *wire.FromAgent, received time.Tim
 		return s.store(ctx, b.Report.GetBatch(), cs)
 	case *wire.FromAgent_Thumbnail:
 		t := b.Thumbnail
-		if err := sched.PutThumbnail(ctx, agent, fleet.CameraID(t.GetCamera()), fleet.Instant(t.GetAtMs()), t.GetJpeg()); err != nil {
+		if s.g.opts.Thumbnail != nil {
+			s.g.opts.Thumbnail(fleet.CameraID(t.GetCamera()), t.GetJpeg())
+		}
+		if err := sched.PutThumbnail(ctx, agent, fleet.CameraID(t.GetCamera()), fleet.Instant(t.GetAtMs()), fleet.MaskSum(t.GetMask()), t.GetJpeg()); err != nil {
 			return err
 		}
 		return s.send(&wire.FromCentre{Body: &wire.FromCentre_ThumbnailStored{ThumbnailStored: &wire.ThumbnailStored{Batch: t.GetBatch()}}})

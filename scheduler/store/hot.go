@@ -331,13 +331,14 @@ func (s *Store) History(ctx context.Context, camera fleet.CameraID, before Posit
 }
 
 // Fingerprints walks what a search needs of each captured frame, newest file
-// first, skipping frames whose PDQ quality is below least.
-func (s *Store) Fingerprints(ctx context.Context, least uint8, f func(o fleet.Occurrence, at fleet.Instant, pdq *fleet.PDQ)) error {
+// first, skipping frames whose PDQ quality is below least, and those that were
+// taken under another mask: their hashes are of other pictures.
+func (s *Store) Fingerprints(ctx context.Context, least uint8, mask fleet.MaskSum, f func(o fleet.Occurrence, at fleet.Instant, pdq *fleet.PDQ)) error {
 	for e, err := range s.Recent(ctx, 0) {
 		if err != nil {
 			return fmt.Errorf("read fingerprints: %w", err)
 		}
-		if r := &e.Reading.Fingerprint; e.Outcome == fleet.Captured && r.PDQQuality >= least {
+		if r := &e.Reading.Fingerprint; e.Outcome == fleet.Captured && r.PDQQuality >= least && r.Mask == mask {
 			f(e.Occurrence, e.Capture.At, &r.PDQ)
 		}
 	}

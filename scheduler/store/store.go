@@ -148,13 +148,14 @@ type Batch struct {
 	Resume      []string // ids of pauses that are over
 	Disputes    []Dispute
 	Jobs        []Job
+	Masks       []Mask
 	Reconcile   Mark // tasks may differ from what schedules say
 }
 
 // rest reports whether there is anything beside captures.
 func (b *Batch) rest() bool {
 	return b.Through != 0 || len(b.Issue)+len(b.Drop)+len(b.Assign)+len(b.Repeats)+len(b.OpenSpans)+len(b.CloseSpans)+len(b.Cameras)+len(b.Sites)+
-		len(b.Agents)+len(b.Schedules)+len(b.Keys)+len(b.Tokens)+len(b.Credentials)+len(b.Pauses)+len(b.Resume)+len(b.Disputes)+len(b.Jobs) > 0 || b.Rules != nil || b.Reconcile != Unchanged
+		len(b.Agents)+len(b.Schedules)+len(b.Keys)+len(b.Tokens)+len(b.Credentials)+len(b.Pauses)+len(b.Resume)+len(b.Disputes)+len(b.Jobs)+len(b.Masks) > 0 || b.Rules != nil || b.Reconcile != Unchanged
 }
 
 // State is what Open found, but for what is large: EachCamera, EachSpan and
@@ -172,6 +173,7 @@ type State struct {
 	Pauses      []Pause
 	Disputes    []Dispute
 	Jobs        []Job // newest first, at most a thousand
+	Masks       []Mask
 	Reconcile   bool
 }
 
@@ -199,7 +201,9 @@ type Store struct {
 	mu     sync.RWMutex
 	parts  map[int64]*part // by bucket
 	newest map[fleet.CameraID]pointer
-	frames map[fleet.CameraID]fleet.Instant // when the thumbnail was taken
+	frames map[fleet.CameraID]FrameInfo // of the thumbnails
+
+	thumbs sync.Mutex // one change of a thumbnail at a time
 }
 
 const schema = `
@@ -221,9 +225,7 @@ CREATE TABLE IF NOT EXISTS pauses (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITH
 CREATE TABLE IF NOT EXISTS disputes (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, asked INTEGER NOT NULL, body TEXT NOT NULL, cameras BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS spans_closed ON spans (until) WHERE until != 0;
-` + loginSchema
-
-const thumbSchema = `CREATE TABLE IF NOT EXISTS thumbnails (camera INTEGER PRIMARY KEY, at INTEGER NOT NULL, jpeg BLOB NOT NULL)`
+` + loginSchema + maskSchema
 
 // formatVersion is kept in PRAGMA user_version of centre.db.
 const formatVersion = 2
@@ -234,7 +236,7 @@ func Open(ctx context.Context, dir string) (*Store, *State, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{dir: dir, parts: map[int64]*part{}, newest: map[fleet.CameraID]pointer{}, heads: map[fleet.CameraID]pointer{}, frames: map[fleet.CameraID]fleet.Instant{}}
+	s := &Store{dir: dir, parts: map[int64]*part{}, newest: map[fleet.CameraID]pointer{}, heads: map[fleet.CameraID]pointer{}, frames: map[fleet.CameraID]FrameInfo{}}
 	st, err := s.open(ctx)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open store in %s: %w", dir, err), s.Close())
@@ -269,6 +271,9 @@ func (s *Store) open(ctx context.Context) (*State, error) {
 	}
 	// Thumbnails are only a view: the last seconds may be lost.
 	if s.thumb, err = openDB(filepath.Join(s.dir, "thumbnails.db"), "NORMAL", thumbSchema); err != nil {
+		return nil, err
+	}
+	if err := upgradeThumbs(ctx, s.thumb); err != nil {
 		return nil, err
 	}
 	if err := s.prepare(ctx); err != nil {
@@ -350,6 +355,7 @@ var statements = map[string]string{
 	"agree":    "DELETE FROM disputes WHERE id = ?",
 	"login":    "INSERT OR REPLACE INTO logins (site, device, body) VALUES (?,?,?)",
 	"unlogin":  "DELETE FROM logins WHERE site = ? AND device = ?",
+	"mask":     "INSERT OR REPLACE INTO masks (camera, body) VALUES (?,?)",
 	"job":      "INSERT OR REPLACE INTO jobs (id, asked, body, cameras) VALUES (?,?,?,?)",
 }
 
@@ -518,6 +524,7 @@ func (s *Store) write(t *txn, b *Batch) {
 			t.do("dispute", d.ID, string(d.Body))
 		}
 	}
+	t.masks(b.Masks)
 	for _, j := range b.Jobs {
 		t.do("job", j.ID, j.Asked, string(j.Body), j.Cameras)
 	}
@@ -543,6 +550,7 @@ func (s *Store) load(ctx context.Context) (*State, error) {
 		bodies(ctx, s.db, "keys", &st.Keys),
 		bodies(ctx, s.db, "tokens", &st.Tokens),
 		bodies(ctx, s.db, "credentials", &st.Credentials),
+		loadMasks(ctx, s.db, &st.Masks),
 		each(ctx, s.db, "SELECT id, revision, name, spec, applied, removed FROM schedules ORDER BY id, revision", func(r *sql.Rows) error {
 			var c Schedule
 			var spec string

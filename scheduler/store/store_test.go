@@ -374,12 +374,12 @@ func TestThumbnail(t *testing.T) {
 	s, _ := open(t, t.TempDir())
 	defer s.Close()
 	for at, jpeg := range map[fleet.Instant]string{20: "new", 10: "old"} {
-		if err := s.PutThumbnail(t.Context(), cam, at, []byte(jpeg)); err != nil {
+		if err := s.PutThumbnail(t.Context(), cam, at, 0, []byte(jpeg)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b, at, err := s.Thumbnail(t.Context(), cam)
-	if err != nil || string(b) != "new" || at != 20 || s.FrameAt(cam) != 20 {
+	if err != nil || string(b) != "new" || at.At != 20 || s.FrameAt(cam, 0) != 20 {
 		t.Errorf("%q at %d, %v", b, at, err)
 	}
 	if b, _, err := s.Thumbnail(t.Context(), 5); b != nil || err != nil {

@@ -9,42 +9,110 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// PutThumbnail keeps jpeg as the camera's latest frame, unless a later one is
-// there.
-func (s *Store) PutThumbnail(ctx context.Context, camera fleet.CameraID, at fleet.Instant, jpeg []byte) error {
-	_, err := s.thumb.ExecContext(ctx, `INSERT INTO thumbnails (camera, at, jpeg) VALUES (?,?,?)
-		ON CONFLICT (camera) DO UPDATE SET at = excluded.at, jpeg = excluded.jpeg WHERE excluded.at >= at`, int64(camera), at, jpeg)
-	if err != nil {
+const thumbSchema = `CREATE TABLE IF NOT EXISTS thumbnails (camera INTEGER PRIMARY KEY, at INTEGER NOT NULL, jpeg BLOB NOT NULL, mask INTEGER NOT NULL DEFAULT 0)`
+
+// FrameInfo says when a camera's latest thumbnail was taken, and what was hidden
+// of it. The zero FrameInfo is no thumbnail.
+type FrameInfo struct {
+	At   fleet.Instant
+	Mask fleet.MaskSum
+}
+
+// upgradeThumbs adds what files of older builds lack.
+func upgradeThumbs(ctx context.Context, db *sql.DB) error {
+	var has bool
+	err := db.QueryRowContext(ctx, "SELECT count(*) FROM pragma_table_info('thumbnails') WHERE name = 'mask'").Scan(&has)
+	if err != nil || has {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "ALTER TABLE thumbnails ADD COLUMN mask INTEGER NOT NULL DEFAULT 0")
+	return err
+}
+
+// PutThumbnail keeps jpeg as the camera's latest frame, unless a later one under
+// the same mask is there. Which mask is the present one is not known here: who
+// shows a thumbnail compares.
+func (s *Store) PutThumbnail(ctx context.Context, camera fleet.CameraID, at fleet.Instant, mask fleet.MaskSum, jpeg []byte) error {
+	s.thumbs.Lock()
+	defer s.thumbs.Unlock()
+	if old := s.frame(camera); old.Mask == mask && old.At > at {
+		return nil
+	}
+	if _, err := s.thumb.ExecContext(ctx, "INSERT OR REPLACE INTO thumbnails (camera, at, jpeg, mask) VALUES (?,?,?,?)", int64(camera), at, jpeg, int64(mask)); err != nil {
 		return fmt.Errorf("keep thumbnail of %s: %w", camera, err)
 	}
 	s.mu.Lock()
-	s.frames[camera] = max(at, s.frames[camera])
+	s.frames[camera] = FrameInfo{at, mask}
 	s.mu.Unlock()
 	return nil
 }
 
-// Thumbnail returns the camera's latest frame; nil when there is none.
-func (s *Store) Thumbnail(ctx context.Context, camera fleet.CameraID) (jpeg []byte, at fleet.Instant, err error) {
-	err = s.thumb.QueryRowContext(ctx, "SELECT at, jpeg FROM thumbnails WHERE camera = ?", int64(camera)).Scan(&at, &jpeg)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, 0, nil
+// DropThumbnail forgets the camera's latest frame if another mask than this one
+// is on it. Its bytes are overwritten: a row that is only deleted stays in the
+// file and in its log until something else needs the room.
+func (s *Store) DropThumbnail(ctx context.Context, camera fleet.CameraID, mask fleet.MaskSum) error {
+	s.thumbs.Lock()
+	defer s.thumbs.Unlock()
+	if err := s.wipe(ctx, camera, mask); err != nil {
+		return fmt.Errorf("drop thumbnail of %s: %w", camera, err)
 	}
-	return jpeg, at, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.frames[camera].Mask != mask {
+		delete(s.frames, camera)
+	}
+	return nil
 }
 
-// FrameAt says when the camera's latest thumbnail was taken; 0 = never.
-func (s *Store) FrameAt(camera fleet.CameraID) fleet.Instant {
+func (s *Store) wipe(ctx context.Context, camera fleet.CameraID, mask fleet.MaskSum) error {
+	conn, err := s.thumb.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // it goes back to its pool
+	// Without OFF, thumbnails that follow each other would cost twice the writes.
+	for _, query := range []string{"PRAGMA secure_delete = ON", "", "PRAGMA secure_delete = OFF", "PRAGMA wal_checkpoint(TRUNCATE)"} {
+		var args []any
+		if query == "" {
+			query, args = "DELETE FROM thumbnails WHERE camera = ? AND mask != ?", []any{int64(camera), int64(mask)}
+		}
+		if _, err := conn.ExecContext(ctx, query, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Thumbnail returns the camera's latest frame; nil when there is none.
+func (s *Store) Thumbnail(ctx context.Context, camera fleet.CameraID) (jpeg []byte, f FrameInfo, err error) {
+	err = s.thumb.QueryRowContext(ctx, "SELECT at, mask, jpeg FROM thumbnails WHERE camera = ?", int64(camera)).Scan(&f.At, (*signed)(&f.Mask), &jpeg)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, FrameInfo{}, nil
+	}
+	return jpeg, f, err
+}
+
+// FrameAt says when the camera's latest thumbnail under the mask was taken; 0 =
+// never.
+func (s *Store) FrameAt(camera fleet.CameraID, mask fleet.MaskSum) fleet.Instant {
+	if f := s.frame(camera); f.Mask == mask {
+		return f.At
+	}
+	return 0
+}
+
+func (s *Store) frame(camera fleet.CameraID) FrameInfo {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.frames[camera]
 }
 
 func (s *Store) loadFrames(ctx context.Context) error {
-	return each(ctx, s.thumb, "SELECT camera, at FROM thumbnails", func(r *sql.Rows) error {
+	return each(ctx, s.thumb, "SELECT camera, at, mask FROM thumbnails", func(r *sql.Rows) error {
 		var camera fleet.CameraID
-		var at fleet.Instant
-		err := r.Scan((*signed)(&camera), &at)
-		s.frames[camera] = at
+		var f FrameInfo
+		err := r.Scan((*signed)(&camera), &f.At, (*signed)(&f.Mask))
+		s.frames[camera] = f
 		return err
 	})
 }

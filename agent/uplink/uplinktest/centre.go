@@ -61,7 +61,7 @@ type Centre struct {
 	arrival    []fleet.Occurrence
 	duplicates int
 	reports    int
-	thumbs     int
+	shown      []*wire.Thumbnail
 	inventory  uint64 // its latest batch
 	devices    [][]byte
 	probes     int
@@ -262,7 +262,7 @@ func (c *Centre) hear(s *sender, m *wire.FromAgent) error {
 			answer = &wire.FromCentre{Body: &wire.FromCentre_PermitAnswer{PermitAnswer: a}}
 		}
 	case *wire.FromAgent_Thumbnail:
-		c.thumbs++
+		c.shown = append(c.shown, b.Thumbnail)
 		answer = &wire.FromCentre{Body: &wire.FromCentre_ThumbnailStored{ThumbnailStored: &wire.ThumbnailStored{Batch: b.Thumbnail.GetBatch()}}}
 	case *wire.FromAgent_Inventory:
 		if b.Inventory.GetBatch() != c.inventory {
@@ -337,6 +337,16 @@ func Recall(orders ...fleet.Order) *wire.Instruction {
 	return &wire.Instruction{Body: &wire.Instruction_Recall{Recall: &wire.Recall{Packed: pack(orders)}}}
 }
 
+// Masked gives the camera of a Cameras instruction a mask, of any shapes.
+func Masked(in *wire.Instruction, camera fleet.CameraID, revision uint64, shapes string) *wire.Instruction {
+	for _, c := range in.GetCameras().GetPut() {
+		if c.GetId() == uint64(camera) {
+			c.Mask = &wire.CameraMask{Revision: revision, Shapes: []byte(shapes)}
+		}
+	}
+	return in
+}
+
 // Cameras returns an instruction with n cameras that have ids from 1.
 func Cameras(n int) *wire.Instruction {
 	c := &wire.Cameras{Version: 1, Full: true}
@@ -379,6 +389,7 @@ type State struct {
 	Duplicates int
 	Reports    int
 	Thumbs     int
+	Shown      []*wire.Thumbnail // in the order of arrival
 	Devices    [][]byte
 	Probes     int
 	Hellos     []*wire.Hello
@@ -400,7 +411,7 @@ func (c *Centre) state() State {
 		out[k] = v
 	}
 	return State{Connected: c.stream != nil, Agent: c.agent, Enrolled: c.enrolled, Nonce: c.nonce, Unstored: len(c.unstored), Outcomes: out,
-		Arrival: slices.Clone(c.arrival), Duplicates: c.duplicates, Reports: c.reports, Thumbs: c.thumbs, Devices: c.devices, Probes: c.probes, Hellos: slices.Clone(c.hellos), Loads: slices.Clone(c.loads),
+		Arrival: slices.Clone(c.arrival), Duplicates: c.duplicates, Reports: c.reports, Thumbs: len(c.shown), Shown: slices.Clone(c.shown), Devices: c.devices, Probes: c.probes, Hellos: slices.Clone(c.hellos), Loads: slices.Clone(c.loads),
 		Results: slices.Clone(c.results), Settled: slices.Clone(c.settled)}
 }
 

@@ -33,14 +33,15 @@ import (
 // Options configure a Centre.
 type Options struct {
 	DataDir        string
-	AgentsListen   string        // default ":7443"
-	AdminListen    string        // default "127.0.0.1:7080"
-	AdminFallback  bool          // take a free port when AdminListen is taken
-	MachineListen  string        // default: none
-	ThumbnailEvery time.Duration // see gateway.Options
-	DropAck        func() bool   // see gateway.Options
-	Faults         admin.Faults  // virtual cameras' faults; only `dev` has them
-	Burst          float64       // most captures that start in a second; 0 = no bound
+	AgentsListen   string                                   // default ":7443"
+	AdminListen    string                                   // default "127.0.0.1:7080"
+	AdminFallback  bool                                     // take a free port when AdminListen is taken
+	MachineListen  string                                   // default: none
+	ThumbnailEvery time.Duration                            // see gateway.Options
+	DropAck        func() bool                              // see gateway.Options
+	Thumbnail      func(camera fleet.CameraID, jpeg []byte) // see gateway.Options
+	Faults         admin.Faults                             // virtual cameras' faults; only `dev` has them
+	Burst          float64                                  // most captures that start in a second; 0 = no bound
 	Version        string
 	Log            *slog.Logger // default: none
 }
@@ -100,7 +101,7 @@ func New(ctx context.Context, o Options) (c *Centre, err error) {
 	if err = c.firstToken(ctx); err != nil {
 		return c, err
 	}
-	c.gateway = gateway.New(c.Scheduler, c.pki, gateway.Options{ThumbnailEvery: o.ThumbnailEvery, DropAck: o.DropAck, Log: o.Log})
+	c.gateway = gateway.New(c.Scheduler, c.pki, gateway.Options{ThumbnailEvery: o.ThumbnailEvery, DropAck: o.DropAck, Thumbnail: o.Thumbnail, Log: o.Log})
 	reader, err := capture.New(capture.Options{NoThumbnail: true})
 	if err != nil {
 		return c, err

@@ -136,6 +136,12 @@ func (c *Client) Post(ctx context.Context, path string, q url.Values, kind strin
 	return c.do(ctx, request{method: http.MethodPost, path: path, query: q, kind: kind, body: body}, into)
 }
 
+// Bytes reads what stands at a path, of a kind that is not JSON.
+func (c *Client) Bytes(ctx context.Context, path, kind string) (b []byte, err error) {
+	err = c.do(ctx, request{method: http.MethodGet, path: path, accept: kind}, &b)
+	return b, err
+}
+
 // List reads pages until limit items have come, or all of them when it is 0.
 func List[T any](ctx context.Context, c *Client, path string, q url.Values, limit int) ([]T, error) {
 	out := []T{}
@@ -238,6 +244,10 @@ func (c *Client) do(ctx context.Context, q request, into any) error {
 		return c.refusal(res, b)
 	}
 	if into == nil || len(b) == 0 {
+		return nil
+	}
+	if raw, ok := into.(*[]byte); ok {
+		*raw = b
 		return nil
 	}
 	if err := json.Unmarshal(b, into); err != nil {

@@ -150,7 +150,7 @@ func (e *Edge) build() (err error) {
 	box := &meter.Meter{}
 	e.uplink, err = uplink.New(agent.Memory{Store: e.store}, uplink.Options{
 		Server: o.Server, SiteKey: o.SiteKey, Hostname: o.Hostname, Version: o.Version, Clock: clock, Log: o.Log.With("part", "uplink"),
-		Able: fleet.Able{Codecs: codecs, Cores: runtime.NumCPU(), Tags: o.Tags},
+		Able: fleet.Able{Codecs: codecs, Cores: runtime.NumCPU(), Tags: o.Tags, Masks: true},
 		Load: func() fleet.Load { return e.agent.Load(box.Read()) },
 		Commands: &agent.Commands{
 			Store: e.store, Devices: func() []fleet.Device { return e.inventory.Devices() }, Reboot: mux, Forget: g.Forget, Relearn: looks,

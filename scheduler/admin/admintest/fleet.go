@@ -46,8 +46,9 @@ type Fleet struct {
 	Asked    []scheduler.NewJob    // what CaptureNow was asked, oldest first
 	Loads    []scheduler.LoadQuery // what Load was asked, oldest first
 	Counts   fleet.Books
-	Disputed []scheduler.ConflictView // open conflicts
-	Resolved []scheduler.Resolution   // what was decided, oldest first
+	Disputed []scheduler.ConflictView              // open conflicts
+	Resolved []scheduler.Resolution                // what was decided, oldest first
+	Masks    map[fleet.CameraID]scheduler.MaskView // what SetMask took
 	Frame    []byte
 	Fails    error  // of every reading call, when set
 	Revoked  string // a token that is worth nothing any more
@@ -65,6 +66,7 @@ type Fleet struct {
 func New() *Fleet {
 	return &Fleet{
 		ByID: map[fleet.CameraID]scheduler.CameraView{}, Places: map[fleet.SiteID]scheduler.SiteView{},
+		Masks:    map[fleet.CameraID]scheduler.MaskView{},
 		watchers: map[chan scheduler.Event]bool{}, Frame: Picture(),
 	}
 }

@@ -1,0 +1,112 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/agent"
+	"github.com/shutterfleet/shutterfleet/capture"
+	"github.com/shutterfleet/shutterfleet/capture/quality"
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+// TestLooksUnderAMask: when a camera's mask changes, how it looks is learned
+// anew, once; a restart knows under which mask it was learned.
+func TestLooksUnderAMask(t *testing.T) {
+	notes := &slips{}
+	var mask *fleet.Mask
+	var missing error
+	looks := func() *agent.Looks {
+		return agent.NewLooks(&still{}, notes, agent.LooksOptions{Masks: func(fleet.CameraID) (*fleet.Mask, error) { return mask, missing }})
+	}
+	l, now, n := looks(), time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC), uint64(0)
+	next := func() fleet.Verdict {
+		t.Helper()
+		n++
+		now = now.Add(time.Minute)
+		v, keep := judged(t, l, 1, shotOf(1, n, now))
+		keep()
+		return v
+	}
+	learn := func(what string) {
+		t.Helper()
+		for i := range 20 {
+			if v := next(); v.Fault != fleet.FaultNone || v.Learning != (i < 16) {
+				t.Fatalf("%s: frame %d: %+v", what, i, v)
+			}
+		}
+	}
+	half := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.5, Height: 1}}}
+	learn("without a mask")
+	mask = half
+	learn("under its first mask")
+	l.Save()
+	l = looks()
+	if v := next(); v.Learning {
+		t.Error("a restart forgets what was learned under the mask")
+	}
+	l.Save()
+	mask, l = nil, looks()
+	learn("without a mask, after a restart")
+	mask = half
+	learn("under a mask again")
+	l.Save()
+	mask = &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.25, Height: 1}}}
+	l = looks()
+	learn("under another mask, after a restart")
+
+	missing = fleet.Errorf(fleet.CauseMask, "it has not come")
+	r, keep, err := l.Judge(t.Context(), 1, shotOf(1, 1, now))
+	if ce, ok := errors.AsType[*fleet.CameraError](err); !ok || ce.Cause != fleet.CauseMask || keep != nil || r.SHA256 != ([32]byte{}) {
+		t.Errorf("a camera whose mask is missing is read: %+v, %v", r, err)
+	}
+}
+
+// slow is a LookReader in whose readings something happens.
+type slow struct {
+	still
+	meanwhile func()
+	under     fleet.MaskSum
+}
+
+func (s *slow) ReadJudged(ctx context.Context, f fleet.Frame, m *fleet.Mask, judge capture.Judge) (fleet.Reading, error) {
+	s.under = m.Sum()
+	s.meanwhile()
+	return s.still.ReadJudged(ctx, f, m, judge)
+}
+
+// TestMaskChangesWhileAFrameIsRead: the frame is read under the mask it began
+// with, and teaches nothing.
+func TestMaskChangesWhileAFrameIsRead(t *testing.T) {
+	half := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.5, Height: 1}}}
+	mask := half
+	r := &slow{meanwhile: func() { mask = nil }}
+	l := agent.NewLooks(r, &slips{}, agent.LooksOptions{Masks: func(fleet.CameraID) (*fleet.Mask, error) { return mask, nil }})
+	res, keep, err := l.Judge(t.Context(), 1, shotOf(1, 1, time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)))
+	if err != nil || keep != nil || res.Verdict.Fault != fleet.NotJudged || r.under != half.Sum() {
+		t.Errorf("%+v, %v, read under %s", res.Verdict, err, r.under)
+	}
+}
+
+// TestMaskHidesFromLooks: what lies behind the mask raises no fault, and what
+// lies beside it does.
+func TestMaskHidesFromLooks(t *testing.T) {
+	reader, err := capture.New(capture.Options{})
+	must(t, err)
+	mask := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.9, Height: 1}}} // where the cloth hangs
+	for name, m := range map[string]*fleet.Mask{"without": nil, "under": mask} {
+		s := openNotes(t, t.TempDir()+"/agent.db")
+		cam := newLens(t, "gate")
+		l := agent.NewLooks(reader, s, agent.LooksOptions{Judge: quality.Options{}, Masks: func(fleet.CameraID) (*fleet.Mask, error) { return m, nil }})
+		for range 18 {
+			see(t, l, cam.frame())
+		}
+		cam.set(fleet.FaultCovered, true)
+		if v := see(t, l, cam.frame()); (v.Fault == fleet.FaultCovered) != (m == nil) {
+			t.Errorf("%s a mask, a cloth before the lens: %+v", name, v)
+		}
+		must(t, s.Close())
+	}
+}

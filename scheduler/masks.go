@@ -1,0 +1,279 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/scheduler/store"
+)
+
+// mask is what must not be seen of a camera, or was taken off it.
+//
+//	SetMask ──durable──► list of cameras ──stored──► every agent of the site holds it
+//	   └─ thumbnails under another mask are shown no more
+type mask struct {
+	store.Mask
+	sum   fleet.MaskSum
+	bytes int    // of its JSON
+	told  uint64 // lists of cameras under higher nonces have it
+}
+
+const (
+	// maskWait is how long SetMask waits for the agents: one that is well needs
+	// a commit of its disk, and one that is not is told of in the answer.
+	maskWait = 10 * time.Second
+
+	// maxSiteMasks bounds the masks of a site, bytes of JSON: they travel in its
+	// list of cameras, of which an agent takes 16 MB.
+	maxSiteMasks = 8 << 20
+)
+
+// SetMask says what must not be seen of a camera, or with an empty mask that
+// all may be. It is durable when SetMask returns, and every agent that is
+// connected has been told; MaskView.Agents says which of them have it on their
+// disks by then, or after 10 s. Setting what is set changes nothing.
+func (s *Scheduler) SetMask(ctx context.Context, n NewMask) (MaskView, error) {
+	if err := n.Mask.Check(); err != nil {
+		return MaskView{}, invalid("mask", "%v", err)
+	}
+	text, err := json.Marshal(n.Mask)
+	if err != nil {
+		return MaskView{}, invalid("mask", "%v", err)
+	}
+	if len(text) > fleet.MaxMaskBytes {
+		return MaskView{}, invalid("mask", "its JSON has %d bytes, and %d are allowed: use fewer points", len(text), fleet.MaxMaskBytes)
+	}
+	if err := s.setMask(ctx, n, len(text)); err != nil {
+		return MaskView{}, err
+	}
+	if err := s.store.DropThumbnail(context.WithoutCancel(ctx), n.Camera, n.Mask.Sum()); err != nil {
+		// It is not shown any more: Thumbnail compares.
+		s.log.WarnContext(ctx, "the thumbnail under the mask of before stays in the store until the next one", "camera_id", n.Camera, "err", err)
+	}
+	wait, cancel := context.WithTimeout(ctx, maskWait)
+	defer cancel()
+	for {
+		view, told, err := s.mask(n.Camera)
+		if err != nil || told == nil {
+			return view, err
+		}
+		select {
+		case <-told:
+		case <-wait.Done():
+			return view, nil
+		}
+	}
+}
+
+func (s *Scheduler) setMask(ctx context.Context, n NewMask, size int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.tick(ctx)
+	if err != nil {
+		return err
+	}
+	k := s.cams.byID[n.Camera]
+	if k == 0 {
+		return fmt.Errorf("camera %s: %w", n.Camera, ErrNotFound)
+	}
+	old := s.masks[n.Camera]
+	switch {
+	case n.IfRevision != 0 && (old == nil || n.IfRevision != old.Revision):
+		return fmt.Errorf("mask of camera %s: %w", n.Camera, ErrConflict)
+	case old == nil && n.Mask.Empty() || old != nil && old.sum == n.Mask.Sum():
+		return nil
+	}
+	at := s.siteAt(k)
+	together := size
+	for id, m := range s.masks {
+		if id != n.Camera && s.siteAt(s.cams.byID[id]) == at {
+			together += m.bytes
+		}
+	}
+	if together > maxSiteMasks {
+		return invalid("mask", "the masks of site %s would have %d bytes together, and %d are allowed: use fewer points", at.ID, together, maxSiteMasks)
+	}
+	var ch change
+	undo := s.remask(&ch, k, n.Mask, size, n.By, now)
+	s.put(&ch, s.cams.get(k), now)
+	if err := s.apply(ctx, &ch); err != nil {
+		undo()
+		return err
+	}
+	return nil
+}
+
+// remask gives the camera in slot k another mask with ch. Undo is for when ch
+// came to nothing. s.mu is held.
+func (s *Scheduler) remask(ch *change, k uint32, shapes *fleet.Mask, size int, by string, now fleet.Instant) (undo func()) {
+	slot := s.cams.slots.at(k)
+	at, before := s.siteAt(k), slot.masked
+	m := &mask{Mask: store.Mask{Camera: slot.id, Revision: 1, By: by, At: now}, sum: shapes.Sum(), bytes: size}
+	if !shapes.Empty() {
+		m.Shapes = shapes
+	}
+	if old := s.masks[slot.id]; old != nil {
+		m.Revision = old.Revision + 1
+	}
+	ch.Masks = append(ch.Masks, m.Mask)
+	ch.then(func() {
+		m.told = s.nonce
+		s.cams.slots.at(k).masked = m.sum != 0
+		s.masks[m.Camera] = m
+		s.camerasChanged(at.ID)
+		at.changed() // who takes the camera, and under which mask
+	})
+	ch.tell(Event{Kind: "thumbnail", Camera: slot.id, Site: at.ID})
+	slot.masked = m.sum != 0 // pick looks there
+	if slot.masked {
+		for _, a := range at.agents {
+			if !a.Masks {
+				s.takeAway(ch, a, func(f *flight) bool { return f.camera == k })
+			}
+		}
+	}
+	return func() { s.cams.slots.at(k).masked = before }
+}
+
+// takeAway gives those of an agent's orders to others that it must not fulfil.
+func (s *Scheduler) takeAway(ch *change, a *agent, of func(*flight) bool) {
+	for _, n := range s.listed(&a.held, of) {
+		m := move{flight: n, recall: true, paused: s.slots.at(n).paused}
+		if to := s.pick(s.targetOf(s.slots.at(n).camera), a); to != nil {
+			m.to = to.index
+		}
+		ch.move = append(ch.move, m)
+	}
+}
+
+// Mask returns a camera's mask, and which agents have it. Of a camera that never
+// had one the revision is 0.
+func (s *Scheduler) Mask(_ context.Context, id fleet.CameraID) (MaskView, error) {
+	v, _, err := s.mask(id)
+	return v, err
+}
+
+// mask is Mask, and tells when it may be another: nil when no agent is about to
+// take the mask.
+func (s *Scheduler) mask(id fleet.CameraID) (v MaskView, told <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.cams.byID[id]
+	if k == 0 {
+		return v, nil, fmt.Errorf("camera %s: %w", id, ErrNotFound)
+	}
+	v = MaskView{Camera: id}
+	m := s.masks[id]
+	if m == nil {
+		return v, nil, nil
+	}
+	v.Revision, v.Sum, v.By, v.At = m.Revision, m.sum, m.By, m.At
+	if m.Shapes != nil {
+		v.Mask = *m.Shapes
+	}
+	pending := false
+	for _, a := range s.siteAt(k).agents {
+		h := MaskHolder{Agent: a.ID}
+		switch {
+		case !a.Masks && (a.link != nil || a.Standing):
+			h.State = MaskOutdated
+		case a.link == nil:
+			h.State = MaskAway
+		case a.link.listed > m.told:
+			h.State = MaskHeld
+		default:
+			h.State = MaskPending
+			pending = true
+		}
+		v.Agents = append(v.Agents, h)
+	}
+	slices.SortFunc(v.Agents, func(a, b MaskHolder) int { return cmp.Compare(a.Agent, b.Agent) })
+	if !pending {
+		return v, nil, nil
+	}
+	if s.lists == nil {
+		s.lists = make(chan struct{})
+	}
+	return v, s.lists, nil
+}
+
+// listTaken tells who waits that an agent has taken its list of cameras, or
+// left. s.mu is held.
+func (s *Scheduler) listTaken() {
+	if s.lists != nil {
+		close(s.lists)
+		s.lists = nil
+	}
+}
+
+// maskSum names what is hidden of a camera now. s.mu is held.
+func (s *Scheduler) maskSum(id fleet.CameraID) fleet.MaskSum {
+	if m := s.masks[id]; m != nil {
+		return m.sum
+	}
+	return 0
+}
+
+// maskFor is the mask as agents get it. s.mu is held.
+func (s *Scheduler) maskFor(id fleet.CameraID) fleet.CameraMask {
+	if m := s.masks[id]; m != nil && m.Shapes != nil {
+		return fleet.CameraMask{Revision: m.Revision, Mask: *m.Shapes}
+	}
+	return fleet.CameraMask{}
+}
+
+// briefOf is the mask as it is told beside a camera; nil when there is none.
+// s.mu is held.
+func (s *Scheduler) briefOf(id fleet.CameraID) *MaskBrief {
+	m := s.masks[id]
+	if m == nil || m.Shapes == nil {
+		return nil
+	}
+	return &MaskBrief{Revision: m.Revision, Shapes: m.Shapes.Shapes(), Since: m.At, Sum: m.sum}
+}
+
+// inherit gives the camera that stays the mask of one that is found to be the
+// same, when it has none of its own: what was hidden stays hidden.
+func (s *Scheduler) inherit(ch *change, from, to fleet.CameraID, now fleet.Instant) {
+	m, k := s.masks[from], s.cams.byID[to]
+	if m == nil || m.Shapes == nil || k == 0 || s.maskSum(to) != 0 {
+		return
+	}
+	s.remask(ch, k, m.Shapes, m.bytes, m.By, now)() // nobody undoes it if ch comes to nothing
+	ch.tell(Event{Kind: "camera", Camera: to, Site: s.siteAt(k).ID})
+}
+
+// restoreMasks takes in what the store holds.
+func (s *Scheduler) restoreMasks(masks []store.Mask) error {
+	for _, v := range masks {
+		k := s.cams.byID[v.Camera]
+		if k == 0 {
+			return fmt.Errorf("mask of camera %s, which the store does not hold", v.Camera)
+		}
+		text, err := json.Marshal(v.Shapes)
+		if err != nil {
+			return fmt.Errorf("mask of camera %s: %w", v.Camera, err)
+		}
+		m := &mask{Mask: v, sum: v.Shapes.Sum(), bytes: len(text)}
+		s.masks[v.Camera] = m
+		s.cams.slots.at(k).masked = m.sum != 0
+	}
+	return nil
+}
+
+// masksOf lists which masks an agent needs for orders.
+func (s *Scheduler) masksOf(orders []fleet.Order) (out []MaskNeeded) {
+	seen := map[fleet.CameraID]bool{}
+	for _, o := range orders {
+		if m := s.maskFor(o.Camera); m.Revision != 0 && !seen[o.Camera] {
+			seen[o.Camera] = true
+			out = append(out, MaskNeeded{o.Camera, m.Revision})
+		}
+	}
+	return out
+}

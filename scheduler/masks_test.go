@@ -1,0 +1,437 @@
+package scheduler_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+	"github.com/shutterfleet/shutterfleet/scheduler"
+)
+
+func hidden(share float64) *fleet.Mask {
+	return &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: share, Height: 1}}}
+}
+
+var jpeg = []byte{0xff, 0xd8, 0xff, 0xd9}
+
+// watcher is an agent that only listens, and says that it has taken what it was
+// told unless it is deaf.
+type watcher struct {
+	mu     sync.Mutex
+	list   *scheduler.CameraList
+	masks  []scheduler.MaskNeeded // of orders and standing orders, in their order
+	early  bool                   // something of a masked camera came before its mask
+	orders map[fleet.CameraID]int
+	deaf   bool
+}
+
+// watch connects an agent until the returned function is called.
+func watch(t *testing.T, s *scheduler.Scheduler, id fleet.AgentID, able fleet.Able, w *watcher) func() {
+	t.Helper()
+	w.orders = map[fleet.CameraID]int{}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := must[*scheduler.Link](t)(s.Connect(ctx, id, "box", "test"))
+	if err := s.Can(ctx, l, able); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			in, err := l.Next(ctx)
+			if err != nil {
+				return
+			}
+			w.mu.Lock()
+			if in.Cameras != nil {
+				w.list = in.Cameras
+			}
+			needed := in.Masks
+			if in.Standing != nil {
+				needed = in.Standing.Masks
+			}
+			for _, m := range needed {
+				w.masks = append(w.masks, m)
+				w.early = w.early || w.list == nil || !slices.ContainsFunc(w.list.Cameras, func(c fleet.Target) bool { return c.Camera == m.Camera && c.Mask.Revision >= m.Revision })
+			}
+			for _, o := range in.Orders {
+				w.orders[o.Camera]++
+			}
+			for _, o := range in.Recall {
+				w.orders[o.Camera]--
+			}
+			deaf := w.deaf
+			w.mu.Unlock()
+			if !deaf {
+				l.Stored(in.Nonce)
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+		s.Disconnect(context.Background(), l, true)
+	}
+}
+
+func (w *watcher) camera(id fleet.CameraID) (fleet.Target, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.list == nil {
+		return fleet.Target{}, false
+	}
+	i := slices.IndexFunc(w.list.Cameras, func(c fleet.Target) bool { return c.Camera == id })
+	if i < 0 {
+		return fleet.Target{}, false
+	}
+	return w.list.Cameras[i], true
+}
+
+// TestMask: a mask is durable and with the site's agents when SetMask returns,
+// rises in revision, takes the thumbnail of before with it, and survives a
+// restart.
+func TestMask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		apply(t, s, every("quick", 10*time.Second))
+		a := enrol(t, s, "lab")
+		ids := addCameras(t, s, "lab", 2)
+		one := ids[0]
+		var w watcher
+		leave := watch(t, s, a.ID, fleet.Able{Masks: true}, &w)
+		time.Sleep(time.Second)
+		put := func(at fleet.Instant, mask fleet.MaskSum) {
+			t.Helper()
+			if err := s.PutThumbnail(t.Context(), a.ID, one, at, mask, jpeg); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shown := func(want fleet.Instant) {
+			t.Helper()
+			_, at, err := s.Thumbnail(t.Context(), one)
+			v := must[scheduler.CameraView](t)(s.Camera(t.Context(), one))
+			if errors.Is(err, scheduler.ErrNotFound) != (want == 0) || at != want || v.LastFrame != want {
+				t.Errorf("the thumbnail is of %d, and the camera tells of %d: %v; want %d", at, v.LastFrame, err, want)
+			}
+		}
+		put(10, 0)
+		shown(10)
+		before := must[scheduler.CameraView](t)(s.Camera(t.Context(), one))
+
+		v := must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.5), By: "ann"}))
+		if v.Revision != 1 || v.By != "ann" || v.Sum != hidden(0.5).Sum() || len(v.Agents) != 1 || v.Agents[0] != (scheduler.MaskHolder{Agent: a.ID, State: scheduler.MaskHeld}) {
+			t.Errorf("%+v", v)
+		}
+		if c, ok := w.camera(one); !ok || c.Mask.Revision != 1 || c.Mask.Sum() != v.Sum {
+			t.Errorf("the agent was told %+v", c.Mask)
+		}
+		shown(0)
+		put(11, 0) // was on its way
+		shown(0)
+		put(12, v.Sum)
+		shown(12)
+		view := must[scheduler.CameraView](t)(s.Camera(t.Context(), one))
+		if view.Version == before.Version || view.Mask == nil || *view.Mask != (scheduler.MaskBrief{Revision: 1, Shapes: 1, Since: v.At, Sum: v.Sum}) {
+			t.Errorf("version %d, then %d with %+v", before.Version, view.Version, view.Mask)
+		}
+
+		again := must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.5), By: "bob"}))
+		if again.Revision != 1 || again.By != "ann" {
+			t.Errorf("what is set was set again: %+v", again)
+		}
+		shown(12)
+		if _, err := s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), IfRevision: 2}); !errors.Is(err, scheduler.ErrConflict) {
+			t.Errorf("another revision than it has: %v", err)
+		}
+		v = must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), By: "bob", IfRevision: 1}))
+		if v.Revision != 2 {
+			t.Errorf("%+v", v)
+		}
+		shown(0)
+		time.Sleep(45 * time.Second) // orders and standing orders come
+		w.mu.Lock()
+		if w.early || len(w.masks) < 3 || w.masks[len(w.masks)-1] != (scheduler.MaskNeeded{Camera: one, Revision: 2}) {
+			t.Errorf("masks that were asked for: %v; too early: %v", w.masks, w.early)
+		}
+		w.mu.Unlock()
+
+		put(13, v.Sum)
+		leave()
+		stop()
+		s, _ = open(t, dir)
+		shown(13)
+		got := must[scheduler.MaskView](t)(s.Mask(t.Context(), one))
+		if got.Revision != 2 || got.By != "bob" || got.Sum != v.Sum || got.At != v.At || got.Agents[0].State != scheduler.MaskAway {
+			t.Errorf("after a restart: %+v", got)
+		}
+		w = watcher{}
+		defer watch(t, s, a.ID, fleet.Able{Masks: true}, &w)()
+		time.Sleep(time.Second)
+		got = must[scheduler.MaskView](t)(s.Mask(t.Context(), one))
+		if c, ok := w.camera(one); !ok || c.Mask.Revision != 2 || got.Agents[0].State != scheduler.MaskHeld {
+			t.Errorf("after a restart the agent was told %+v, %+v", c.Mask, got)
+		}
+		v = must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, By: "ann"}))
+		if c, _ := w.camera(one); v.Revision != 3 || !v.Empty() || c.Mask.Revision != 0 {
+			t.Errorf("the mask was taken off: %+v, the agent has %+v", v, c.Mask)
+		}
+		put(14, got.Sum)
+		shown(0)
+		put(15, 0)
+		shown(15)
+		if view := must[scheduler.CameraView](t)(s.Camera(t.Context(), one)); view.Mask != nil {
+			t.Errorf("%+v", view.Mask)
+		}
+		if v := must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.5)})); v.Revision != 4 {
+			t.Errorf("a mask after none has revision %d", v.Revision)
+		}
+	})
+}
+
+func TestMaskRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		defer stop()
+		one := addCameras(t, s, "lab", 1)[0]
+		invalid, ok := errors.AsType[*scheduler.InvalidError](func() error {
+			_, err := s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(1.5)})
+			return err
+		}())
+		if !ok || invalid.Field != "mask" || !strings.Contains(invalid.Problem, "rectangle 0") {
+			t.Errorf("%+v", invalid)
+		}
+		if _, err := s.SetMask(t.Context(), scheduler.NewMask{Camera: 5, Mask: hidden(0.5)}); !errors.Is(err, scheduler.ErrNotFound) {
+			t.Errorf("an unknown camera: %v", err)
+		}
+		if _, err := s.Mask(t.Context(), 5); !errors.Is(err, scheduler.ErrNotFound) {
+			t.Errorf("an unknown camera: %v", err)
+		}
+		well := failing(t, dir, "masks")
+		if _, err := s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.5)}); err == nil {
+			t.Error("a mask that is not durable is taken")
+		}
+		well()
+		if v := must[scheduler.MaskView](t)(s.Mask(t.Context(), one)); v.Revision != 0 || !v.Empty() {
+			t.Errorf("%+v", v)
+		}
+	})
+}
+
+// TestMaskAndAgents: an agent that knows no masks is given no masked camera, and
+// loses what it was given before; one that does not answer is waited for, and
+// told of.
+func TestMaskAndAgents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := open(t, t.TempDir())
+		defer stop()
+		spec := every("slow", 30*time.Second)
+		spec.Lead = spec.Every
+		apply(t, s, spec)
+		old, able := enrol(t, s, "lab"), enrol(t, s, "lab")
+		ids := addCameras(t, s, "lab", 8)
+		var ow, aw watcher
+		defer watch(t, s, old.ID, fleet.Able{}, &ow)()
+		time.Sleep(time.Minute)
+		ow.mu.Lock()
+		had := ow.orders[ids[0]]
+		ow.mu.Unlock()
+		if had == 0 {
+			t.Fatal("the old agent has no order for the camera before it is masked")
+		}
+		began := time.Now()
+		v := must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: ids[0], Mask: hidden(0.5)}))
+		if v.Agents[slices.IndexFunc(v.Agents, func(h scheduler.MaskHolder) bool { return h.Agent == old.ID })].State != scheduler.MaskOutdated || time.Since(began) > time.Second {
+			t.Errorf("%+v after %v", v.Agents, time.Since(began))
+		}
+		time.Sleep(time.Minute)
+		if _, ok := ow.camera(ids[0]); ok {
+			t.Error("an agent that knows no masks has the masked camera on its list")
+		}
+		if _, ok := ow.camera(ids[1]); !ok {
+			t.Error("it has not the others")
+		}
+		lost := 0
+		for _, c := range allCaptures(t, s) {
+			if c.Camera == ids[0] && c.Cause == fleet.CauseAgentLost && strings.Contains(c.Detail, "privacy mask") {
+				lost++
+			}
+		}
+		if lost == 0 {
+			t.Error("nobody says why the masked camera gives no picture")
+		}
+
+		defer watch(t, s, able.ID, fleet.Able{Masks: true}, &aw)()
+		time.Sleep(time.Minute)
+		ow.mu.Lock()
+		aw.mu.Lock()
+		if ow.orders[ids[0]] > 0 && ow.orders[ids[0]] >= had+1 || aw.orders[ids[0]] == 0 {
+			t.Errorf("orders of the masked camera: old agent %d, %d before; able agent %d", ow.orders[ids[0]], had, aw.orders[ids[0]])
+		}
+		aw.deaf = true
+		ow.mu.Unlock()
+		aw.mu.Unlock()
+		began = time.Now()
+		v = must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: ids[1], Mask: hidden(0.5)}))
+		if i := slices.IndexFunc(v.Agents, func(h scheduler.MaskHolder) bool { return h.Agent == able.ID }); v.Agents[i].State != scheduler.MaskPending || time.Since(began) != 10*time.Second {
+			t.Errorf("%+v after %v", v.Agents, time.Since(began))
+		}
+	})
+}
+
+// TestMaskedStaysHeld: a centre that restarts while a masked camera's agent is
+// away knows that the agent hides what it should, and leaves it its orders.
+func TestMaskedStaysHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		apply(t, s, every("quick", 10*time.Second))
+		a := enrol(t, s, "lab")
+		one := addCameras(t, s, "lab", 1)[0]
+		var w watcher
+		leave := watch(t, s, a.ID, fleet.Able{Masks: true}, &w)
+		time.Sleep(time.Second)
+		must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.5)}))
+		time.Sleep(5 * time.Second)
+		leave()
+		stop()
+		s, stop = open(t, dir)
+		defer stop()
+		time.Sleep(time.Minute)
+		for _, c := range allCaptures(t, s) {
+			if c.Cause == fleet.CauseAgentLost {
+				t.Fatalf("its orders were taken from it: %+v", c)
+			}
+		}
+		if b := books(t, s); b.InFlight < 5 {
+			t.Errorf("%+v", b)
+		}
+	})
+}
+
+// TestMaskFold: whatever is set, taken off and refused, what a restart finds is
+// what was answered last.
+func TestMaskFold(t *testing.T) {
+	dirs, n := t.TempDir(), 0
+	rapid.Check(t, func(rt *rapid.T) {
+		n++
+		dir := filepath.Join(dirs, strconv.Itoa(n))
+		openOne := func() *scheduler.Scheduler {
+			s, err := scheduler.New(t.Context(), dir, scheduler.Options{SealKey: [32]byte{1}})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return s
+		}
+		s := openOne()
+		defer func() { _ = s.Close() }()
+		type state struct {
+			revision uint64
+			share    float64
+		}
+		model := map[fleet.CameraID]state{}
+		var ids []fleet.CameraID
+		for _, url := range []string{"http://192.0.2.1/a.jpg", "http://192.0.2.1/b.jpg"} {
+			v, err := s.AddCamera(t.Context(), scheduler.NewCamera{Site: "lab", URL: url})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			ids = append(ids, v.ID)
+		}
+		for range rapid.IntRange(1, 6).Draw(rt, "steps") {
+			id := rapid.SampledFrom(ids).Draw(rt, "camera")
+			m := model[id]
+			switch share := rapid.SampledFrom([]float64{-1, 0, 0.25, 0.5, 2}).Draw(rt, "share"); {
+			case share < 0:
+				if err := s.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				s = openOne()
+			default:
+				n := scheduler.NewMask{Camera: id, By: "ann", IfRevision: rapid.Uint64Range(0, 2).Draw(rt, "if")}
+				if share > 0 {
+					n.Mask = hidden(share)
+				}
+				v, err := s.SetMask(t.Context(), n)
+				refused := share > 1 || n.IfRevision != 0 && n.IfRevision != m.revision
+				if (err != nil) != refused {
+					rt.Fatalf("%+v over %+v: %v", n, m, err)
+				}
+				if err == nil && share != m.share {
+					m = state{m.revision + 1, share}
+					model[id] = m
+				}
+				if err == nil && v.Revision != m.revision {
+					rt.Fatalf("%+v, want %+v", v, m)
+				}
+			}
+			for _, id := range ids {
+				v, err := s.Mask(t.Context(), id)
+				m := model[id]
+				want := fleet.MaskSum(0)
+				if m.share > 0 {
+					want = hidden(m.share).Sum()
+				}
+				if text, _ := json.Marshal(v.Mask); err != nil || v.Revision != m.revision || v.Sum != want || v.Mask.Sum() != want {
+					rt.Fatalf("camera %s has %+v (%s), want %+v: %v", id, v, text, m, err)
+				}
+			}
+		}
+	})
+}
+
+// TestMaskIsInherited: of two cameras that are found to be one, what was hidden
+// of the one that goes stays hidden of the one that stays, unless that has a
+// mask of its own.
+func TestMaskIsInherited(t *testing.T) {
+	for name, c := range map[string]struct{ stays, goes, want float64 }{
+		"handed on":  {0, 0.5, 0.5},
+		"its own":    {0.25, 0.5, 0.25},
+		"never any":  {0, 0, 0},
+		"nothing on": {0.25, 0, 0.25},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				s, stop := open(t, dir)
+				l := lan{t, s, enrol(t, s, "lab").ID}
+				one, two := deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt(keyTwo, "192.0.2.2", "ac:cc:8e:00:00:02")
+				id := l.tell(one)[keyOne].ID
+				must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), []fleet.CameraID{id}, fleet.Approved))
+				x, y := contradict(one, two)
+				rival := l.tell(x, y)[keyTwo].ID
+				for camera, share := range map[fleet.CameraID]float64{id: c.stays, rival: c.goes} {
+					if share > 0 {
+						must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: camera, Mask: hidden(share), By: "ann"}))
+					}
+				}
+				must[scheduler.CameraView](t)(s.Resolve(t.Context(), id, scheduler.Resolution{Same: true, By: "bob"}))
+				want := fleet.MaskSum(0)
+				if c.want > 0 {
+					want = hidden(c.want).Sum()
+				}
+				if v := must[scheduler.MaskView](t)(s.Mask(t.Context(), id)); v.Sum != want {
+					t.Errorf("%+v, want %s", v, want)
+				}
+				stop()
+				s, stop = open(t, dir)
+				defer stop()
+				if v := must[scheduler.MaskView](t)(s.Mask(t.Context(), id)); v.Sum != want {
+					t.Errorf("after a restart: %+v, want %s", v, want)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/shutterfleet/shutterfleet/fleet"
+)
+
+func TestMaskRows(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := open(t, dir)
+	setup(t, s)
+	half := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.5, Height: 1}}, Polygons: [][]fleet.Point{{{X: 0.1, Y: 1.0 / 3}, {X: 1}, {Y: 1}}}}
+	want := []Mask{{Camera: cam, Revision: 2, Shapes: half, By: "ann", At: 77}, {Camera: 5, Revision: 3, By: "bob", At: 78}}
+	commit(t, s, Batch{Masks: []Mask{{Camera: cam, Revision: 1, By: "bob", At: 5}}})
+	commit(t, s, Batch{Masks: want})
+	if err := s.Begin().Write(t.Context()); err != nil { // masks are no part of what a checkpoint sums up
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, st := open(t, dir)
+	if !reflect.DeepEqual(st.Masks, want) || st.Masks[0].Shapes.Sum() != half.Sum() {
+		t.Errorf("%+v", st.Masks)
+	}
+	// What is not understood is not taken for nothing.
+	for _, body := range []string{"{", `{"Revision":1,"Shapes":{"rectangles":[{"x":0,"y":0,"width":9,"height":9}]}}`} {
+		if _, err := s.db.ExecContext(t.Context(), "UPDATE masks SET body = ? WHERE camera = 5", body); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if again, _, err := Open(context.Background(), dir); err == nil || !strings.Contains(err.Error(), "mask of camera "+fleet.CameraID(5).String()) {
+			t.Errorf("%s: %v", body, err)
+			if err == nil {
+				s = again
+			}
+		}
+		raw, err := sql.Open("sqlite", filepath.Join(dir, "centre.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := raw.ExecContext(t.Context(), "DELETE FROM masks WHERE camera = 5"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := raw.ExecContext(t.Context(), `INSERT INTO masks (camera, body) VALUES (5, '{"Revision":1}')`); err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s, _ = open(t, dir)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestThumbnailsUnderMasks: a thumbnail is found under its own mask only, one
+// under another mask takes its place whenever it was made, and what is dropped
+// is not in the files any more.
+func TestThumbnailsUnderMasks(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := open(t, dir)
+	secret := bytes.Repeat([]byte("what nobody must see "), 700)
+	put := func(at fleet.Instant, mask fleet.MaskSum, jpeg []byte) {
+		t.Helper()
+		if err := s.PutThumbnail(t.Context(), cam, at, mask, jpeg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(20, 0, secret)
+	put(10, 7, []byte("masked, and read by a slow agent"))
+	if b, f, err := s.Thumbnail(t.Context(), cam); err != nil || f != (FrameInfo{10, 7}) || !strings.HasPrefix(string(b), "masked") || s.FrameAt(cam, 0) != 0 || s.FrameAt(cam, 7) != 10 {
+		t.Errorf("%q %+v %v", b, f, err)
+	}
+	put(30, 0, secret)
+	if err := s.DropThumbnail(t.Context(), cam, 0); err != nil || s.FrameAt(cam, 0) != 30 {
+		t.Errorf("the thumbnail of now was dropped: %v", err)
+	}
+	if err := s.DropThumbnail(t.Context(), cam, 7); err != nil || s.FrameAt(cam, 0) != 0 {
+		t.Errorf("the thumbnail of before is there: %v", err)
+	}
+	if b, _, err := s.Thumbnail(t.Context(), cam); b != nil || err != nil {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "thumbnails.db*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte("nobody must see")) {
+			t.Errorf("%s holds what was dropped", filepath.Base(f))
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOlderThumbnails: files of builds that knew no masks are taken over.
+func TestOlderThumbnails(t *testing.T) {
+	dir := t.TempDir()
+	old, err := sql.Open("sqlite", filepath.Join(dir, "thumbnails.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.ExecContext(t.Context(), `CREATE TABLE thumbnails (camera INTEGER PRIMARY KEY, at INTEGER NOT NULL, jpeg BLOB NOT NULL); INSERT INTO thumbnails VALUES (5, 20, 'picture')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s, _ := open(t, dir)
+		if b, f, err := s.Thumbnail(t.Context(), 5); err != nil || string(b) != "picture" || f != (FrameInfo{At: 20}) || s.FrameAt(5, 0) != 20 {
+			t.Errorf("%q %+v %v", b, f, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
