@@ -324,6 +324,40 @@ func TestRetake(t *testing.T) {
 	}
 }
 
+// TestPartOfAPictureIsKept: another try that brings nothing takes nothing away,
+// whether it is refused or has no time left.
+func TestPartOfAPictureIsKept(t *testing.T) {
+	for name, second := range map[string]func(ctx context.Context) error{
+		"refused": func(context.Context) error { return fleet.Errorf(fleet.CauseRefused, "no") },
+		"silent": func(ctx context.Context) error {
+			<-ctx.Done()
+			return fleet.Errorf(fleet.CauseTimeout, "%w", ctx.Err())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := 0
+				judge := &judging{film: &film{frames: []string{"partial"}}}
+				b := newReader(t, func(ctx context.Context, target fleet.Target) (fleet.Frame, error) {
+					if tries++; tries > 1 {
+						return fleet.Frame{}, second(ctx)
+					}
+					return healthy(ctx, target)
+				}, nil, runner.Options{Judge: judge})
+				o := at(1, 0, 20*time.Second)
+				o.Retries = 1
+				c := <-b.submit(o, nil)
+				if c.Outcome != fleet.Captured || c.Reading.Width != 4 || c.Attempts != 2 || tries != 2 || c.At > o.Deadline {
+					t.Errorf("%v of width %d after %d tries, taken %v after the deadline", ends(c), c.Reading.Width, c.Attempts, c.At.Sub(o.Deadline))
+				}
+				if !slices.Equal(judge.kept, []uint16{4}) {
+					t.Errorf("the frames of width %v were kept", judge.kept)
+				}
+			})
+		})
+	}
+}
+
 // TestRetakeEndsWithTheDeadline: a bad frame in time is better than a good one
 // too late.
 func TestRetakeEndsWithTheDeadline(t *testing.T) {
