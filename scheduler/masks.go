@@ -268,12 +268,14 @@ func (s *Scheduler) restoreMasks(masks []store.Mask) error {
 
 // masksOf lists which masks an agent needs for orders.
 func (s *Scheduler) masksOf(orders []fleet.Order) (out []MaskNeeded) {
-	seen := map[fleet.CameraID]bool{}
+	if len(s.masks) == 0 {
+		return nil
+	}
 	for _, o := range orders {
-		if m := s.maskFor(o.Camera); m.Revision != 0 && !seen[o.Camera] {
-			seen[o.Camera] = true
+		if m := s.maskFor(o.Camera); m.Revision != 0 {
 			out = append(out, MaskNeeded{o.Camera, m.Revision})
 		}
 	}
-	return out
+	slices.SortFunc(out, func(a, b MaskNeeded) int { return cmp.Compare(a.Camera, b.Camera) })
+	return slices.Compact(out)
 }

@@ -76,7 +76,8 @@ func (s *Store) Mask(id fleet.CameraID) (*fleet.Mask, error) {
 	case t.Mask.Empty():
 		return nil, nil //nolint:nilnil // no mask is what most cameras have
 	}
-	return &t.Mask.Mask, nil
+	m := t.Mask.Mask // a copy of its own: the others cost no memory
+	return &m, nil
 }
 
 // NeededMasks tells which masks are asked for and have not come.

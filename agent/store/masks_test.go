@@ -109,3 +109,17 @@ func TestUnreadMask(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestMaskCostsNothing: asking for the mask of a camera that has none, which is
+// done for each frame, takes no memory.
+func TestMaskCostsNothing(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "agent.db"), store.Options{})
+	must(t, s.SetCameras(t.Context(), store.Cameras{Version: 1, Full: true, Put: []fleet.Target{{Camera: 1}}}, 1, 1))
+	if n := testing.AllocsPerRun(100, func() {
+		if m, err := s.Mask(1); m != nil || err != nil {
+			t.Error(m, err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

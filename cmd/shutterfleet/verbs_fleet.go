@@ -233,6 +233,7 @@ func capturesLs(d *door) *cobra.Command {
 func matchCommand() *cobra.Command {
 	var d door
 	var radius, limit int
+	var mask string
 	c := &cobra.Command{
 		Use: "match IMAGE", Short: "Find stored frames that look like a picture", Args: wantArgs("IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -250,8 +251,14 @@ func matchCommand() *cobra.Command {
 					q.Set(k, strconv.Itoa(n))
 				}
 			}
-			page := admin.List[admin.Match]{Items: []admin.Match{}}
-			if err := api.Post(cmd.Context(), "match", q, "application/octet-stream", image, &page); err != nil {
+			page, kind := admin.List[admin.Match]{Items: []admin.Match{}}, "application/octet-stream"
+			if mask != "" {
+				if image, err = fingerprintUnder(cmd, mask, image); err != nil {
+					return fmt.Errorf("%s: %w", args[0], err)
+				}
+				kind = "application/json"
+			}
+			if err := api.Post(cmd.Context(), "match", q, kind, image, &page); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			return d.print(cmd, page.Items, rows(cmd, page.Items, "no stored frame looks like it", "DISTANCE CAMERA AT OCCURRENCE", func(m admin.Match) []any {
@@ -261,6 +268,7 @@ func matchCommand() *cobra.Command {
 	}
 	c.Flags().IntVar(&radius, "radius", 31, "PDQ bits of 256 that may differ")
 	c.Flags().IntVar(&limit, "limit", 100, "how many at most")
+	c.Flags().StringVar(&mask, "mask", "", "among frames that were taken under this privacy mask (JSON, as for cameras mask); without it, among those taken under none")
 	return d.join(c)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -174,6 +175,28 @@ func (v *maskVerb) draw(cmd *cobra.Command, api *client.Client, path string, m *
 	}
 	cmd.PrintErrf("%s shows the newest thumbnail under the mask; nothing was set\n", v.preview)
 	return nil
+}
+
+// fingerprintUnder returns the JSON of a picture's fingerprint under the mask in
+// a file.
+func fingerprintUnder(cmd *cobra.Command, file string, picture []byte) ([]byte, error) {
+	m, err := readMask(cmd, file)
+	if err != nil {
+		return nil, fmt.Errorf("--mask: %w", err)
+	}
+	f, err := frameOf(picture)
+	if err != nil {
+		return nil, err
+	}
+	r, err := capture.New(capture.Options{Width: 1, NoThumbnail: true})
+	if err != nil {
+		return nil, err
+	}
+	in, err := r.Inspect(cmd.Context(), f, capture.Probe{Mask: m})
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(in.Fingerprint)
 }
 
 // masked returns a JPEG with black where the mask hides, as agents make them.

@@ -112,6 +112,9 @@ func TestFingerprintUnderAMask(t *testing.T) {
 	if under := read("--mask", mask); under[0].PDQ != under[1].PDQ || under[0].Mask != m.Sum().String() {
 		t.Errorf("%+v", under)
 	}
+	if code, _, errs := c.run("match", a, "--mask", mask); code != 0 || len(c.f.Matched) != 1 || c.f.Matched[0].Mask != m.Sum() || c.f.Matched[0].PDQ.String() != read("--mask", mask)[0].PDQ {
+		t.Errorf("match --mask: %d %s: %+v", code, errs, c.f.Matched)
+	}
 	if code, _, errs := c.run("fingerprint", a, "--mask", a); code != 1 || !strings.Contains(errs, "--mask") {
 		t.Errorf("%d %q", code, errs)
 	}

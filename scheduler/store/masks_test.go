@@ -118,3 +118,22 @@ func TestOlderThumbnails(t *testing.T) {
 		}
 	}
 }
+
+// TestFingerprintsUnderMasks: hashes are compared with those under the same mask.
+func TestFingerprintsUnderMasks(t *testing.T) {
+	s, _ := open(t, t.TempDir())
+	defer s.Close()
+	setup(t, s)
+	taken := []fleet.Capture{captured(1), captured(2), captured(3)}
+	taken[1].Reading.Fingerprint.Mask = 7
+	commit(t, s, Batch{Captures: taken})
+	for mask, want := range map[fleet.MaskSum][]fleet.Instant{0: {3000, 1000}, 7: {2000}, 8: nil} {
+		var got []fleet.Instant
+		if err := s.Fingerprints(t.Context(), 50, mask, func(o fleet.Occurrence, _ fleet.Instant, _ *fleet.PDQ) { got = append(got, o.Nominal) }); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("under mask %d: %v, want %v", mask, got, want)
+		}
+	}
+}

@@ -12,7 +12,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/shutterfleet/shutterfleet/cmd/internal/client"
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler"
 	"github.com/shutterfleet/shutterfleet/scheduler/admin"
@@ -168,5 +170,63 @@ func TestMasks(t *testing.T) {
 	}
 	if at != 3 || under[first.String()] < 5 || under[second.String()] < 3 {
 		t.Errorf("captures under each mask: %v", under)
+	}
+}
+
+// TestMaskOfTwoAgents: whoever takes a masked camera over takes it under its
+// mask, from the first frame on.
+func TestMaskOfTwoAgents(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, small("gate"))
+	boxes := []*box{h.box("one"), h.box("two")}
+	h.edge = boxes[0].edge
+	h.apply(`{name: look, select: "*", every: 1s, lead: 5s, deadline: 3s}`)
+	server := func() (agent fleet.AgentID, n int) {
+		for _, c := range h.captures() {
+			if c.Outcome == fleet.Captured {
+				agent = c.Agent
+				n++
+			}
+		}
+		return agent, n
+	}
+	wait(t, "pictures and both agents", func() bool {
+		a, err := client.All[admin.Agent](t.Context(), h.api, "agents")
+		check(t, err)
+		_, n := server()
+		return n >= 2 && len(a) == 2 && a[0].Connected && a[0].Able.Masks && a[1].Connected && a[1].Able.Masks
+	})
+	var m admin.Mask
+	h.send(http.MethodPut, "cameras/"+h.byName["gate"].String()+"/mask", json.RawMessage(`{"rectangles":[{"x":0,"y":0,"width":0.5,"height":1}]}`), &m)
+	set := fleet.At(time.Now())
+	for _, a := range m.Agents {
+		if a.State != scheduler.MaskHeld {
+			t.Errorf("%s: %s", a.Agent, a.State)
+		}
+	}
+	first, before := server()
+	wait(t, "pictures under the mask", func() bool { _, n := server(); return n >= before+3 })
+	for _, b := range boxes {
+		if b.edge.Stats().Line.Agent == first {
+			b.off()
+		} else {
+			h.edge = b.edge
+		}
+	}
+	wait(t, "pictures of the other agent", func() bool { now, _ := server(); return now != first })
+	_, before = server()
+	wait(t, "more of them", func() bool { _, n := server(); return n >= before+2 })
+	under := map[fleet.AgentID]int{}
+	for _, c := range h.finish() {
+		if c.Outcome != fleet.Captured || c.At <= set {
+			continue
+		}
+		under[c.Agent]++
+		if c.Fingerprint.Mask != m.Sum.String() {
+			t.Errorf("%s captured %s under the mask %q", c.Agent, c.Occurrence, c.Fingerprint.Mask)
+		}
+	}
+	if len(under) != 2 {
+		t.Errorf("captures under the mask: %v", under)
 	}
 }
