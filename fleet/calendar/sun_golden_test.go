@@ -116,7 +116,7 @@ func TestPoles(t *testing.T) {
 		after := first - 1
 		for n := range 365 {
 			noon, ok := s.Next(Task{}, after)
-			if day := int(noon-first) / 86_400_000; !ok || day != n {
+			if day := int((noon - first) / 86_400_000); !ok || day != n {
 				t.Fatalf("noon %d at %v is %v, %v", n, lat, noon, ok)
 			}
 			after = noon

@@ -82,11 +82,12 @@ func floorDiv(a, b int) int {
 }
 
 func (w wall) split() (date, int) {
-	days := floorDiv(int(w), 86400)
-	return dateOf(days), int(w) - days*86400
+	days := floorDiv64(int64(w), 86400)
+	return dateOf(int(days)), int(int64(w) - days*86400)
 }
 
-func wallOf(d date, sec int) wall { return wall(d.days()*86400 + sec) }
+// In 64 bits: an int of an armv7 ends in 2038.
+func wallOf(d date, sec int) wall { return wall(int64(d.days())*86400 + int64(sec)) }
 
 // segment is a span of time with one offset from UTC: [from, until) in Unix
 // seconds. The next one may have the same offset.
