@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
@@ -43,6 +44,10 @@ func (s *Scheduler) Inventory(ctx context.Context, agent fleet.AgentID, devices 
 		if err := s.takeDevice(&ch, a, key, d, now, &count); err != nil {
 			return err
 		}
+	}
+	if count >= maxSiteCameras && now.Sub(a.site.toldFull) >= time.Hour {
+		a.site.toldFull = now
+		s.log.WarnContext(ctx, "the site has as many cameras as it may: what its agents find beyond them is left out", "site", a.Site, "cameras", count)
 	}
 	return s.apply(ctx, &ch)
 }

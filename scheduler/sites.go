@@ -18,9 +18,10 @@ type site struct {
 	first    uint32 // camera slot; the others follow
 	cameras  int
 	pending  int
-	agents   []*agent // all that are approved
-	enrolled int      // agents that are not revoked
-	links    []*Link  // those that are connected
+	toldFull fleet.Instant // when it was last said that it has as many cameras as it may
+	agents   []*agent      // all that are approved
+	enrolled int           // agents that are not revoked
+	links    []*Link       // those that are connected
 	orphans  flightList
 	bucket   shaper
 	devices  *deviceIndex // nil until an agent tells of devices
