@@ -83,7 +83,8 @@ type studio struct {
 // that time.
 type canvas struct {
 	canvasKey
-	pix []float32
+	pix    []float32
+	framed picture // what an unmoved camera sees of it; empty until asked for
 }
 
 type canvasKey struct {
@@ -95,21 +96,21 @@ type canvasKey struct {
 // keptCanvases are as many as one light's events go around in.
 const keptCanvases = 6
 
-func (s *studio) canvas(p *place, key canvasKey) []float32 {
+func (s *studio) canvas(p *place, key canvasKey) *canvas {
 	i := slices.IndexFunc(s.canvases, func(c canvas) bool { return c.canvasKey == key })
 	switch {
 	case i >= 0:
 		c := s.canvases[i]
 		s.canvases = slices.Insert(slices.Delete(s.canvases, i, i+1), 0, c)
-		return c.pix
+		return &s.canvases[0]
 	case len(s.canvases) < keptCanvases:
 		s.canvases = append(s.canvases, canvas{pix: make([]float32, canvasWidth*canvasHeight)})
 	}
 	last := len(s.canvases) - 1
-	c := canvas{key, s.canvases[last].pix}
+	c := canvas{key, s.canvases[last].pix, s.canvases[last].framed[:0]}
 	p.canvas(c.pix, key.at, key.day)
 	s.canvases = slices.Insert(s.canvases[:last], 0, c)
-	return c.pix
+	return &s.canvases[0]
 }
 
 func newStudio(p, other *place) (*studio, error) {
@@ -182,7 +183,14 @@ func (s *studio) expose(t take) {
 	if t.move.zoom > 0 {
 		a.zoom *= t.move.zoom
 	}
-	s.place.frame(s.pic, seen, a, t.day)
+	if t.move != (aim{}) || len(seen.framed) == 0 {
+		s.place.frame(s.pic, seen.pix, a, t.day)
+		if t.move == (aim{}) {
+			seen.framed = append(seen.framed, s.pic...)
+		}
+	} else {
+		copy(s.pic, seen.framed)
+	}
 	if t.air != nil {
 		t.air(s.pic)
 	}
