@@ -68,17 +68,15 @@ func correlation(from, to *Plane, dx, dy, left, top, right, bottom int) float64 
 	return (ab*n - a*b) / math.Sqrt(va*vb)
 }
 
-// spread is the standard deviation over a rectangle of cells, in levels.
-func spread(p *Plane, left, top, right, bottom int) float64 {
-	var n, a, aa float64
-	for y := top; y < bottom; y++ {
-		for _, v := range p[y*side+left : y*side+right] {
-			n++
-			a += float64(v)
-			aa += float64(v) * float64(v)
-		}
+// spread is the standard deviation over all cells, in levels.
+func spread(p *Plane) float64 {
+	var a, aa int
+	for _, v := range p {
+		a += int(v)
+		aa += int(v) * int(v)
 	}
-	return math.Sqrt(max(0, aa/n-a*a/n/n))
+	mean := float64(a) / cells
+	return math.Sqrt(max(0, float64(aa)/cells-mean*mean))
 }
 
 // Shift is how far a picture has moved.
