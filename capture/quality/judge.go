@@ -160,7 +160,7 @@ const dusk, dawn = 50, 65
 // octaves between its darkest and its brightest hour. A street that is lit has
 // nights that others would call days.
 func (s *State) nightBelow() (float64, bool) {
-	const least = 160 // of 1/256 octave between the two: half as much light again
+	const least = 230 // of 1/256 octave between the two: nearly twice the light
 	darkest, brightest := int16(math.MaxInt16), int16(math.MinInt16)
 	for h, n := range s.counts[:24] {
 		if n >= 2 {

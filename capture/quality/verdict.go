@@ -22,7 +22,7 @@ const (
 // the rule that below 30 to 50 % of its own median a picture is blurred; the
 // others were chosen on the tuning half of the labelled set.
 const (
-	blurRatio   = 0.4  // of the usual focus, in the band in the middle of all
+	blurRatio   = 0.33 // of the usual focus, in the band in the middle of all
 	blurAlike   = 0.45 // and still so alike, at least to a blurred background
 	blurGain    = 0.12 // or so much more alike to that one, where the rest of noise hides the gradients
 	weakerFocus = 0.9
@@ -30,16 +30,19 @@ const (
 	dimRatio    = 0.48 // of the usual light of this kind
 	unseenRatio = 0.19 // of the usual light of this hour: night has more
 	dimAlike    = 0.4
-	brightShare = 0.3 // of samples blown out, beyond
-	brightRatio = 3   // times the usual share
+	brightShare = 0.35 // of samples blown out, beyond
+	brightRatio = 3    // times the usual share
 	noiseRatio  = 2.2
 	noiseLevels = 3.0 // and so many levels above
 	// still is the ratio of cells that changed: a tenth of what noise changes.
 	still     = 0.1
 	leastLive = 0.01 // a camera that usually changes fewer cells cannot be told from a frozen one
 
-	coveredLost  = 0.55 // share of the blocks with structure that lost it
-	coveredEmpty = 0.58 // share of those that show nothing instead
+	coveredLost  = 0.48 // share of the blocks with structure that lost it
+	coveredEmpty = 0.85 // share of those that show nothing instead
+	coveredHalf  = 0.5  // or so many, and
+	coveredPlain = 1.28 // together with the share of all cells that are about as bright: what moves into view is neither
+	coveredPart  = 1.1  // or that, where too much is as it was for a move
 	paintShare   = 0.82 // of cells of one level: paint, whose edges look like structure
 	movedAlike   = 0.25 // of how alike pictures usually are: beneath it is another picture
 	// slack is by how much a verdict that lasts holds on to its limits.
@@ -351,15 +354,25 @@ func (f *frame) covered() (Verdict, bool) {
 	if !f.sure || f.sight.lost < coveredLost/f.slack(Covered) {
 		return Verdict{}, false
 	}
-	if _, paint := around(f.plane, flatSpread, 8); f.sight.empty < coveredEmpty/f.slack(Covered) && paint < paintShare/f.slack(Covered) {
+	hold, empty := f.slack(Covered), f.sight.empty
+	_, plain := around(f.plane, 2*flatSpread, 12)
+	_, paint := around(f.plane, flatSpread, 8)
+	least := coveredPlain
+	if f.sight.alike >= movedAlike {
+		least = coveredPart
+	}
+	switch {
+	case empty >= coveredEmpty/hold, paint >= paintShare/hold, empty >= coveredHalf/hold && empty+plain >= least/hold:
+	default:
 		return Verdict{}, false
 	}
 	return above(Covered, "blocks lost", f.sight.lost, 0, coveredLost/f.slack(Covered))
 }
 
-// moved: another picture, with as much in it as before.
+// moved: another picture, with as much in it as before. At an hour of which no
+// ordinary frame is known it may be the first morning.
 func (f *frame) moved() (Verdict, bool) {
-	if !f.sure {
+	if !f.sure || f.state.counts[f.hour] == 0 {
 		return Verdict{}, false
 	}
 	v, ok := below(Moved, "alike", f.sight.alike, 1, movedAlike*f.slack(Moved))
