@@ -25,7 +25,8 @@ const (
 	blurRatio   = 0.3  // of the usual focus, in the band in the middle of all
 	blurAlike   = 0.45 // and still so alike, at least to a blurred background
 	blurGain    = 0.12 // or so much more alike to that one, where the rest of noise hides the gradients
-	weakerFocus = 0.9
+	blurLess    = 0.8  // where so much is as it was, it is not asked
+	weakerFocus = 0.9  // and gradients at least not stronger
 	softer      = 0.04 // where the gradients are gone, so little more is enough
 	dimRatio    = 0.48 // of the usual light of this kind
 	unseenRatio = 0.19 // of the usual light of this hour: night has more
@@ -101,63 +102,6 @@ func below(k Kind, metric string, value, usual, limit float64) (Verdict, bool) {
 		return Verdict{}, false
 	}
 	return Verdict{Kind: k, Score: float32(1 - max(value, 0)/(2*max(limit, 1e-9))), Evidence: Evidence{metric, float32(value), float32(usual), float32(limit)}}, true
-}
-
-const (
-	sameLook  = 0.6 // so alike, the other background need not be asked
-	otherLook = 0.5 // less, and an ordinary frame begins a background of its own
-)
-
-// look compares the frame with what the camera is known to show.
-func (f *frame) look() {
-	f.bands = gradients(f.Scores)
-	f.now.fill(f.plane)
-	last := int(f.state.look)
-	for _, i := range [looks]int{last, looks - 1 - last} {
-		if f.state.seen[i] < blocksFrom || f.known && f.sight.alike >= sameLook {
-			continue
-		}
-		var then structure
-		then.fill(&f.state.background[i])
-		f.met[i].compare(&then, &f.now)
-		f.sights[i], f.asked[i] = f.met[i].meet(&f.state.alike[i]), true
-		if f.state.seen[i] >= learned && (!f.known || f.sights[i].alike > f.sight.alike) {
-			f.best, f.sight, f.known = i, f.sights[i], true
-		}
-	}
-	for _, n := range f.state.seen {
-		if n > 0 && n < learned {
-			return // a look that is being learned
-		}
-	}
-	bin := dayBin
-	if f.state.night {
-		bin = nightBin
-	}
-	f.sure = f.known && f.sight.enough() && f.state.counts[bin] >= learned
-	if usual, ok := f.state.lightAt(f.hour); ok && f.state.isNight(usual) != f.state.night {
-		f.sure = f.known && f.sight.enough() // it is not the time for a light that nobody has seen
-	}
-}
-
-// place is which background an ordinary frame belongs to: the one that it is
-// like, or an empty one when it is like none.
-func (f *frame) place() int {
-	best, alike := int(f.state.look), -1.0
-	for i, s := range f.sights {
-		if f.asked[i] && s.enough() && s.alike > alike {
-			best, alike = i, s.alike
-		}
-	}
-	if alike >= otherLook || f.state.seen[best] < blocksFrom {
-		return best
-	}
-	for i, n := range f.state.seen {
-		if n < learned && f.sights[best].enough() {
-			return i
-		}
-	}
-	return best
 }
 
 // bandFloor is what is added to a band's gradients before their logarithm is
@@ -321,7 +265,7 @@ func (f *frame) blurred() (Verdict, bool) {
 	slices.Sort(ratios[:n])
 	now := f.values[contrast]
 	ratio, limit := ratios[n/2]*max(1, (usual*usual+1)/(now*now+1)), blurRatio*f.slack(Blurred)
-	if f.sure && ratio < weakerFocus && f.sight.alike < sameLook {
+	if f.sure && ratio < weakerFocus && f.sight.alike < blurLess {
 		if soft := f.alikeBlurred(); soft >= blurAlike && soft >= f.sight.alike+blurGain/f.slack(Blurred) {
 			return above(Blurred, "alike, blurred", soft, f.sight.alike, blurAlike)
 		}
