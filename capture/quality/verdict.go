@@ -267,7 +267,7 @@ func (f *frame) blurred() (Verdict, bool) {
 	ratio, limit := ratios[n/2]*max(1, (usual*usual+1)/(now*now+1)), blurRatio*f.slack(Blurred)
 	if f.sure && ratio < weakerFocus && f.sight.alike < blurLess {
 		if soft := f.alikeBlurred(); soft >= blurAlike && soft >= f.sight.alike+blurGain/f.slack(Blurred) {
-			return above(Blurred, "alike, blurred", soft, f.sight.alike, blurAlike)
+			return above(Blurred, "alike blurred", soft, f.sight.alike, blurAlike)
 		}
 	}
 	if ratio > limit {
