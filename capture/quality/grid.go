@@ -43,13 +43,13 @@ func Compare(from, to *Plane) Change {
 	return Change{
 		Mean:        float32(sum) / cells,
 		Changed:     float32(changed) / cells,
-		Correlation: float32(correlation(from, to, 0, 0, 0, 0, side, side)),
+		Correlation: float32(correlation((*[cells]uint8)(from), (*[cells]uint8)(to), 0, 0, 0, 0, side, side)),
 	}
 }
 
 // correlation is Pearson's, between from at (x, y) and to at (x+dx, y+dy), over
 // the cells of the rectangle where both are inside; 0 when either is even there.
-func correlation(from, to *Plane, dx, dy, left, top, right, bottom int) float64 {
+func correlation[T uint8 | int16](from, to *[cells]T, dx, dy, left, top, right, bottom int) float64 {
 	var n, a, b, aa, bb, ab float64
 	for y := max(top, -dy); y < min(bottom, side-dy); y++ {
 		for x := max(left, -dx); x < min(right, side-dx); x++ {
@@ -69,17 +69,15 @@ func correlation(from, to *Plane, dx, dy, left, top, right, bottom int) float64 
 	return (ab*n - a*b) / math.Sqrt(va*vb)
 }
 
-// spread is the standard deviation over a rectangle of cells, in levels.
-func spread(p *Plane, left, top, right, bottom int) float64 {
-	var n, a, aa float64
-	for y := top; y < bottom; y++ {
-		for _, v := range p[y*side+left : y*side+right] {
-			n++
-			a += float64(v)
-			aa += float64(v) * float64(v)
-		}
+// spread is the standard deviation over all cells, in levels.
+func spread(p *Plane) float64 {
+	var a, aa int
+	for _, v := range p {
+		a += int(v)
+		aa += int(v) * int(v)
 	}
-	return math.Sqrt(max(0, aa/n-a*a/n/n))
+	mean := float64(a) / cells
+	return math.Sqrt(max(0, float64(aa)/cells-float64(mean*mean)))
 }
 
 // Shift is how far a picture has moved.
@@ -100,9 +98,13 @@ type Shift struct {
 // are divided, their magnitudes dropped, and the peak of what comes back is the
 // shift, refined between cells by a parabola.
 func MeasureShift(from, to *Plane) Shift {
+	return measureShift((*[cells]uint8)(from), (*[cells]uint8)(to))
+}
+
+func measureShift[T uint8 | int16](from, to *[cells]T) Shift {
 	var a, b spectrum
-	a.fill(from)
-	b.fill(to)
+	fill(&a, from)
+	fill(&b, to)
 	a.transform(false)
 	b.transform(false)
 	for i, u := range a {
@@ -153,7 +155,7 @@ func vertex(before, here, after float64) float64 {
 type spectrum [cells]complex128
 
 // fill takes p without its mean under a Hann window.
-func (s *spectrum) fill(p *Plane) {
+func fill[T uint8 | int16](s *spectrum, p *[cells]T) {
 	var sum float64
 	for _, v := range p {
 		sum += float64(v)

@@ -2,6 +2,7 @@ package quality
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
@@ -59,7 +60,7 @@ type Verdict struct {
 	Shift    Shift // of Moved
 
 	Before     Change // since the frame before; zero for the first one
-	Background Change // against what the camera looks at by this light; zero until that is known
+	Background Change // against the picture of the camera's that it is most like; zero until one is known
 
 	Lasting  Kind // what has been so for long enough; Ok when nothing has
 	Learning bool // the camera is not known yet by this light: only what is wrong for any camera is said
@@ -126,23 +127,24 @@ func Judge(o Options, s State, x Sample) (Verdict, State) {
 	o = o.withDefaults()
 	plane := Reduced(x.Grid)
 	hour := x.At.Hour()
-	s.night = isNight(s.night, x.Scores.Mean)
+	s.night = s.isNight(float64(x.Scores.Mean))
 
-	f := frame{Sample: x, state: &s, plane: &plane, hour: hour, values: values(x.Scores)}
+	f := frame{Sample: x, state: &s, plane: &plane, hour: hour, values: values(x.Scores, &plane)}
+	f.look()
 	if s.hasBefore {
 		f.change = Compare(&s.before, &plane)
 		f.values[live] = float64(f.change.Changed)
 	}
 	v := f.judge()
 	v.Before = f.change
-	if bg, ok := f.background(); ok {
-		v.Background = Compare(bg, &plane)
+	if f.known {
+		v.Background = Compare(&s.background[f.best], &plane)
 	}
 	if v.Kind == Ok {
 		if !s.hasBefore { // it has no change that one could learn
 			f.values[live] = max(f.values[live], 0.05)
 		}
-		s.learn(&f.values, hour, &plane)
+		s.learn(&f)
 	}
 	s.before, s.hasBefore = plane, true
 	s.follow(o, v.Kind, x.At)
@@ -150,24 +152,41 @@ func Judge(o Options, s State, x Sample) (Verdict, State) {
 	return v, s
 }
 
-// isNight holds between two levels of light what it was.
-func isNight(was bool, mean float32) bool {
-	const dusk, dawn = 50, 65
-	if was {
-		return mean < dawn
+// Below dusk it is night, and above dawn it is none, for a camera whose hours
+// are not known yet, or are all alike.
+const dusk, dawn = 50, 65
+
+// nightBelow is the light that parts a camera's nights from its days: halfway in
+// octaves between its darkest and its brightest hour. A street that is lit has
+// nights that others would call days.
+func (s *State) nightBelow() (float64, bool) {
+	const least = 230 // of 1/256 octave between the two: nearly twice the light
+	darkest, brightest := int16(math.MaxInt16), int16(math.MinInt16)
+	for h, n := range s.counts[:24] {
+		if n >= 2 {
+			darkest, brightest = min(darkest, s.usual[h][light]), max(brightest, s.usual[h][light])
+		}
 	}
-	return mean < dusk
+	if int(brightest)-int(darkest) < least {
+		return 0, false
+	}
+	return math.Exp2((float64(darkest)+float64(brightest))/512) - floors[light], true
 }
 
-func values(s *Scores) (v [metrics]float64) {
-	var e float64
-	for _, b := range s.Edges {
-		e += float64(b)
+// isNight holds between two levels of light what it was.
+func (s *State) isNight(mean float64) bool {
+	low, high := float64(dusk), float64(dawn)
+	if mid, ok := s.nightBelow(); ok {
+		low, high = 0.9*mid, 1.1*mid
 	}
-	// Noise of variance n adds 12 n to each of the squared gradients.
-	v[focus] = max(0, float64(s.Tenengrad)-float64(24*float64(s.Noise)*float64(s.Noise))) / (float64(float64(s.Contrast)*float64(s.Contrast)) + 1)
-	v[edges] = e / float64(len(s.Edges))
-	v[contrast] = float64(s.Contrast)
+	if s.night {
+		return mean < high
+	}
+	return mean < low
+}
+
+func values(s *Scores, p *Plane) (v [metrics]float64) {
+	v[contrast] = spread(p)
 	v[light] = float64(s.Mean)
 	v[bright] = float64(s.Bright)
 	v[noise] = float64(s.Noise)

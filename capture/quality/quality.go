@@ -3,7 +3,7 @@
 //
 //	rows, three at a time ──► sums ────────► mean, contrast, dark, bright
 //	                      ├─► Laplacian ───► sharpness
-//	                      ├─► Sobel ───────► Tenengrad, edges by block
+//	                      ├─► Sobel ───────► Tenengrad, by band too; edges by block
 //	                      ├─► Immerkær ────► noise
 //	                      └─► histogram ───► entropy
 //	64x64 grid ── against the frame before and the background ──► change, shift
@@ -54,8 +54,17 @@ type Scores struct {
 	// Estimation, 1996). Fine texture counts as noise.
 	Noise float32
 
+	// Bands are Tenengrad and Noise again, of an eighth of the rows each, from the
+	// top: a clock that is written over the picture is in one or two of them.
+	Bands [Blocks]Band
+
 	// Edges is the share of edges in each block, row by row, 0..1.
 	Edges [Blocks * Blocks]float32
+}
+
+// Band is what the inner samples of one row of blocks say.
+type Band struct {
+	Tenengrad, Noise float32
 }
 
 // A Meter holds the memory that scoring takes, so that a stream of frames of
@@ -104,6 +113,7 @@ func (m *Meter) Score(p codec.Plane) Scores {
 	inner := p.Width > 2 && p.Height > 2
 	step := max(1, p.Height/histogramRows)
 	top := 1 // of the block row, its first inner row
+	var before sums
 	for y := range p.Height {
 		row := p.Row(y)
 		switch {
@@ -127,9 +137,15 @@ func (m *Meter) Score(p codec.Plane) Scores {
 			s.stencil(p.Row(y - 1)[n:], row[n:], p.Row(y + 1)[n:], m.plain[n:])
 		}
 		if next := y + 1; next == p.Height-1 || block(next, p.Height) != block(y, p.Height) {
+			b := block(y, p.Height)
 			spill(m.plain, m.flat)
-			m.fold(res.Edges[block(y, p.Height)*Blocks:][:Blocks], next-top)
-			top = next
+			m.fold(res.Edges[b*Blocks:][:Blocks], next-top)
+			upTo := s
+			if vector {
+				m.kernel.flush(&upTo)
+			}
+			res.Bands[b] = band(before, upTo, (next-top)*(p.Width-2))
+			before, top = upTo, next
 		}
 	}
 	if vector {
@@ -233,6 +249,17 @@ func (s *sums) fromHistogram(hist *[4][256]uint32) {
 	}
 }
 
+// band is what n inner samples have added.
+func band(before, after sums, n int) Band {
+	return Band{
+		Tenengrad: float32(float64(after.tenengrad-before.tenengrad) / float64(n)),
+		Noise:     float32(immerkaer * float64(after.noise-before.noise) / float64(n)),
+	}
+}
+
+// immerkaer makes a standard deviation of the mean response to noise.
+const immerkaer = 1.2533141373155003 / 6 // √(π/2)
+
 // finish turns sums into scores, the same on every processor: products are
 // rounded before they are added to something.
 func (r *Scores) finish(p codec.Plane, s *sums) {
@@ -249,7 +276,7 @@ func (r *Scores) finish(p codec.Plane, s *sums) {
 	mean = float64(laplacianSum(p)) / n
 	r.Sharpness = float32(max(0, float64(s.laplacian)/n-float64(mean*mean)))
 	r.Tenengrad = float32(float64(s.tenengrad) / n)
-	r.Noise = float32(math.Sqrt(math.Pi/2) / 6 * float64(s.noise) / n)
+	r.Noise = float32(immerkaer * float64(s.noise) / n)
 }
 
 // laplacianSum is the sum of the Laplacian over the inner samples: all but the

@@ -85,13 +85,17 @@ func convolve(at func(x, y int) float64, x, y int, k [9]float64) (s float64) {
 func modelEdges(p codec.Plane, at func(x, y int) float64, res *quality.Scores) {
 	var n, tenengrad, noise float64
 	var edges, samples [quality.Blocks * quality.Blocks]float64
+	var bands [quality.Blocks]struct{ n, tenengrad, noise float64 }
 	for y := 1; y < p.Height-1; y++ {
 		for x := 1; x < p.Width-1; x++ {
 			gx := convolve(at, x, y, [9]float64{-1, 0, 1, -2, 0, 2, -1, 0, 1})
 			gy := convolve(at, x, y, [9]float64{-1, -2, -1, 0, 0, 0, 1, 2, 1})
 			n++
 			tenengrad += gx*gx + gy*gy
-			noise += math.Abs(convolve(at, x, y, [9]float64{1, -2, 1, -2, 4, -2, 1, -2, 1}))
+			fine := math.Abs(convolve(at, x, y, [9]float64{1, -2, 1, -2, 4, -2, 1, -2, 1}))
+			noise += fine
+			band := &bands[y*quality.Blocks/p.Height]
+			band.n, band.tenengrad, band.noise = band.n+1, band.tenengrad+gx*gx+gy*gy, band.noise+fine
 			b := y*quality.Blocks/p.Height*quality.Blocks + x*quality.Blocks/p.Width
 			samples[b]++
 			if math.Abs(gx)+math.Abs(gy) > 96 {
@@ -101,6 +105,11 @@ func modelEdges(p codec.Plane, at func(x, y int) float64, res *quality.Scores) {
 	}
 	res.Tenengrad = float32(tenengrad / n)
 	res.Noise = float32(math.Sqrt(math.Pi/2) * noise / (6 * n))
+	for i, b := range bands {
+		if b.n > 0 {
+			res.Bands[i] = quality.Band{Tenengrad: float32(b.tenengrad / b.n), Noise: float32(math.Sqrt(math.Pi/2) * b.noise / (6 * b.n))}
+		}
+	}
 	for b := range edges {
 		if samples[b] > 0 {
 			res.Edges[b] = float32(edges[b] / samples[b])
@@ -113,6 +122,11 @@ func near(a, b float32) bool {
 }
 
 func same(a, b quality.Scores) bool {
+	for i := range a.Bands {
+		if !near(a.Bands[i].Tenengrad, b.Bands[i].Tenengrad) || !near(a.Bands[i].Noise, b.Bands[i].Noise) {
+			return false
+		}
+	}
 	for i := range a.Edges {
 		if !near(a.Edges[i], b.Edges[i]) {
 			return false

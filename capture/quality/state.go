@@ -11,9 +11,7 @@ import (
 type metric int
 
 const (
-	focus    metric = iota // Tenengrad without noise by contrast squared: what fog leaves alone
-	edges                  // share of edges
-	contrast               // contrast
+	contrast metric = iota // of the grid, on which a clock weighs nothing
 	light                  // mean
 	bright                 // share of bright samples
 	noise
@@ -23,7 +21,7 @@ const (
 
 // floors are added before logarithms are taken, so that a metric near nothing
 // does not jump by octaves.
-var floors = [metrics]float64{1e-3, 2e-3, 1, 2, 0.02, 0.5, 2e-3}
+var floors = [metrics]float64{1, 2, 0.02, 0.5, 2e-3}
 
 const (
 	dayBin   = 24 // beside the 24 hours: all frames by day
@@ -31,14 +29,19 @@ const (
 	bins     = 26
 )
 
-// The two backgrounds.
+// By day and by night.
 const (
 	byDay = iota
 	byNight
 )
 
+// looks is how many pictures a camera may have that are all as they should be:
+// mostly one is by day and one by night. Where the structure is the same by both,
+// one is all there is.
+const looks = 2
+
 // State is what is remembered of one camera: the usual value of each metric by
-// hour of day and for day and night, what it looks at by day and by night, the
+// hour of day and for day and night, the two pictures that it may show, the
 // frame before, and the verdict that lasts. The zero State knows nothing. It is
 // a value: Judge returns a new one and leaves the old alone.
 type State struct {
@@ -50,27 +53,31 @@ type State struct {
 	since      int64 // when candidate was first seen, Unix seconds
 	counts     [bins]uint8
 	usual      [bins][metrics]int16 // log2, in 1/256
-	seen       [2]uint8             // how many frames are in each background
-	background [2]Plane
+	look       uint8                // the background that the last ordinary frame went into
+	seen       [looks]uint8         // how many frames are in each background
+	background [looks]Plane
+	alike      [looks][Blocks * Blocks]uint8 // how alike each block is to the background's usually, in 1/255
+	bands      [2][Blocks]int16              // the usual gradients of each band by day and by night, as usual is
 	before     Plane
 	hasBefore  bool
 }
 
 // StateBytes is how long a packed State is: always as long.
-const StateBytes = 1 + 7 + 8 + 2 + bins + bins*int(metrics)*2 + 3*cells
+const StateBytes = 1 + 7 + 8 + 2 + bins + bins*int(metrics)*2 + 2*Blocks*2 + looks*Blocks*Blocks + (looks+1)*cells
 
-// stateVersion is the first byte of a packed State.
-const stateVersion = 1
+// stateVersion is the first byte of a packed State. Version 1 knew no blocks and
+// no bands: what was learned under it is learned anew.
+const stateVersion = 2
 
 // MarshalBinary packs s into StateBytes bytes: version, flags, counts and the
-// usual values in big-endian order, then three planes.
+// usual values in big-endian order, then blocks and three planes.
 func (s *State) MarshalBinary() ([]byte, error) {
 	return s.AppendBinary(make([]byte, 0, StateBytes))
 }
 
 // AppendBinary is MarshalBinary behind b.
 func (s *State) AppendBinary(b []byte) ([]byte, error) {
-	b = append(b, stateVersion, flag(s.night), flag(s.hasBefore), s.pace, s.calm, byte(s.lasting), byte(s.candidate), 0)
+	b = append(b, stateVersion, flag(s.night), flag(s.hasBefore), s.pace, s.calm, byte(s.lasting), byte(s.candidate), s.look)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.since))
 	b = append(b, s.seen[:]...)
 	b = append(b, s.counts[:]...)
@@ -79,6 +86,13 @@ func (s *State) AppendBinary(b []byte) ([]byte, error) {
 			b = binary.BigEndian.AppendUint16(b, uint16(v))
 		}
 	}
+	for i := range s.bands {
+		for _, v := range s.bands[i] {
+			b = binary.BigEndian.AppendUint16(b, uint16(v))
+		}
+	}
+	b = append(b, s.alike[0][:]...)
+	b = append(b, s.alike[1][:]...)
 	b = append(b, s.background[0][:]...)
 	b = append(b, s.background[1][:]...)
 	return append(b, s.before[:]...), nil
@@ -93,10 +107,10 @@ func (s *State) UnmarshalBinary(b []byte) error {
 	if len(b) != StateBytes {
 		return fmt.Errorf("quality state has %d bytes, want %d: begin with an empty one", len(b), StateBytes)
 	}
-	if b[1] > 1 || b[2] > 1 || Kind(b[5]) >= kinds || Kind(b[6]) >= kinds || b[7] != 0 {
+	if b[1] > 1 || b[2] > 1 || Kind(b[5]) >= kinds || Kind(b[6]) >= kinds || b[7] >= looks {
 		return fmt.Errorf("quality state has impossible flags %x: begin with an empty one", b[1:8])
 	}
-	t := State{night: b[1] == 1, hasBefore: b[2] == 1, pace: b[3], calm: b[4], lasting: Kind(b[5]), candidate: Kind(b[6])}
+	t := State{night: b[1] == 1, hasBefore: b[2] == 1, pace: b[3], calm: b[4], lasting: Kind(b[5]), candidate: Kind(b[6]), look: b[7]}
 	t.since = int64(binary.BigEndian.Uint64(b[8:]))
 	b = b[16:]
 	b = b[copy(t.seen[:], b):]
@@ -107,6 +121,14 @@ func (s *State) UnmarshalBinary(b []byte) error {
 			b = b[2:]
 		}
 	}
+	for i := range t.bands {
+		for k := range t.bands[i] {
+			t.bands[i][k] = int16(binary.BigEndian.Uint16(b))
+			b = b[2:]
+		}
+	}
+	b = b[copy(t.alike[0][:], b):]
+	b = b[copy(t.alike[1][:], b):]
 	b = b[copy(t.background[0][:], b):]
 	b = b[copy(t.background[1][:], b):]
 	copy(t.before[:], b)
@@ -138,6 +160,9 @@ const (
 	perHour = 8  // frames that make an hour's own
 )
 
+// noHour asks for what is usual by this light at all hours.
+const noHour = -1
+
 // normal returns the usual value of a metric at an hour; false when the camera
 // is not yet known by this light.
 func (s *State) normal(m metric, hour int) (float64, bool) {
@@ -148,38 +173,79 @@ func (s *State) normal(m metric, hour int) (float64, bool) {
 	if s.counts[b] < learned {
 		return 0, false
 	}
-	if s.counts[hour] >= perHour {
+	if hour != noHour && s.counts[hour] >= perHour {
 		b = hour
 	}
 	return math.Exp2(float64(s.usual[b][m])/256) - floors[m], true
 }
 
-// learn moves the usual values towards those of a frame. Each is a running
-// median: a step up for a larger value, down for a smaller one (Ma,
-// Muthukrishnan and Sandler, Frugal Streaming, 2013), in octaves, with steps
-// that shrink from one octave to a sixteenth while the bin is new.
-func (s *State) learn(v *[metrics]float64, hour int, p *Plane) {
-	light := dayBin
-	plane := byDay
-	if s.night {
-		light, plane = nightBin, byNight
+// lightAt is how light it usually is around an hour: over it and its
+// neighbors, that a day or two of frames may tell. False when nobody knows.
+func (s *State) lightAt(hour int) (float64, bool) {
+	sum, n := 0, 0
+	for d := 23; d <= 25; d++ {
+		b := (hour + d) % 24
+		sum += int(s.counts[b]) * int(s.usual[b][light])
+		n += int(s.counts[b])
 	}
-	for _, b := range [2]int{hour, light} {
+	if n < perHour/2 {
+		return 0, false
+	}
+	return math.Exp2(float64(sum)/float64(n)/256) - floors[light], true
+}
+
+// octaves is a value as it is remembered: its logarithm, in 1/256.
+func octaves(v, floor float64) int16 {
+	return int16(max(-32768, min(32767, math.Round(256*math.Log2(max(0, v)+floor)))))
+}
+
+// towards is the next of a running median: a step up for a larger value, down
+// for a smaller one (Ma, Muthukrishnan and Sandler, Frugal Streaming, 2013), in
+// octaves, with steps that shrink from one octave to a sixteenth while it is new.
+func towards(usual, x int16, n int) int16 {
+	if n == 0 {
+		return x
+	}
+	step := max(16, 256/n)
+	return int16(int(usual) + max(-step, min(step, int(x)-int(usual))))
+}
+
+// learn moves what is usual towards a frame.
+func (s *State) learn(f *frame) {
+	bin, plane := dayBin, byDay
+	if s.night {
+		bin, plane = nightBin, byNight
+	}
+	for _, b := range [2]int{f.hour, bin} {
 		n := int(s.counts[b])
-		for m := range v {
-			x := int(math.Round(256 * math.Log2(max(0, v[m])+floors[m])))
-			if n == 0 {
-				s.usual[b][m] = int16(max(-32768, min(32767, x)))
-				continue
+		for m, v := range f.values {
+			s.usual[b][m] = towards(s.usual[b][m], octaves(v, floors[m]), n)
+		}
+		if b == bin {
+			for i, v := range f.bands {
+				s.bands[plane][i] = towards(s.bands[plane][i], octaves(v, bandFloor), n)
 			}
-			step := max(16, 256/n)
-			d := max(-step, min(step, x-int(s.usual[b][m])))
-			s.usual[b][m] = int16(max(-32768, min(32767, int(s.usual[b][m])+d)))
 		}
 		s.counts[b] = uint8(min(255, n+1))
 	}
-	s.absorb(plane, p)
+	look := f.place()
+	if n := int(s.seen[look]) - blocksFrom; n >= 0 {
+		for i, v := range f.met[look].alike {
+			to := int(float32(255*max(0, v)) + 0.5)
+			step := max(4, 255/(n+1))
+			was := int(s.alike[look][i])
+			s.alike[look][i] = uint8(was + max(-step, min(step, to-was)))
+		}
+	}
+	s.absorb(look, f.plane)
+	s.look = uint8(look)
+	if other := looks - 1 - look; s.seen[other] < learned && s.seen[other] > 0 {
+		s.seen[other]-- // what was no look after all is forgotten
+	}
 }
+
+// blocksFrom is how many frames a background has before blocks are held to it.
+const blocksFrom = 4
 
 // absorb moves a background one level towards p, cell by cell (Manzanera and
 // Richefeu 2004); the first frames move it by their share.

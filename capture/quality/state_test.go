@@ -23,7 +23,7 @@ func TestStatePacks(t *testing.T) {
 	if err := got.UnmarshalBinary(b); err != nil || got != c.state {
 		t.Fatalf("it came back another: %v", err)
 	}
-	for name, bad := range map[string][]byte{"empty": nil, "version": append([]byte{9}, b[1:]...), "short": b[:len(b)-1], "long": append(slices.Clone(b), 0), "kind": slices.Replace(slices.Clone(b), 5, 6, 77)} {
+	for name, bad := range map[string][]byte{"empty": nil, "version": append([]byte{9}, b[1:]...), "version 1": append([]byte{1}, b[1:]...), "short": b[:len(b)-1], "long": append(slices.Clone(b), 0), "kind": slices.Replace(slices.Clone(b), 5, 6, 77)} {
 		if err := got.UnmarshalBinary(bad); err == nil || got != c.state {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -33,8 +33,8 @@ func TestStatePacks(t *testing.T) {
 // FuzzState reads hostile bytes: what is accepted packs into the same bytes, and
 // can be judged by.
 func FuzzState(f *testing.F) {
-	f.Add([]byte{1})
-	f.Add(append([]byte{1}, make([]byte, quality.StateBytes-1)...))
+	f.Add([]byte{2})
+	f.Add(append([]byte{2}, make([]byte, quality.StateBytes-1)...))
 	p := codectest.Plane("clouds", 64, 64, 64)
 	scores, grid := quality.Score(p), reduce(p)
 	f.Fuzz(func(t *testing.T, b []byte) {

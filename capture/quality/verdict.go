@@ -1,38 +1,51 @@
 package quality
 
-import "math"
+import (
+	"math"
+	"slices"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+)
 
 // The limits that hold for any camera: what these frames show is no picture.
 const (
 	blackShare  = 0.98 // of samples at the sensor's floor; ffmpeg's blackdetect has the same share
 	whiteShare  = 0.85 // of samples blown out
-	flatSpread  = 2.5  // levels: a blank screen's, with an encoder's noise
-	flatEntropy = 3.2  // bits: a gray card with noise of 2 levels has 3
-	madeUpRows  = 8    // rows of the grid, an eighth of the picture, of one level: what decoders fill in
+	flatShare   = 0.95 // of cells of one level: a blank screen, on which there may be a clock
+	flatSpread  = 3    // levels around it
+	flatEntropy = 4.0  // bits: a blank screen with noise of 2 levels has 3, and a clock adds to it
+	stuckRows   = 5    // rows of the grid: what decoders fill in for those that were lost
+	stuckLevels = 0.05 // from one to the next: noise alone makes more
 )
 
-// The limits against a camera's usual value, as ratios. Those of focus follow
-// the rule that below 30 to 50 % of its own median a picture is blurred.
+// The limits against a camera's usual value, as ratios. That of focus follows
+// the rule that below 30 to 50 % of its own median a picture is blurred; the
+// others were chosen on the tuning half of the labelled set.
 const (
-	blurRatio   = 0.45
-	edgeRatio   = 0.6
-	darkRatio   = 1.0 / 3
-	darkShare   = 0.5 // and so many samples at the floor
-	brightShare = 0.3 // of samples blown out, beyond
-	brightRatio = 3   // times the usual share
+	blurRatio   = 0.3  // of the usual focus, in the band in the middle of all
+	blurAlike   = 0.45 // and still so alike, at least to a blurred background
+	blurGain    = 0.12 // or so much more alike to that one, where the rest of noise hides the gradients
+	blurLess    = 0.8  // where so much is as it was, it is not asked
+	weakerFocus = 0.9  // and gradients at least not stronger
+	softer      = 0.04 // where the gradients are gone, so little more is enough
+	dimRatio    = 0.48 // of the usual light of this kind
+	unseenRatio = 0.19 // of the usual light of this hour: night has more
+	dimAlike    = 0.4
+	brightShare = 0.35 // of samples blown out, beyond
+	brightRatio = 3    // times the usual share
 	noiseRatio  = 2.2
 	noiseLevels = 3.0 // and so many levels above
 	// still is the ratio of cells that changed: a tenth of what noise changes.
-	still      = 0.1
-	leastLive  = 0.01 // a camera that usually changes fewer cells cannot be told from a frozen one
-	lostShare  = 0.5  // of the blocks that have structure
-	lostSpread = 4.0  // levels: a block's structure
-	lostRatio  = 0.6  // of it left, and
-	lostAlike  = 0.6  // correlation of what is there instead
-	sameScene  = 0.75 // correlation with the background above which nothing has moved
-	movedScene = 0.6  // that moving back has to bring, and 0.15 more than without
-	movedGain  = 0.15
-	movedLeast = 1.0 / 64 // of the picture: one cell
+	still     = 0.1
+	leastLive = 0.01 // a camera that usually changes fewer cells cannot be told from a frozen one
+
+	coveredLost  = 0.48 // share of the blocks with structure that lost it
+	coveredEmpty = 0.85 // share of those that show nothing instead
+	coveredHalf  = 0.5  // or so many, and
+	coveredPlain = 1.28 // together with the share of all cells that are about as bright: what moves into view is neither
+	coveredPart  = 1.1  // or that, where too much is as it was for a move
+	paintShare   = 0.82 // of cells of one level: paint, whose edges look like structure
+	movedAlike   = 0.25 // of how alike pictures usually are: beneath it is another picture
 	// slack is by how much a verdict that lasts holds on to its limits.
 	slack = 1.2
 )
@@ -45,6 +58,15 @@ type frame struct {
 	hour   int
 	change Change
 	values [metrics]float64
+	bands  [Blocks]float64 // gradients of each
+	now    structure
+	met    [looks]blocks // with each background, as far as it was asked
+	sights [looks]sight
+	asked  [looks]bool
+	best   int   // the background that it is most like
+	sight  sight // how it meets that one
+	known  bool  // that there is one
+	sure   bool  // it would be known if it were the same picture
 }
 
 // slack is how much easier a verdict is to keep than to get.
@@ -58,7 +80,7 @@ func (f *frame) slack(k Kind) float64 {
 // judge asks from the surest fault to the least sure.
 func (f *frame) judge() Verdict {
 	_, known := f.state.normal(light, f.hour)
-	for _, ask := range []func() (Verdict, bool){f.corrupt, f.black, f.overExposed, f.frozen, f.flat, f.underExposed, f.moved, f.covered, f.blurred, f.noisy} {
+	for _, ask := range []func() (Verdict, bool){f.black, f.flat, f.corrupt, f.overExposed, f.frozen, f.underExposed, f.noisy, f.blurred, f.covered, f.moved} {
 		if v, ok := ask(); ok {
 			v.Learning = !known
 			return v
@@ -82,41 +104,62 @@ func below(k Kind, metric string, value, usual, limit float64) (Verdict, bool) {
 	return Verdict{Kind: k, Score: float32(1 - max(value, 0)/(2*max(limit, 1e-9))), Evidence: Evidence{metric, float32(value), float32(usual), float32(limit)}}, true
 }
 
-// corrupt: the decoder said so, or the picture ends in rows of one level that
-// the background does not have.
+// bandFloor is what is added to a band's gradients before their logarithm is
+// taken, in levels²: less is the rest of noise.
+const bandFloor = 4
+
+// gradients are of each band the Tenengrad that is not noise: noise of variance
+// n adds 12 n to each of the squared gradients.
+func gradients(s *Scores) (v [Blocks]float64) {
+	for i, b := range s.Bands {
+		v[i] = max(0, float64(b.Tenengrad)-float64(24*float64(b.Noise)*float64(b.Noise)))
+	}
+	return v
+}
+
+// corrupt: the decoder said so, or the picture ends in rows that are all the
+// same, a gray level or the last row that came, and the background does not: a
+// privacy mask is always there.
 func (f *frame) corrupt() (Verdict, bool) {
 	if f.Missing > 0 {
 		return above(Corrupt, "missing", float64(f.Missing), 0, 0)
 	}
-	rows := madeUp(f.plane)
-	if rows >= side {
-		return Verdict{}, false // all of one level: flat or black
+	rows := stuck(f.Grid)
+	if !f.known || rows >= side-1 { // all of it: flat or black
+		return Verdict{}, false
 	}
 	usual := 0
-	for i, n := range f.state.seen {
-		if n > 0 {
-			usual = max(usual, madeUp(&f.state.background[i]))
+	for y := side - 1; y > 0; y-- {
+		bg := &f.state.background[f.best]
+		if [side]uint8(bg[y*side:]) != [side]uint8(bg[(y-1)*side:]) {
+			break
 		}
+		usual++
 	}
-	if usual >= madeUpRows/2 {
-		return Verdict{}, false // a mask or a bar that is always there
-	}
-	return above(Corrupt, "rows of one level", float64(rows), float64(usual), madeUpRows)
+	return above(Corrupt, "rows alike", float64(rows), float64(usual), float64(usual+stuckRows))
 }
 
-// madeUp counts the rows at the bottom that have one level, which is neither
-// black, for black bars are letterboxes, nor blown out.
-func madeUp(p *Plane) (rows int) {
-	level := p[cells-1]
-	if level <= darkest || level >= brightest {
-		return 0
-	}
-	for i := cells - 1; i >= 0; i-- {
-		if p[i] != level {
-			return (cells - 1 - i) / side
+// stuck counts the rows at the bottom that are as the one above them. Cells at
+// the ends of the range, where all noise is lost, do not count, nor do rows
+// that consist of them.
+func stuck(g *codec.Grid) (rows int) {
+	for y := side - 1; y > 0; y-- {
+		live := 0
+		for x := range side {
+			v, above := g.Pix[y*side+x], g.Pix[(y-1)*side+x]
+			if v <= darkest || v >= brightest {
+				continue
+			}
+			if live++; v-above > stuckLevels || above-v > stuckLevels {
+				return rows
+			}
 		}
+		if live < side/2 {
+			return rows
+		}
+		rows++
 	}
-	return side
+	return rows
 }
 
 func (f *frame) black() (Verdict, bool) {
@@ -134,34 +177,59 @@ func (f *frame) overExposed() (Verdict, bool) {
 	return above(OverExposed, "bright", f.values[bright], usual, max(brightShare, brightRatio*usual)/f.slack(OverExposed))
 }
 
+// underExposed: the same picture, with much less light than there is usually by
+// this light, or less than any night has at an hour that is none.
 func (f *frame) underExposed() (Verdict, bool) {
-	usual, ok := f.state.usualOfEitherLight(light)
-	if !ok || float64(f.Scores.Dark) < darkShare/f.slack(UnderExposed) {
+	if f.known && f.sight.enough() && f.sight.alike < dimAlike {
 		return Verdict{}, false
 	}
-	return below(UnderExposed, "mean", f.values[light], usual, darkRatio*usual*f.slack(UnderExposed))
+	mean, hold := f.values[light], f.slack(UnderExposed)
+	hours, timed := f.state.lightAt(f.hour)
+	usual, known := f.state.normal(light, noHour)
+	switch {
+	case known && timed:
+		usual = min(usual, hours) // a night that is lit as if it were day
+	case !known && timed:
+		usual = hours * unseenRatio / dimRatio // a night that nobody has seen
+	case !known:
+		return Verdict{}, false
+	}
+	if v, ok := below(UnderExposed, "mean", mean, usual, dimRatio*usual*hold); ok || !timed {
+		return v, ok
+	}
+	return below(UnderExposed, "mean", mean, hours, unseenRatio*hours*hold)
 }
 
-// usualOfEitherLight is the usual value by this light, or by the other one
-// while this one is not known: a camera that was never dark is.
-func (s *State) usualOfEitherLight(m metric) (float64, bool) {
-	first, second := dayBin, nightBin
-	if s.night {
-		first, second = second, first
-	}
-	for _, b := range []int{first, second} {
-		if s.counts[b] >= learned {
-			return math.Exp2(float64(s.usual[b][m])/256) - floors[m], true
-		}
-	}
-	return 0, false
-}
-
+// flat: nearly all of the picture is of one level, neither black nor blown out.
 func (f *frame) flat() (Verdict, bool) {
 	if float64(f.Scores.Entropy) > flatEntropy*f.slack(Flat) {
 		return Verdict{}, false
 	}
-	return below(Flat, "contrast", float64(f.Scores.Contrast), 0, flatSpread*f.slack(Flat))
+	level, share := around(f.plane, flatSpread, 0)
+	if level <= darkest+flatSpread || level >= brightest-flatSpread {
+		return Verdict{}, false
+	}
+	return above(Flat, "cells of one level", share, 0, flatShare/f.slack(Flat))
+}
+
+// around returns the level that most cells lie near, within so many levels or so
+// many percent of it, and how large a share of all they are.
+func around(p *Plane, levels, percent int) (level int, share float64) {
+	var upTo [257]int
+	for _, v := range p {
+		upTo[int(v)+1]++
+	}
+	for i := 1; i < len(upTo); i++ {
+		upTo[i] += upTo[i-1]
+	}
+	most := 0
+	for v := range 256 {
+		d := max(levels, v*percent/100)
+		if n := upTo[min(256, v+d+1)] - upTo[max(0, v-d)]; n > most {
+			level, most = v, n
+		}
+	}
+	return level, float64(most) / cells
 }
 
 func (f *frame) frozen() (Verdict, bool) {
@@ -172,80 +240,110 @@ func (f *frame) frozen() (Verdict, bool) {
 	return below(Frozen, "change", float64(f.change.Changed), usual, still*usual*f.slack(Frozen))
 }
 
-// background is what the camera looks at by this light.
-func (f *frame) background() (*Plane, bool) {
-	i := byDay
+// blurred: the gradients are weak nearly everywhere, also for the contrast there
+// is, which fog takes and headlights add, and what is coarse is as it was.
+func (f *frame) blurred() (Verdict, bool) {
+	bin, plane := dayBin, byDay
 	if f.state.night {
-		i = byNight
+		bin, plane = nightBin, byNight
 	}
-	return &f.state.background[i], f.state.seen[i] >= learned
-}
-
-// darkerBackground is the one by night where none is known by day: more light
-// takes no structure away, a hand before the camera's own lamp does.
-func (f *frame) darkerBackground() (*Plane, bool) {
-	if bg, ok := f.background(); ok || f.state.night {
-		return bg, ok
-	}
-	return &f.state.background[byNight], f.state.seen[byNight] >= learned
-}
-
-// moved: the picture is that of the background once it is moved back.
-func (f *frame) moved() (Verdict, bool) {
-	bg, ok := f.background()
-	if !ok {
+	usual, ok := f.state.normal(contrast, f.hour)
+	if !ok || f.state.counts[bin] < learned {
 		return Verdict{}, false
 	}
-	here := Compare(bg, f.plane).Correlation
-	if float64(here) >= sameScene*f.slack(Moved) {
-		return Verdict{}, false
-	}
-	s := MeasureShift(bg, f.plane)
-	if s.Correlation < movedScene || s.Correlation < here+movedGain || math.Hypot(float64(s.X), float64(s.Y)) < movedLeast {
-		return Verdict{}, false
-	}
-	v, ok := below(Moved, "correlation", float64(here), 1, sameScene*f.slack(Moved))
-	v.Shift = s
-	return v, ok
-}
-
-// covered: most blocks that have structure in the background have lost it, and
-// what they show instead is something else.
-func (f *frame) covered() (Verdict, bool) {
-	bg, ok := f.darkerBackground()
-	if !ok {
-		return Verdict{}, false
-	}
-	const n = side / Blocks
-	structured, lost := 0.0, 0.0
-	for y := 0; y < side; y += n {
-		for x := 0; x < side; x += n {
-			was := spread(bg, x, y, x+n, y+n)
-			if was < lostSpread {
-				continue
-			}
-			structured++
-			is := spread(f.plane, x, y, x+n, y+n)
-			if is < lostRatio*was && correlation(bg, f.plane, 0, 0, x, y, x+n, y+n) < lostAlike {
-				lost++
-			}
+	var ratios [Blocks]float64
+	n := 0
+	for i, v := range f.bands {
+		if usual := math.Exp2(float64(f.state.bands[plane][i])/256) - bandFloor; usual > 4*bandFloor {
+			ratios[n] = v / usual
+			n++
 		}
 	}
-	if structured < Blocks {
-		return Verdict{}, false // a wall: nothing to lose
-	}
-	return above(Covered, "blocks lost", lost/structured, 0, lostShare/f.slack(Covered))
-}
-
-// blurred: the gradients are weak for the contrast there is, and edges are gone.
-func (f *frame) blurred() (Verdict, bool) {
-	usual, ok := f.state.normal(focus, f.hour)
-	usualEdges, _ := f.state.normal(edges, f.hour)
-	if !ok || f.values[edges] > edgeRatio*usualEdges*f.slack(Blurred) {
+	if n < leastBands {
 		return Verdict{}, false
 	}
-	return below(Blurred, "focus", f.values[focus], usual, blurRatio*usual*f.slack(Blurred))
+	slices.Sort(ratios[:n])
+	now := f.values[contrast]
+	ratio, limit := ratios[n/2]*max(1, (float64(usual*usual)+1)/(float64(now*now)+1)), blurRatio*f.slack(Blurred)
+	if f.sure && ratio < weakerFocus && f.sight.alike < blurLess {
+		if soft := f.alikeBlurred(); soft >= blurAlike && soft >= f.sight.alike+blurGain/f.slack(Blurred) {
+			return above(Blurred, "alike blurred", soft, f.sight.alike, blurAlike)
+		}
+	}
+	if ratio > limit {
+		return Verdict{}, false
+	}
+	if f.known && f.sight.enough() && f.sight.alike < blurAlike {
+		if soft := f.alikeBlurred(); soft < blurAlike && soft < f.sight.alike+softer {
+			return Verdict{}, false
+		}
+	}
+	return below(Blurred, "focus", ratio, 1, limit)
 }
+
+// leastBands is how many bands have to show something for the focus to be told.
+const leastBands = 3
+
+// alikeBlurred is how alike the frame is to a background that is blurred as well.
+func (f *frame) alikeBlurred() (best float64) {
+	for i := range f.state.background {
+		if f.state.seen[i] < learned {
+			continue
+		}
+		var then structure
+		bg := f.state.background[i].soften()
+		then.fill(&bg)
+		var met blocks
+		met.compare(&then, &f.now)
+		if s := met.meet(&f.state.alike[i]); s.enough() {
+			best = max(best, s.alike)
+		}
+	}
+	return best
+}
+
+// covered: most of what had structure has lost it, and nothing came instead.
+func (f *frame) covered() (Verdict, bool) {
+	if !f.sure || f.sight.lost < coveredLost/f.slack(Covered) {
+		return Verdict{}, false
+	}
+	hold, empty := f.slack(Covered), f.sight.empty
+	_, plain := around(f.plane, 2*flatSpread, 12)
+	_, paint := around(f.plane, flatSpread, 8)
+	least := coveredPlain
+	if f.sight.alike >= movedAlike {
+		least = coveredPart
+	}
+	switch {
+	case empty >= coveredEmpty/hold, paint >= paintShare/hold, empty >= coveredHalf/hold && empty+plain >= least/hold:
+	default:
+		return Verdict{}, false
+	}
+	return above(Covered, "blocks lost", f.sight.lost, 0, coveredLost/f.slack(Covered))
+}
+
+// moved: another picture, with as much in it as before. At an hour of which no
+// ordinary frame is known it may be the first morning.
+func (f *frame) moved() (Verdict, bool) {
+	if !f.sure || f.state.counts[f.hour] == 0 {
+		return Verdict{}, false
+	}
+	v, ok := below(Moved, "alike", f.sight.alike, 1, movedAlike*f.slack(Moved))
+	if !ok {
+		return Verdict{}, false
+	}
+	var then structure
+	then.fill(&f.state.background[f.best])
+	if s := measureShift((*[cells]int16)(&then), (*[cells]int16)(&f.now)); s.Correlation >= shiftAlike {
+		v.Shift = s
+	}
+	return v, true
+}
+
+// shiftAlike is the correlation of the structures that moving back has to bring
+// for the shift to be told: cameras that were turned by a fifth of the width have
+// 0.35 to 0.85, those that show something else up to 0.22.
+const shiftAlike = 0.3
 
 func (f *frame) noisy() (Verdict, bool) {
 	usual, ok := f.state.normal(noise, f.hour)

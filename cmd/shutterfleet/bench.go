@@ -11,7 +11,7 @@ import (
 // benchCommand holds the benches; each lives in a file of its own.
 func benchCommand() *cobra.Command {
 	return noun("bench", "Measure this machine against the promises",
-		benchWheelCommand(), benchFleetCommand(), benchTransportCommand(), benchDiscoverCommand(), benchCaptureCommand(), benchSwarmCommand(),
+		benchWheelCommand(), benchFleetCommand(), benchTransportCommand(), benchDiscoverCommand(), benchCaptureCommand(), benchQualityCommand(), benchSwarmCommand(),
 	)
 }
 

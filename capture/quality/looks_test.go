@@ -1,0 +1,121 @@
+package quality_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/quality"
+)
+
+// clocked writes a clock over a picture, as most cameras do.
+func clocked(p codec.Plane, n int) codec.Plane {
+	for y := 4; y < 12; y++ {
+		for x := 6; x < 66; x++ {
+			p.Row(y)[x] = 15
+			if (x/3*7+y/2*5+n)%3 == 0 {
+				p.Row(y)[x] = 240
+			}
+		}
+	}
+	return p
+}
+
+// TestClockHidesNothing: the sharp digits of a clock over a picture that is
+// blurred, or that is a blank screen, do not make it a good one.
+func TestClockHidesNothing(t *testing.T) {
+	for seed := range uint64(8) {
+		s := newScene(1000 + seed)
+		var c camera
+		c.at = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		for i := range 20 {
+			if v := c.judge(clocked(s.draw(light(false)), i)); v.Kind != quality.Ok {
+				t.Fatalf("scene %d, frame %d: %+v", seed, i, v)
+			}
+		}
+		for want, o := range map[quality.Kind]view{quality.Blurred: {gain: 1, noise: 2, blur: 5}, quality.Flat: {gain: 1, haze: 1, hazeLevel: 110, noise: 1}} {
+			k := camera{at: c.at, state: c.state}
+			if v := k.judge(clocked(s.draw(o), 99)); v.Kind != want {
+				t.Errorf("scene %d is %+v, want %s", seed, v, want)
+			}
+		}
+	}
+}
+
+// TestRowsLost: rows that repeat the last good one are lost ones; a mask that is
+// there from the first frame on is none.
+func TestRowsLost(t *testing.T) {
+	s := newScene(31)
+	mask := func(p codec.Plane) codec.Plane {
+		for y := sceneHeight * 5 / 6; y < sceneHeight; y++ {
+			row := p.Row(y)
+			for x := range row {
+				row[x] = 128
+			}
+		}
+		return p
+	}
+	smear := func(p codec.Plane, from int) codec.Plane {
+		for y := from; y < sceneHeight; y++ {
+			copy(p.Row(y), p.Row(from-1))
+		}
+		return p
+	}
+	var open, masked camera
+	open.learn(t, s, false)
+	for i := range 20 {
+		if v := masked.judge(mask(s.draw(light(false)))); v.Kind != quality.Ok {
+			t.Fatalf("frame %d behind a mask: %+v", i, v)
+		}
+	}
+	for _, from := range []int{sceneHeight / 2, sceneHeight * 3 / 4, sceneHeight * 7 / 8} {
+		k := camera{at: open.at, state: open.state}
+		if v := k.judge(smear(s.draw(light(false)), from)); v.Kind != quality.Corrupt {
+			t.Errorf("smeared from row %d: %+v", from, v)
+		}
+	}
+	if v := masked.judge(smear(mask(s.draw(light(false))), sceneHeight/2)); v.Kind != quality.Corrupt {
+		t.Errorf("half is lost beside the mask: %+v", v)
+	}
+}
+
+// TestLitNight: a street whose nights are as bright as others' days, and show
+// other windows, is learned in a day without an alarm, and both its looks are
+// known from then on.
+func TestLitNight(t *testing.T) {
+	day, night := newScene(41), newScene(42)
+	draw := func(share float64) codec.Plane { // of the night
+		a, b := day.draw(light(false)), night.draw(view{gain: 0.75, noise: 2})
+		for i := range a.Pix {
+			a.Pix[i] = uint8(float64(a.Pix[i])*(1-share) + float64(b.Pix[i])*share)
+		}
+		return a
+	}
+	var c camera
+	begin := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 2 * 96 {
+		hour := math.Mod(float64(i)/4, 24)
+		c.at = begin.Add(time.Duration(i)*15*time.Minute - time.Minute)
+		share := min(1, max(0, math.Abs(hour-12.5)-5.5)) // dusk and dawn take an hour
+		if v := c.judge(draw(share)); v.Kind != quality.Ok {
+			t.Fatalf("day %d, %.2f h: %+v", i/96, hour, v)
+		}
+	}
+	for _, hour := range []int{13, 1} {
+		for want, p := range map[quality.Kind]codec.Plane{
+			quality.Ok:      draw(map[int]float64{13: 0, 1: 1}[hour]),
+			quality.Moved:   newScene(43).draw(light(false)),
+			quality.Covered: faults()["hand"].do(day, light(false)),
+		} {
+			k := camera{at: begin.AddDate(0, 0, 2).Add(time.Duration(hour) * time.Hour), state: c.state}
+			v := k.judge(p)
+			if v.Kind != want {
+				t.Errorf("at %d h: %+v, want %s", hour, v, want)
+			}
+			if v.Kind == quality.Moved && (v.Shift.X != 0 || v.Shift.Y != 0) {
+				t.Errorf("another scene altogether is shifted by %+v", v.Shift)
+			}
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package quality
+
+import "math"
+
+// structure is what a plane shows beyond its own surroundings: each cell less
+// the mean of the five by five around it, times 25. Shadows, lamps and weather,
+// which change levels over wider parts, are not in it.
+type structure [cells]int16
+
+const window = 5
+
+// fill takes the structure of p. At the border the window goes on as the border.
+func (s *structure) fill(p *Plane) {
+	const half = window / 2
+	var rows [side]int // of each column, the sum over the rows of the window
+	for x := range side {
+		for y := -half; y <= half; y++ {
+			rows[x] += int(p[max(y, 0)*side+x])
+		}
+	}
+	for y := range side {
+		sum := 0
+		for x := -half; x <= half; x++ {
+			sum += rows[max(x, 0)]
+		}
+		for x := range side {
+			s[y*side+x] = int16(window*window*int(p[y*side+x]) - sum)
+			sum += rows[min(x+half+1, side-1)] - rows[max(x-half, 0)]
+		}
+		for x := range side {
+			rows[x] += int(p[min(y+half+1, side-1)*side+x]) - int(p[max(y-half, 0)*side+x])
+		}
+	}
+}
+
+// blocks is how a frame's structure meets the background's, block by block.
+type blocks struct {
+	alike [Blocks * Blocks]float32 // Pearson's correlation, around zero
+	was   [Blocks * Blocks]float32 // root mean square of the background's, in levels
+	is    [Blocks * Blocks]float32 // of the frame's
+}
+
+func (b *blocks) compare(bg, now *structure) {
+	const n = side / Blocks
+	for i := range b.alike {
+		var uu, vv, uv int64
+		first := i/Blocks*n*side + i%Blocks*n
+		for y := first; y < first+n*side; y += side {
+			for x := y; x < y+n; x++ {
+				u, v := int64(bg[x]), int64(now[x])
+				uu += u * u
+				vv += v * v
+				uv += u * v
+			}
+		}
+		const scale = window * window * n
+		b.was[i] = float32(math.Sqrt(float64(uu)) / scale)
+		b.is[i] = float32(math.Sqrt(float64(vv)) / scale)
+		b.alike[i] = 0
+		if uu > 0 && vv > 0 {
+			b.alike[i] = float32(float64(uv) / math.Sqrt(float64(uu)*float64(vv)))
+		}
+	}
+}
+
+const (
+	leastStructure = 0.7 // levels: what a block has to show to be asked after
+	leastAlike     = 0.5 // and how alike it has to be usually: leaves and crossings are not
+	lostAlike      = 0.4 // below what is usual: its structure is gone
+	emptyRatio     = 0.4 // of the structure there was: nothing came in its place
+)
+
+// sight is how a frame meets one background.
+type sight struct {
+	steady float64 // blocks that have a structure to be known again by
+	lost   float64 // share of them that lost it
+	empty  float64 // share of the lost that show nothing else instead
+	alike  float64 // how alike the steady ones are, by how they are usually: 1 as ever, 0 another picture
+}
+
+// enough says whether there is something to be known again by.
+func (s sight) enough() bool { return s.steady >= Blocks }
+
+// meet sums blocks up, by how alike each is usually, 0..255.
+func (b *blocks) meet(usual *[Blocks * Blocks]uint8) (s sight) {
+	var here, ever float64
+	for i, u := range usual {
+		was := float64(u) / 255
+		if was < leastAlike || b.was[i] < leastStructure {
+			continue
+		}
+		s.steady++
+		here += float64(b.alike[i])
+		ever += was
+		if float64(b.alike[i]) < was-lostAlike {
+			s.lost++
+			if b.is[i] < emptyRatio*b.was[i] {
+				s.empty++
+			}
+		}
+	}
+	if s.steady > 0 {
+		s.empty /= max(1, s.lost)
+		s.lost /= s.steady
+		s.alike = here / ever
+	}
+	return s
+}
+
+// soften returns p blurred by about a cell sideways and two up and down, as a
+// lens that is out of focus by a sixtieth of the width does.
+func (p *Plane) soften() (to Plane) {
+	for y := range side {
+		for x := range side {
+			sum, n := 0, 0
+			for v := max(0, y-3); v <= min(side-1, y+3); v++ {
+				for u := max(0, x-1); u <= min(side-1, x+1); u++ {
+					w := 4 - max(y-v, v-y)
+					sum += w * int(p[v*side+u])
+					n += w
+				}
+			}
+			to[y*side+x] = uint8((sum + n/2) / n)
+		}
+	}
+	return to
+}
+
+const (
+	sameLook  = 0.6 // so alike, the other background need not be asked
+	otherLook = 0.5 // less, and an ordinary frame begins a background of its own
+)
+
+// look compares the frame with what the camera is known to show.
+func (f *frame) look() {
+	f.bands = gradients(f.Scores)
+	f.now.fill(f.plane)
+	last := int(f.state.look)
+	for _, i := range [looks]int{last, looks - 1 - last} {
+		if f.state.seen[i] < blocksFrom || f.known && f.sight.alike >= sameLook {
+			continue
+		}
+		var then structure
+		then.fill(&f.state.background[i])
+		f.met[i].compare(&then, &f.now)
+		f.sights[i], f.asked[i] = f.met[i].meet(&f.state.alike[i]), true
+		if f.state.seen[i] >= learned && (!f.known || f.sights[i].alike > f.sight.alike) {
+			f.best, f.sight, f.known = i, f.sights[i], true
+		}
+	}
+	for _, n := range f.state.seen {
+		if n > 0 && n < learned {
+			return // a look that is being learned
+		}
+	}
+	bin := dayBin
+	if f.state.night {
+		bin = nightBin
+	}
+	f.sure = f.known && f.sight.enough() && f.state.counts[bin] >= learned
+	if usual, ok := f.state.lightAt(f.hour); ok && f.state.isNight(usual) != f.state.night {
+		f.sure = f.known && f.sight.enough() // it is not the time for a light that nobody has seen
+	}
+}
+
+// place is which background an ordinary frame belongs to: the one that it is
+// like, or an empty one when it is like none.
+func (f *frame) place() int {
+	best, alike := int(f.state.look), -1.0
+	for i, s := range f.sights {
+		if f.asked[i] && s.enough() && s.alike > alike {
+			best, alike = i, s.alike
+		}
+	}
+	if alike >= otherLook || f.state.seen[best] < blocksFrom {
+		return best
+	}
+	for i, n := range f.state.seen {
+		if n < learned && f.sights[best].enough() {
+			return i
+		}
+	}
+	return best
+}
