@@ -237,7 +237,7 @@ func FuzzParse(f *testing.F) {
 		}
 		p.Seek(base, base)
 		for n := range 3 {
-			until := fleet.Instant(base + n*1000)
+			until := fleet.Instant(base) + fleet.Instant(n)*1000
 			for _, o := range p.Due(nil, until, until-1000) {
 				if o.Nominal > until || o.Deadline <= until-1000 {
 					t.Errorf("%+v is due at %v", o, until)
