@@ -183,6 +183,20 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestCloth: dark cloth with folds has as much structure as a scene, and is none.
+func TestCloth(t *testing.T) {
+	for seed := range uint64(10) {
+		s := newScene(1000 + seed)
+		var c camera
+		c.learn(t, s, false)
+		o := light(false)
+		o.paint = func(x, y int, _ float64) float64 { return 14 + 12*float64((x+y/4)/16%2) }
+		if v := c.judge(s.draw(o)); v.Kind != quality.Covered {
+			t.Errorf("scene %d: %+v", seed, v)
+		}
+	}
+}
+
 // TestUnderExposed: a tenth of the light by day is a fault, and night is none.
 func TestUnderExposed(t *testing.T) {
 	for seed := range uint64(10) {

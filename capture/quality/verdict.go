@@ -44,6 +44,7 @@ const (
 	coveredHalf  = 0.5  // or so many, and
 	coveredPlain = 1.28 // together with the share of all cells that are about as bright: what moves into view is neither
 	coveredPart  = 1.1  // or that, where too much is as it was for a move
+	coveredDark  = 0.28 // of the light of this hour, or less of it
 	paintShare   = 0.82 // of cells of one level: paint, whose edges look like structure
 	movedAlike   = 0.25 // of how alike pictures usually are: beneath it is another picture
 	// slack is by how much a verdict that lasts holds on to its limits.
@@ -315,11 +316,20 @@ func (f *frame) covered() (Verdict, bool) {
 		least = coveredPart
 	}
 	switch {
-	case empty >= coveredEmpty/hold, paint >= paintShare/hold, empty >= coveredHalf/hold && empty+plain >= least/hold:
+	case f.sight.alike < movedAlike && f.darkened(),
+		empty >= coveredEmpty/hold, paint >= paintShare/hold, empty >= coveredHalf/hold && empty+plain >= least/hold:
 	default:
 		return Verdict{}, false
 	}
 	return above(Covered, "blocks lost", f.sight.lost, 0, coveredLost/f.slack(Covered))
+}
+
+// darkened says whether most of the light is gone that there is at this hour,
+// which is none of the night: a camera that was moved finds as much elsewhere,
+// one under a cloth does not.
+func (f *frame) darkened() bool {
+	usual, ok := f.state.lightAt(f.hour)
+	return ok && usual >= dawn && f.values[light] < coveredDark*usual
 }
 
 // moved: another picture, with as much in it as before. At an hour of which no
