@@ -1,6 +1,7 @@
 package quality_test
 
 import (
+	"bytes"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -374,5 +375,18 @@ func TestJudgeAllocatesNothing(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("%v allocations a frame, want none", n)
+	}
+}
+
+// TestMissingIsCorrupt: a part that did not come is that, whatever the picture
+// looks like with it.
+func TestMissingIsCorrupt(t *testing.T) {
+	for _, v := range []byte{0, 128, 255} {
+		p := codec.Plane{Pix: bytes.Repeat([]byte{v}, 64*64), Width: 64, Height: 64, Stride: 64}
+		scores := quality.Score(p)
+		got, s := quality.Judge(quality.Options{}, quality.State{}, quality.Sample{Scores: &scores, Grid: reduce(p), At: time.Unix(0, 0), Missing: 0.25})
+		if got.Kind != quality.Corrupt || got.Evidence.Metric != "missing" || got.Evidence.Value != 0.25 || s.Lasting() != quality.Ok {
+			t.Errorf("level %d with a quarter missing: %+v", v, got)
+		}
 	}
 }

@@ -81,7 +81,7 @@ func (f *frame) slack(k Kind) float64 {
 // judge asks from the surest fault to the least sure.
 func (f *frame) judge() Verdict {
 	_, known := f.state.normal(light, f.hour)
-	for _, ask := range []func() (Verdict, bool){f.black, f.flat, f.corrupt, f.overExposed, f.frozen, f.underExposed, f.noisy, f.blurred, f.covered, f.moved} {
+	for _, ask := range []func() (Verdict, bool){f.missing, f.black, f.flat, f.corrupt, f.overExposed, f.frozen, f.underExposed, f.noisy, f.blurred, f.covered, f.moved} {
 		if v, ok := ask(); ok {
 			v.Learning = !known
 			return v
@@ -118,13 +118,18 @@ func gradients(s *Scores) (v [Blocks]float64) {
 	return v
 }
 
-// corrupt: the decoder said so, or the picture ends in rows that are all the
+// missing: the decoder says that a part of the picture did not come.
+func (f *frame) missing() (Verdict, bool) {
+	if f.Missing == 0 {
+		return Verdict{}, false
+	}
+	return above(Corrupt, "missing", float64(f.Missing), 0, 0)
+}
+
+// corrupt: the picture ends in rows that are all the
 // same, a gray level or the last row that came, and the background does not: a
 // privacy mask is always there.
 func (f *frame) corrupt() (Verdict, bool) {
-	if f.Missing > 0 {
-		return above(Corrupt, "missing", float64(f.Missing), 0, 0)
-	}
 	rows := stuck(f.Grid)
 	if !f.known || rows >= side-1 { // all of it: flat or black
 		return Verdict{}, false
