@@ -51,10 +51,7 @@ func (s *Scheduler) SetMask(ctx context.Context, n NewMask) (MaskView, error) {
 	if err := s.setMask(ctx, n, len(text)); err != nil {
 		return MaskView{}, err
 	}
-	if err := s.store.DropThumbnail(context.WithoutCancel(ctx), n.Camera, n.Mask.Sum()); err != nil {
-		// It is not shown any more: Thumbnail compares.
-		s.log.WarnContext(ctx, "the thumbnail under the mask of before stays in the store until the next one", "camera_id", n.Camera, "err", err)
-	}
+	s.wipeThumbnail(ctx, n.Camera)
 	wait, cancel := context.WithTimeout(ctx, maskWait)
 	defer cancel()
 	for {
@@ -67,6 +64,20 @@ func (s *Scheduler) SetMask(ctx context.Context, n NewMask) (MaskView, error) {
 		case <-wait.Done():
 			return view, nil
 		}
+	}
+}
+
+// wipeThumbnail takes a thumbnail that is not under the camera's mask out of the
+// store. mu is not held.
+func (s *Scheduler) wipeThumbnail(ctx context.Context, id fleet.CameraID) {
+	s.showing.Lock()
+	defer s.showing.Unlock()
+	s.mu.Lock()
+	sum := s.maskSum(id)
+	s.mu.Unlock()
+	if err := s.store.DropThumbnail(context.WithoutCancel(ctx), id, sum); err != nil {
+		// It is not shown any more: Thumbnail compares.
+		s.log.WarnContext(ctx, "the thumbnail under the mask of before stays in the store until the next one, or a restart", "camera_id", id, "err", err)
 	}
 }
 
@@ -248,8 +259,9 @@ func (s *Scheduler) inherit(ch *change, from, to fleet.CameraID, now fleet.Insta
 	ch.tell(Event{Kind: "camera", Camera: to, Site: s.siteAt(k).ID})
 }
 
-// restoreMasks takes in what the store holds.
-func (s *Scheduler) restoreMasks(masks []store.Mask) error {
+// restoreMasks takes in what the store holds, and wipes the thumbnails that a
+// power cut has left from before a mask.
+func (s *Scheduler) restoreMasks(ctx context.Context, masks []store.Mask) error {
 	for _, v := range masks {
 		k := s.cams.byID[v.Camera]
 		if k == 0 {
@@ -262,6 +274,9 @@ func (s *Scheduler) restoreMasks(masks []store.Mask) error {
 		m := &mask{Mask: v, sum: v.Shapes.Sum(), bytes: len(text)}
 		s.masks[v.Camera] = m
 		s.cams.slots.at(k).masked = m.sum != 0
+	}
+	for _, id := range s.store.Outdated(s.maskSum) {
+		s.wipeThumbnail(ctx, id)
 	}
 	return nil
 }

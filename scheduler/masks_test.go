@@ -1,9 +1,11 @@
 package scheduler_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler"
+	"github.com/shutterfleet/shutterfleet/scheduler/store"
 )
 
 func hidden(share float64) *fleet.Mask {
@@ -417,7 +420,15 @@ func TestMaskIsInherited(t *testing.T) {
 						must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: camera, Mask: hidden(share), By: "ann"}))
 					}
 				}
+				before := (*fleet.Mask)(nil)
+				if c.stays > 0 {
+					before = hidden(c.stays)
+				}
+				seen(t, s, id, before)
 				must[scheduler.CameraView](t)(s.Resolve(t.Context(), id, scheduler.Resolution{Same: true, By: "bob"}))
+				if there := inFiles(t, dir); there != (c.want == c.stays) {
+					t.Errorf("the thumbnail under the mask of before is in the files: %v", there)
+				}
 				want := fleet.MaskSum(0)
 				if c.want > 0 {
 					want = hidden(c.want).Sum()
@@ -433,5 +444,83 @@ func TestMaskIsInherited(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// seen gives a camera a thumbnail that says so, under a mask.
+func seen(t *testing.T, s *scheduler.Scheduler, id fleet.CameraID, m *fleet.Mask) {
+	t.Helper()
+	c := must[scheduler.CameraView](t)(s.Camera(t.Context(), id))
+	agents := must[[]fleet.Agent](t)(s.Agents(t.Context()))
+	i := slices.IndexFunc(agents, func(a fleet.Agent) bool { return a.Site == c.Site })
+	if err := s.PutThumbnail(t.Context(), agents[i].ID, id, fleet.At(time.Now()), m.Sum(), slices.Concat(jpeg, []byte(secret))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const secret = "what nobody must see"
+
+// inFiles says whether a thumbnail of seen is in the files of the store.
+func inFiles(t *testing.T, dir string) bool {
+	t.Helper()
+	files := must[[]string](t)(filepath.Glob(filepath.Join(dir, "thumbnails.db*")))
+	if len(files) == 0 {
+		t.Fatal("there are no files")
+	}
+	return slices.ContainsFunc(files, func(f string) bool { return bytes.Contains(must[[]byte](t)(os.ReadFile(f)), []byte(secret)) })
+}
+
+// TestNothingIsKeptBehindTheWiping: a thumbnail that passed the door just before
+// its camera's mask changed is not in the files behind SetMask, and one that a
+// power cut left there is not behind a start.
+func TestNothingIsKeptBehindTheWiping(t *testing.T) {
+	dir := t.TempDir()
+	s, stop := open(t, dir)
+	enrol(t, s, "lab")
+	id := addCameras(t, s, "lab", 1)[0]
+	for range 10 {
+		must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: id}))
+		var wg sync.WaitGroup
+		begun, masked := make(chan struct{}), make(chan struct{})
+		for range 4 {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					seen(t, s, id, nil)
+					if n == 0 {
+						begun <- struct{}{}
+					}
+					select {
+					case <-masked:
+						return
+					default:
+					}
+				}
+			})
+		}
+		for range 4 {
+			<-begun
+		}
+		must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: id, Mask: hidden(0.5)}))
+		close(masked)
+		wg.Wait()
+		if inFiles(t, dir) {
+			t.Fatal("a thumbnail without the mask is in the files")
+		}
+	}
+	stop()
+	st, _, err := store.Open(t.Context(), dir)
+	if err == nil {
+		err = errors.Join(st.PutThumbnail(t.Context(), id, 1<<45, 0, []byte(secret)), st.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !inFiles(t, dir) {
+		t.Fatal("the thumbnail is not in the files")
+	}
+	s, stop = open(t, dir)
+	defer stop()
+	if c := must[scheduler.CameraView](t)(s.Camera(t.Context(), id)); inFiles(t, dir) || c.LastFrame != 0 {
+		t.Errorf("a thumbnail that a power cut has left: in the files %v, %v", inFiles(t, dir), c.LastFrame)
 	}
 }
