@@ -40,10 +40,7 @@ func TestMaskRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		if again, _, err := Open(context.Background(), dir); err == nil || !strings.Contains(err.Error(), "mask of camera "+fleet.CameraID(5).String()) {
-			t.Errorf("%s: %v", body, err)
-			if err == nil {
-				s = again
-			}
+			t.Fatalf("%s: %v, %v", body, err, again != nil)
 		}
 		raw, err := sql.Open("sqlite", filepath.Join(dir, "centre.db"))
 		if err != nil {
