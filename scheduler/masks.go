@@ -92,9 +92,12 @@ func (s *Scheduler) setMask(ctx context.Context, n NewMask, size int) error {
 	if k == 0 {
 		return fmt.Errorf("camera %s: %w", n.Camera, ErrNotFound)
 	}
-	old := s.masks[n.Camera]
+	old, revision := s.masks[n.Camera], uint64(0)
+	if old != nil {
+		revision = old.Revision
+	}
 	switch {
-	case n.IfRevision != 0 && (old == nil || n.IfRevision != old.Revision):
+	case n.IfRevision != nil && *n.IfRevision != revision:
 		return fmt.Errorf("mask of camera %s: %w", n.Camera, ErrConflict)
 	case old == nil && n.Mask.Empty() || old != nil && old.sum == n.Mask.Sum():
 		return nil

@@ -155,10 +155,10 @@ func TestMask(t *testing.T) {
 			t.Errorf("what is set was set again: %+v", again)
 		}
 		shown(12)
-		if _, err := s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), IfRevision: 2}); !errors.Is(err, scheduler.ErrConflict) {
+		if _, err := s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), IfRevision: new(uint64(2))}); !errors.Is(err, scheduler.ErrConflict) {
 			t.Errorf("another revision than it has: %v", err)
 		}
-		v = must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), By: "bob", IfRevision: 1}))
+		v = must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), By: "bob", IfRevision: new(uint64(1))}))
 		if v.Revision != 2 {
 			t.Errorf("%+v", v)
 		}
@@ -363,12 +363,15 @@ func TestMaskFold(t *testing.T) {
 				}
 				s = openOne()
 			default:
-				n := scheduler.NewMask{Camera: id, By: "ann", IfRevision: rapid.Uint64Range(0, 2).Draw(rt, "if")}
+				n := scheduler.NewMask{Camera: id, By: "ann"}
+				if v := rapid.IntRange(-3, 2).Draw(rt, "if"); v >= 0 {
+					n.IfRevision = new(uint64(v))
+				}
 				if share > 0 {
 					n.Mask = hidden(share)
 				}
 				v, err := s.SetMask(t.Context(), n)
-				refused := share > 1 || n.IfRevision != 0 && n.IfRevision != m.revision
+				refused := share > 1 || n.IfRevision != nil && *n.IfRevision != m.revision
 				if (err != nil) != refused {
 					rt.Fatalf("%+v over %+v: %v", n, m, err)
 				}
