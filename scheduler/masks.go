@@ -262,6 +262,25 @@ func (s *Scheduler) inherit(ch *change, from, to fleet.CameraID, now fleet.Insta
 	ch.tell(Event{Kind: "camera", Camera: to, Site: s.siteAt(k).ID})
 }
 
+// besideMask says whether the camera may be a masked one under another name: it
+// has no mask, and another source has one of its device, or of a device that is
+// decided to be the same. Firmware renames sources, and a device that does not
+// describe itself for once has a nameless one. s.mu is held.
+func (s *Scheduler) besideMask(c *fleet.Camera) bool {
+	if len(s.masks) == 0 || s.maskSum(c.ID) != 0 {
+		return false
+	}
+	same, _, _ := s.decisions(c.Site, c.Device)
+	for _, device := range append(same, c.Device) {
+		for _, id := range s.sources(c.Site, device) {
+			if s.maskSum(id) != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // restoreMasks takes in what the store holds, and wipes the thumbnails that a
 // power cut has left from before a mask.
 func (s *Scheduler) restoreMasks(ctx context.Context, masks []store.Mask) error {

@@ -638,3 +638,65 @@ func TestOlderBuildTakesThePlace(t *testing.T) {
 		})
 	}
 }
+
+// TestRulesLeaveWhatMayBeMasked: what a device with a masked camera shows under
+// another source's name, as after an update of its firmware, may be what was
+// hidden: rules do not approve it, and an operator may.
+func TestRulesLeaveWhatMayBeMasked(t *testing.T) {
+	for _, masked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, stop := open(t, t.TempDir())
+			defer stop()
+			rules := map[string]string{"all": "*"}
+			if err := s.SetRules(t.Context(), rules); err != nil {
+				t.Fatal(err)
+			}
+			l := lan{t, s, enrol(t, s, "lab").ID}
+			tell := func(tokens ...string) map[string]scheduler.CameraView {
+				d := deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01")
+				profiles := d.Sources[0].Profiles
+				d.Sources = nil
+				for _, token := range tokens {
+					d.Sources = append(d.Sources, fleet.Source{Token: token, Profiles: profiles})
+				}
+				if err := s.Inventory(t.Context(), l.a, []fleet.Device{d}); err != nil {
+					t.Fatal(err)
+				}
+				out := map[string]scheduler.CameraView{}
+				for _, v := range must[[]scheduler.CameraView](t)(s.Cameras(t.Context(), scheduler.CameraQuery{})) {
+					out[v.Source] = v
+				}
+				return out
+			}
+			one := tell("one")["one"]
+			if one.State != fleet.Approved {
+				t.Fatalf("%+v", one)
+			}
+			if masked {
+				must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one.ID, Mask: hidden(0.5)}))
+			}
+			want := fleet.Approved
+			if masked {
+				want = fleet.Pending
+			}
+			tell("renamed")
+			tell() // it does not describe itself now
+			if err := s.SetRules(t.Context(), rules); err != nil {
+				t.Fatal(err)
+			}
+			all := tell("one", "renamed")
+			for token, c := range all {
+				if w := want; c.State != w && token != "one" || token == "one" && c.State != fleet.Approved {
+					t.Errorf("masked %v: source %q is %v, want %v", masked, token, c.State, w)
+				}
+			}
+			if len(all) < 2 {
+				t.Fatalf("%+v", all)
+			}
+			must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), []fleet.CameraID{all["renamed"].ID}, fleet.Approved))
+			if c := must[scheduler.CameraView](t)(s.Camera(t.Context(), all["renamed"].ID)); c.State != fleet.Approved {
+				t.Errorf("an operator may: %v", c.State)
+			}
+		})
+	}
+}
