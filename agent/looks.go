@@ -26,6 +26,11 @@ const (
 	// answer who asks again soon with the snapshot that they have. Later they are
 	// a picture that stands still.
 	sameShot = 5 * time.Second
+
+	// maxReads is how often a frame is read when its camera's mask changes
+	// meanwhile: people do not change masks twice in the tenth of a second that a
+	// frame takes.
+	maxReads = 3
 )
 
 // LookReader reads frames under a mask, which may be nil, and has them judged;
@@ -115,28 +120,37 @@ func (l *Looks) SetZones(zones map[fleet.CameraID]*time.Location) {
 
 // Judge implements runner.Judge. Frames of one camera are judged in the order
 // they come in; one that was taken before the last that was kept teaches
-// nothing. What the camera's mask hides enters nothing of the reading, and when
-// the mask changes, how the camera looks is learned anew. A camera whose mask is
-// not known is not read.
+// nothing. What the camera's mask hides enters nothing of the reading: when the
+// mask changes meanwhile, the frame is read once more, and how the camera looks
+// is learned anew. A camera whose mask is not known is not read.
 func (l *Looks) Judge(ctx context.Context, c fleet.CameraID, f fleet.Frame) (res fleet.Reading, keep func(), err error) {
-	m, err := l.hidden(c)
-	if err != nil {
-		return res, nil, err
-	}
 	k, zone := l.camera(c)
 	f.At = f.At.In(zone)
-	sum := m.Sum()
-	res, err = l.reader.ReadJudged(ctx, f, m, func(res *fleet.Reading, x quality.Sample) (v fleet.Verdict) {
-		if now, err := l.hidden(c); err != nil || now.Sum() != sum {
-			return v // the mask changed meanwhile: the frame teaches nothing
+	for range maxReads {
+		m, err := l.hidden(c)
+		if err != nil {
+			return fleet.Reading{}, nil, err
 		}
-		v, keep = l.judge(k, c, sum, res.SHA256, x)
-		return v
-	})
-	if err != nil {
-		return res, nil, err
+		sum := m.Sum()
+		keep = nil
+		res, err = l.reader.ReadJudged(ctx, f, m, func(res *fleet.Reading, x quality.Sample) (v fleet.Verdict) {
+			if now, err := l.hidden(c); err != nil || now.Sum() != sum {
+				return v // the frame teaches nothing
+			}
+			v, keep = l.judge(k, c, sum, res.SHA256, x)
+			return v
+		})
+		if err != nil {
+			return res, nil, err
+		}
+		switch now, err := l.hidden(c); {
+		case err != nil:
+			return fleet.Reading{}, nil, err
+		case now.Sum() == sum:
+			return res, keep, nil
+		}
 	}
-	return res, keep, nil
+	return fleet.Reading{}, nil, fleet.Errorf(fleet.CauseMask, "the camera's privacy mask changed %d times while a frame was read", maxReads)
 }
 
 // camera returns the entry of a camera, in the place of another if need be, and

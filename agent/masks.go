@@ -21,13 +21,24 @@ type blind struct {
 
 // Judge implements runner.Judge, without a verdict.
 func (b blind) Judge(ctx context.Context, c fleet.CameraID, f fleet.Frame) (fleet.Reading, func(), error) {
-	m, err := b.masks(c)
-	if err == nil && !m.Empty() {
-		err = fleet.Errorf(fleet.CauseMask, "the camera has a privacy mask, and this agent was built to hide nothing")
+	if err := b.may(c); err != nil {
+		return fleet.Reading{}, nil, err
+	}
+	r, err := b.reader.Read(ctx, f)
+	if err == nil {
+		err = b.may(c) // it may have got a mask meanwhile
 	}
 	if err != nil {
 		return fleet.Reading{}, nil, err
 	}
-	r, err := b.reader.Read(ctx, f)
-	return r, nil, err
+	return r, nil, nil
+}
+
+// may says whether a camera may be looked at by who hides nothing.
+func (b blind) may(c fleet.CameraID) error {
+	m, err := b.masks(c)
+	if err == nil && !m.Empty() {
+		err = fleet.Errorf(fleet.CauseMask, "the camera has a privacy mask, and this agent was built to hide nothing")
+	}
+	return err
 }

@@ -68,25 +68,65 @@ func TestLooksUnderAMask(t *testing.T) {
 type slow struct {
 	still
 	meanwhile func()
-	under     fleet.MaskSum
+	under     []fleet.MaskSum
 }
 
 func (s *slow) ReadJudged(ctx context.Context, f fleet.Frame, m *fleet.Mask, judge capture.Judge) (fleet.Reading, error) {
-	s.under = m.Sum()
-	s.meanwhile()
-	return s.still.ReadJudged(ctx, f, m, judge)
+	s.under = append(s.under, m.Sum())
+	if s.meanwhile != nil {
+		s.meanwhile()
+	}
+	r, err := s.still.ReadJudged(ctx, f, m, judge)
+	r.Fingerprint.Mask = m.Sum()
+	return r, err
 }
 
-// TestMaskChangesWhileAFrameIsRead: the frame is read under the mask it began
-// with, and teaches nothing.
+// TestMaskChangesWhileAFrameIsRead: nothing is told of a frame that was read
+// under the mask of before. It is read under that of now, and teaches how the
+// camera looks under it.
 func TestMaskChangesWhileAFrameIsRead(t *testing.T) {
-	half := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.5, Height: 1}}}
-	mask := half
-	r := &slow{meanwhile: func() { mask = nil }}
-	l := agent.NewLooks(r, &slips{}, agent.LooksOptions{Masks: func(fleet.CameraID) (*fleet.Mask, error) { return mask, nil }})
-	res, keep, err := l.Judge(t.Context(), 1, shotOf(1, 1, time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)))
-	if err != nil || keep != nil || res.Verdict.Fault != fleet.NotJudged || r.under != half.Sum() {
-		t.Errorf("%+v, %v, read under %s", res.Verdict, err, r.under)
+	share := func(v float64) *fleet.Mask {
+		return &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: v, Height: 1}}}
+	}
+	masks := []*fleet.Mask{nil, share(0.5), share(0.25), share(0.75)}
+	at := time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)
+	missing := fleet.Errorf(fleet.CauseMask, "it has not come")
+	for name, c := range map[string]struct {
+		changes, reads int
+		lost           bool
+	}{
+		"it stays":               {0, 1, false},
+		"it changes":             {1, 2, false},
+		"it changes again":       {2, 3, false},
+		"it does not end":        {3, 3, true},
+		"nobody knows it at all": {-1, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mask, unknown := 0, error(nil)
+			r := &slow{}
+			l := agent.NewLooks(r, &slips{}, agent.LooksOptions{Masks: func(fleet.CameraID) (*fleet.Mask, error) { return masks[mask], unknown }})
+			r.meanwhile = func() {
+				if mask < c.changes {
+					mask++
+				}
+				if c.changes < 0 {
+					unknown = missing
+				}
+			}
+			res, keep, err := l.Judge(t.Context(), 1, shotOf(1, 1, at))
+			if len(r.under) != c.reads {
+				t.Errorf("it was read under %q", r.under)
+			}
+			if c.lost {
+				if ce, ok := errors.AsType[*fleet.CameraError](err); !ok || ce.Cause != fleet.CauseMask || keep != nil || res.SHA256 != ([32]byte{}) {
+					t.Errorf("%+v, %v", res, err)
+				}
+				return
+			}
+			if err != nil || keep == nil || res.Verdict.Fault != fleet.FaultNone || res.Fingerprint.Mask != masks[c.changes].Sum() {
+				t.Errorf("%+v under %s, %v", res.Verdict, res.Fingerprint.Mask, err)
+			}
+		})
 	}
 }
 

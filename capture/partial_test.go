@@ -1,6 +1,11 @@
 package capture_test
 
 import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/jpeg"
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/capture"
@@ -68,6 +73,59 @@ func TestPartialTinyPictures(t *testing.T) {
 			})
 			if err == nil && n < len(data)-2 && res.Verdict.Fault != fleet.FaultCorrupt {
 				t.Fatalf("4x%d cut to %d of %d bytes: %+v", h, n, len(data), res.Verdict)
+			}
+		}
+	}
+}
+
+// TestNothingOfAnotherFrameShows: what is missing of a picture is gray, whatever
+// the frames before it in the same memory showed: they may be another camera's,
+// under another mask.
+func TestNothingOfAnotherFrameShows(t *testing.T) {
+	const w, h = 640, 360
+	red := image.NewRGBA(image.Rect(0, 0, w, h))
+	draw.Draw(red, red.Rect, image.NewUniform(color.RGBA{250, 10, 10, 255}), image.Point{}, draw.Src)
+	for name, c := range map[string]struct {
+		codec         fleet.Codec
+		before, after []byte
+		masks         []*fleet.Mask
+	}{
+		"JPEG":  {fleet.JPEG, jpegOf(t, red), jpegOf(t, street(w, h)), []*fleet.Mask{nil, corner()}},
+		"H.264": {fleet.H264, encode(t, fleet.H264, "-vf", "negate", "-x264-params", "qp=20"), encode(t, fleet.H264, "-x264-params", "slices=5:qp=20"), []*fleet.Mask{nil, corner()}},
+	} {
+		judge := func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+			v, _ := quality.Judge(quality.Options{}, quality.State{}, x)
+			return v.Record()
+		}
+		cut := fleet.Frame{Codec: c.codec, Data: c.after[:len(c.after)*7/10]}
+		for _, m := range c.masks {
+			want, err := reader(t, capture.Options{Width: 1, Worker: withoutFFmpeg(t)}).ReadJudged(t.Context(), cut, m, judge)
+			if err != nil || len(want.Thumbnail) == 0 || want.Verdict.Fault != fleet.FaultCorrupt || want.Fingerprint != (fleet.Fingerprint{Mask: m.Sum()}) {
+				t.Fatalf("%s: %v, %+v, %+v", name, err, want.Verdict, want.Fingerprint)
+			}
+			r := reader(t, capture.Options{Width: 1, Worker: withoutFFmpeg(t)})
+			if _, err := r.Read(t.Context(), fleet.Frame{Codec: c.codec, Data: c.before}); err != nil {
+				t.Fatal(err)
+			}
+			got, err := r.ReadJudged(t.Context(), cut, m, judge)
+			if err != nil || !bytes.Equal(got.Thumbnail, want.Thumbnail) || got.Quality != want.Quality || got.Verdict != want.Verdict {
+				t.Errorf("%s, masked %v: behind another frame it is read otherwise: %v\n%+v\n%+v", name, m != nil, err, got.Quality, want.Quality)
+			}
+			if m == nil {
+				continue
+			}
+			// The mask hides of what is there and of what is missing.
+			thumb, err := jpeg.Decode(bytes.NewReader(got.Thumbnail))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := thumb.Bounds()
+			for y := b.Dy()/2 + 8; y < b.Dy(); y++ {
+				for x := b.Dx()/2 + 8; x < b.Dx(); x++ {
+					if v := color.GrayModel.Convert(thumb.At(x, y)).(color.Gray).Y; v > 8 {
+						t.Fatalf("%s: the thumbnail shows %d at %d,%d, where the mask is", name, v, x, y)
+					}
+				}
 			}
 		}
 	}

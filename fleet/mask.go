@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -82,13 +83,29 @@ func (m *Mask) Check() error {
 				return fmt.Errorf("point %d of polygon %d of the mask is at %g, %g: want shares of the picture, 0 to 1", k, i, q.X, q.Y)
 			}
 		}
+		if onLine(p) {
+			return fmt.Errorf("all points of polygon %d of the mask are on one line: want an area", i)
+		}
 	}
 	return nil
 }
 
+// onLine says whether a polygon has no inside: a slip of who wrote it, as a
+// rectangle without a width is.
+func onLine(p []Point) bool {
+	a, far := p[0], slices.IndexFunc(p, func(q Point) bool { return q != p[0] })
+	if far < 0 {
+		return true
+	}
+	b := p[far]
+	return !slices.ContainsFunc(p, func(c Point) bool {
+		return float64((b.X-a.X)*(c.Y-a.Y)) != float64((b.Y-a.Y)*(c.X-a.X))
+	})
+}
+
 // ParseMask reads a mask's JSON and checks it. A field that a mask does not
-// have is refused, for a misspelled one would leave something in sight; so is a
-// mask that hides nothing.
+// have is refused, for a misspelled one would leave something in sight; so is one
+// that is missing in a shape or is there twice, and a mask that hides nothing.
 func ParseMask(text []byte) (*Mask, error) {
 	if len(text) > MaxMaskBytes {
 		return nil, fmt.Errorf("the mask's JSON has %d bytes, and %d are allowed: use fewer points", len(text), MaxMaskBytes)
@@ -99,14 +116,14 @@ func ParseMask(text []byte) (*Mask, error) {
 	if err := d.Decode(m); err != nil {
 		return nil, fmt.Errorf("the mask cannot be read: %s: want %s", strings.TrimPrefix(err.Error(), "json: "), maskForm)
 	}
-	if key := repeated(text); key != "" {
-		return nil, fmt.Errorf("the mask has %q twice, of which one would be lost: put all of them into one list", key)
-	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("the mask has something behind its end: want one %s", maskForm)
 	}
 	if m.Empty() {
 		return nil, fmt.Errorf("the mask hides nothing: want %s", maskForm)
+	}
+	if err := complete(text); err != nil {
+		return nil, err
 	}
 	if err := m.Check(); err != nil {
 		return nil, err
@@ -114,30 +131,41 @@ func ParseMask(text []byte) (*Mask, error) {
 	return m, nil
 }
 
-// repeated returns a key that an object has twice: encoding/json takes the last
-// one alone. Its keys are the same in any case of their letters. The text is
-// known to begin with an object.
-func repeated(text []byte) string {
+// complete says what encoding/json passes over in silence, and what would hide
+// something else than was meant: of a key that is there twice, in whatever case
+// its letters are, it takes the last one, and of a place that is not there, 0.
+// The text is known to begin with a mask.
+func complete(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
-	seen, depth := map[string]bool{}, 0
+	var seen []map[string]bool // keys, for each object and list that is open
 	for {
 		t, err := d.Token()
 		if err != nil {
-			return ""
+			return fmt.Errorf("the mask cannot be read: %w", err)
 		}
+		depth := len(seen)
 		switch v := t.(type) {
 		case json.Delim:
 			if v == '{' || v == '[' {
-				depth++
-			} else if depth--; depth == 0 {
-				return ""
+				seen = append(seen, map[string]bool{})
+				continue
+			}
+			// In the mask are lists of rectangles, and of lists of points.
+			if want := map[int]int{3: 4, 4: 2}[depth]; v == '}' && len(seen[depth-1]) < want {
+				return fmt.Errorf("the mask has a shape of which a part is missing: want %s", maskForm)
+			}
+			if seen = seen[:depth-1]; depth == 1 {
+				return nil
 			}
 		case string: // a mask has no texts but keys
-			if key := strings.ToLower(v); depth == 1 {
-				if seen[key] {
-					return v
-				}
-				seen[key] = true
+			key := strings.ToUpper(v) // ToLower knows the long s and not that it is one
+			if seen[depth-1][key] {
+				return fmt.Errorf("the mask has %q twice in one place, of which one would be lost: each belongs there once", v)
+			}
+			seen[depth-1][key] = true
+		case nil:
+			if depth > 1 {
+				return fmt.Errorf("the mask has a null where a number or a shape belongs: want %s", maskForm)
 			}
 		}
 	}

@@ -19,8 +19,22 @@ func TestParseMask(t *testing.T) {
 		`{"rectangles": [{"x":0,"y":0,"w":1,"height":1}]}`: `unknown field "w": want {"rectangles"`,
 		`{"rectangles": [{"x":"0"}]}`:                      "want {",
 		`{"rectangles": [{"x":0,"y":0,"width":0.1,"height":1}], "Rectangles": [{"x":0.5,"y":0,"width":0.1,"height":1}]}`: `"Rectangles" twice`,
-		`[]`: "want {",
-		``:   "want {",
+		`{"rectangles": [{"x":0,"y":0,"width":0.9,"height":1,"Width":0.1}]}`:                                             `"Width" twice`,
+		`{"polygons": [[{"x":0,"y":0},{"x":1,"y":0},{"x":1,"y":1,"y":0.1}]]}`:                                            `"y" twice`,
+		`{"rectangles": [{"x":0.7,"width":0.3,"height":1}]}`:                                                             "part is missing",
+		`{"rectangles": [{"x":0,"y":0,"width":0.3,"height":1},{"width":0.3,"height":1,"y":0}]}`:                          "part is missing",
+		`{"polygons": [[{"x":0,"y":0},{"x":1},{"x":1,"y":1}]]}`:                                                          "part is missing",
+		`{"polygons": [[{"x":0,"y":0},null,{"x":1,"y":1}]]}`:                                                             "null",
+		`{"polygons": [[{"x":0.5,"y":0},{"x":null,"y":0.5},{"x":1,"y":1}]]}`:                                             "null",
+		`{"rectangles": null, "polygons": [[{"x":0,"y":0},{"x":1,"y":0},{"x":1,"y":1}]]}`:                                "",
+		`{"polygons": [[{"x":0.2,"y":0.2},{"x":0.2,"y":0.2},{"x":0.2,"y":0.2}]]}`:                                        "on one line",
+		`{"polygons": [[{"x":0.2,"y":0.2},{"x":0.2,"y":0.9},{"x":0.2,"y":0.4}]]}`:                                        "on one line",
+		`{"polygons": [[{"x":0,"y":0},{"x":0,"y":0},{"x":1,"y":1},{"x":0,"y":1}]]}`:                                      "", // points that coincide are none the worse
+		`{"polygons": [[{"x":0,"y":0},{"x":1,"y":1},{"x":1,"y":0},{"x":0,"y":1}]]}`:                                      "", // it crosses itself
+		`{"rectangles": [{"x":0,"y":0,"width":1,"height":1}], "rectangleſ": [{"x":0.5,"y":0,"width":0.1,"height":1}]}`:   `"rectangleſ" twice`,
+		`[]`:   "want {",
+		`null`: "hides nothing",
+		``:     "want {",
 		`{"rectangles": [{"x":0,"y":0,"width":1,"height":1}]} {}`:                     "behind its end",
 		`{"rectangles": [{"x":0.7,"y":0,"width":0.4,"height":1}]}`:                    "rectangle 0",
 		`{"rectangles": [{"x":0.7,"y":0,"width":0,"height":1}]}`:                      "rectangle 0",
@@ -29,6 +43,7 @@ func TestParseMask(t *testing.T) {
 		`{"polygons": [[{"x":0,"y":0},{"x":1,"y":0},{"x":1,"y":640}]]}`:               "point 2 of polygon 0",
 		`{"polygons": [` + strings.Repeat(`[],`, 64) + `[]]}`:                         "65 shapes",
 		`{"polygons": [[` + strings.Repeat(`{"x":0,"y":0},`, 64) + `{"x":0,"y":0}]]}`: "65 points",
+		`{"polygons": ` + strings.Repeat(`[`, 8000):                                   "want {",
 		strings.Repeat(" ", MaxMaskBytes) + `{}`:                                      "use fewer points",
 	} {
 		m, err := ParseMask([]byte(text))
@@ -53,8 +68,8 @@ func TestMaskSum(t *testing.T) {
 			m.Rectangles = append(m.Rectangles, Rectangle{x, y, rapid.Float64Range(0.001, 1-x).Draw(t, "w"), rapid.Float64Range(0.001, 1-y).Draw(t, "h")})
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "polygons") {
-			var p []Point
-			for range rapid.IntRange(3, 7).Draw(t, "points") {
+			p := []Point{{0, 0.5}, {0.5, 0}, {0.5, 0.25}} // an area, whatever follows
+			for range rapid.IntRange(0, 4).Draw(t, "points") {
 				p = append(p, Point{share.Draw(t, "px"), share.Draw(t, "py")})
 			}
 			m.Polygons = append(m.Polygons, p)

@@ -89,7 +89,7 @@ type NewMask struct {
 	Camera     fleet.CameraID
 	Mask       *fleet.Mask // nil or empty: all may be seen
 	By         string      // who says so
-	IfRevision uint64      // 0 = whatever it is
+	IfRevision *uint64     // nil: whatever it is; 0 is that of a camera that never had a mask
 }
 
 // MaskView is a camera's mask. The zero Revision is a camera that never had one;

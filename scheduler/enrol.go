@@ -269,7 +269,8 @@ func enrolled(c fleet.Camera, to fleet.Enrollment, now fleet.Instant) fleet.Came
 }
 
 // SetRules replaces the rules by which found cameras are approved, and applies
-// them to those that are pending.
+// them to those that are pending, but for those that may show what is hidden of
+// another camera.
 func (s *Scheduler) SetRules(ctx context.Context, rules map[string]string) error {
 	parsed := make([]rule, 0, len(rules))
 	rows := make([]store.Rule, 0, len(rules))
@@ -317,8 +318,9 @@ func (s *Scheduler) Rules(context.Context) (map[string]string, error) {
 	return out, nil
 }
 
+// ruled says whether a rule approves the camera.
 func (s *Scheduler) ruled(c *fleet.Camera) bool {
-	return slices.ContainsFunc(s.rules, func(r rule) bool { return r.selector.Match(c.LabelSet()) })
+	return !s.besideMask(c) && slices.ContainsFunc(s.rules, func(r rule) bool { return r.selector.Match(c.LabelSet()) })
 }
 
 // SetSite changes a site's zone and coordinates; the site exists from then on.

@@ -189,6 +189,8 @@ const maxThumbnail = 256 << 10
 // another site's camera, is dropped; so is one that was made under another mask
 // than the camera has now.
 func (s *Scheduler) PutThumbnail(ctx context.Context, agent fleet.AgentID, camera fleet.CameraID, at fleet.Instant, mask fleet.MaskSum, jpeg []byte) error {
+	s.showing.RLock()
+	defer s.showing.RUnlock()
 	s.mu.Lock()
 	a, n := s.agents[agent], s.cams.byID[camera]
 	ok := a != nil && n != 0 && a.site == s.siteAt(n)

@@ -51,10 +51,7 @@ func (s *Scheduler) SetMask(ctx context.Context, n NewMask) (MaskView, error) {
 	if err := s.setMask(ctx, n, len(text)); err != nil {
 		return MaskView{}, err
 	}
-	if err := s.store.DropThumbnail(context.WithoutCancel(ctx), n.Camera, n.Mask.Sum()); err != nil {
-		// It is not shown any more: Thumbnail compares.
-		s.log.WarnContext(ctx, "the thumbnail under the mask of before stays in the store until the next one", "camera_id", n.Camera, "err", err)
-	}
+	s.wipeThumbnail(ctx, n.Camera)
 	wait, cancel := context.WithTimeout(ctx, maskWait)
 	defer cancel()
 	for {
@@ -70,6 +67,20 @@ func (s *Scheduler) SetMask(ctx context.Context, n NewMask) (MaskView, error) {
 	}
 }
 
+// wipeThumbnail takes a thumbnail that is not under the camera's mask out of the
+// store. mu is not held.
+func (s *Scheduler) wipeThumbnail(ctx context.Context, id fleet.CameraID) {
+	s.showing.Lock()
+	defer s.showing.Unlock()
+	s.mu.Lock()
+	sum := s.maskSum(id)
+	s.mu.Unlock()
+	if err := s.store.DropThumbnail(context.WithoutCancel(ctx), id, sum); err != nil {
+		// It is not shown any more: Thumbnail compares.
+		s.log.WarnContext(ctx, "the thumbnail under the mask of before stays in the store until the next one, or a restart", "camera_id", id, "err", err)
+	}
+}
+
 func (s *Scheduler) setMask(ctx context.Context, n NewMask, size int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,9 +92,12 @@ func (s *Scheduler) setMask(ctx context.Context, n NewMask, size int) error {
 	if k == 0 {
 		return fmt.Errorf("camera %s: %w", n.Camera, ErrNotFound)
 	}
-	old := s.masks[n.Camera]
+	old, revision := s.masks[n.Camera], uint64(0)
+	if old != nil {
+		revision = old.Revision
+	}
 	switch {
-	case n.IfRevision != 0 && (old == nil || n.IfRevision != old.Revision):
+	case n.IfRevision != nil && *n.IfRevision != revision:
 		return fmt.Errorf("mask of camera %s: %w", n.Camera, ErrConflict)
 	case old == nil && n.Mask.Empty() || old != nil && old.sum == n.Mask.Sum():
 		return nil
@@ -248,8 +262,28 @@ func (s *Scheduler) inherit(ch *change, from, to fleet.CameraID, now fleet.Insta
 	ch.tell(Event{Kind: "camera", Camera: to, Site: s.siteAt(k).ID})
 }
 
-// restoreMasks takes in what the store holds.
-func (s *Scheduler) restoreMasks(masks []store.Mask) error {
+// besideMask says whether the camera may be a masked one under another name: it
+// has no mask, and another source has one of its device, or of a device that is
+// decided to be the same. Firmware renames sources, and a device that does not
+// describe itself for once has a nameless one. s.mu is held.
+func (s *Scheduler) besideMask(c *fleet.Camera) bool {
+	if len(s.masks) == 0 || s.maskSum(c.ID) != 0 {
+		return false
+	}
+	same, _, _ := s.decisions(c.Site, c.Device)
+	for _, device := range append(same, c.Device) {
+		for _, id := range s.sources(c.Site, device) {
+			if s.maskSum(id) != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// restoreMasks takes in what the store holds, and wipes the thumbnails that a
+// power cut has left from before a mask.
+func (s *Scheduler) restoreMasks(ctx context.Context, masks []store.Mask) error {
 	for _, v := range masks {
 		k := s.cams.byID[v.Camera]
 		if k == 0 {
@@ -262,6 +296,9 @@ func (s *Scheduler) restoreMasks(masks []store.Mask) error {
 		m := &mask{Mask: v, sum: v.Shapes.Sum(), bytes: len(text)}
 		s.masks[v.Camera] = m
 		s.cams.slots.at(k).masked = m.sum != 0
+	}
+	for _, id := range s.store.Outdated(s.maskSum) {
+		s.wipeThumbnail(ctx, id)
 	}
 	return nil
 }

@@ -52,12 +52,15 @@ func TestMaskFold(t *testing.T) {
 				}
 				s = openOne()
 			default:
-				n := scheduler.NewMask{Camera: id, By: "ann", IfRevision: rapid.Uint64Range(0, 2).Draw(rt, "if")}
+				n := scheduler.NewMask{Camera: id, By: "ann"}
+				if v := rapid.IntRange(-3, 2).Draw(rt, "if"); v >= 0 {
+					n.IfRevision = new(uint64(v))
+				}
 				if share > 0 {
 					n.Mask = hidden(share)
 				}
 				v, err := s.SetMask(t.Context(), n)
-				refused := share > 1 || n.IfRevision != 0 && n.IfRevision != m.revision
+				refused := share > 1 || n.IfRevision != nil && *n.IfRevision != m.revision
 				if (err != nil) != refused {
 					rt.Fatalf("%+v over %+v: %v", n, m, err)
 				}
@@ -109,7 +112,15 @@ func TestMaskIsInherited(t *testing.T) {
 						must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: camera, Mask: hidden(share), By: "ann"}))
 					}
 				}
+				before := (*fleet.Mask)(nil)
+				if c.stays > 0 {
+					before = hidden(c.stays)
+				}
+				seen(t, s, id, before)
 				must[scheduler.CameraView](t)(s.Resolve(t.Context(), id, scheduler.Resolution{Same: true, By: "bob"}))
+				if there := inFiles(t, dir); there != (c.want == c.stays) {
+					t.Errorf("the thumbnail under the mask of before is in the files: %v", there)
+				}
 				want := fleet.MaskSum(0)
 				if c.want > 0 {
 					want = hidden(c.want).Sum()

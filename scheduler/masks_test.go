@@ -147,10 +147,10 @@ func TestMask(t *testing.T) {
 			t.Errorf("what is set was set again: %+v", again)
 		}
 		shown(12)
-		if _, err := s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), IfRevision: 2}); !errors.Is(err, scheduler.ErrConflict) {
+		if _, err := s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), IfRevision: new(uint64(2))}); !errors.Is(err, scheduler.ErrConflict) {
 			t.Errorf("another revision than it has: %v", err)
 		}
-		v = must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), By: "bob", IfRevision: 1}))
+		v = must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.25), By: "bob", IfRevision: new(uint64(1))}))
 		if v.Revision != 2 {
 			t.Errorf("%+v", v)
 		}

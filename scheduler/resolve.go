@@ -17,22 +17,35 @@ import (
 // approved camera stays, else the older one; the other's cameras are retired.
 // It returns the camera that stays.
 func (s *Scheduler) Resolve(ctx context.Context, id fleet.CameraID, r Resolution) (CameraView, error) {
+	var ch change
+	stays, err := s.resolve(ctx, &ch, id, r)
+	if err != nil {
+		return CameraView{}, err
+	}
+	for i := range ch.Masks { // that were inherited
+		s.wipeThumbnail(ctx, ch.Masks[i].Camera)
+	}
+	return s.Camera(ctx, stays)
+}
+
+// resolve is Resolve, and returns the camera that stays. What it did is in ch.
+func (s *Scheduler) resolve(ctx context.Context, ch *change, id fleet.CameraID, r Resolution) (stays fleet.CameraID, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, err := s.tick(ctx)
 	if err != nil {
-		return CameraView{}, err
+		return 0, err
 	}
 	c := s.camera(id)
 	if c == nil {
-		return CameraView{}, fmt.Errorf("camera %s: %w", id, ErrNotFound)
+		return 0, fmt.Errorf("camera %s: %w", id, ErrNotFound)
 	}
 	own := s.disputes[disputed{c.Site, c.Device}]
 	if own == nil || own.Since == 0 && len(own.Was) == 0 {
-		return CameraView{}, invalid("id", "camera %s is in no conflict: `cameras conflicts` lists those that are", id)
+		return 0, invalid("id", "camera %s is in no conflict: `cameras conflicts` lists those that are", id)
 	}
 	if r.Rival, err = rivalToResolve(own, r); err != nil {
-		return CameraView{}, err
+		return 0, err
 	}
 	a := own.clone()
 	b := &dispute{Site: c.Site, Device: r.Rival}
@@ -42,8 +55,7 @@ func (s *Scheduler) Resolve(ctx context.Context, id fleet.CameraID, r Resolution
 	if i := slices.IndexFunc(own.Rivals, func(v fleet.Rival) bool { return v.Key == r.Rival }); i >= 0 && b.Self.Key == "" {
 		b.Self = own.Rivals[i]
 	}
-	var ch change
-	stays := id
+	stays = id
 	if r.Same {
 		if s.senior(b, a) {
 			a, b = b, a
@@ -51,7 +63,7 @@ func (s *Scheduler) Resolve(ctx context.Context, id fleet.CameraID, r Resolution
 				stays = ids[0]
 			}
 		}
-		s.unite(&ch, a, b, Decision{By: clip(r.By, maxName), At: now}, now)
+		s.unite(ch, a, b, Decision{By: clip(r.By, maxName), At: now}, now)
 	} else if r.Rival != "" {
 		a.Apart, b.Apart = append(a.Apart, Decision{r.Rival, clip(r.By, maxName), now}), append(b.Apart, Decision{a.Device, clip(r.By, maxName), now})
 	}
@@ -71,25 +83,25 @@ func (s *Scheduler) Resolve(ctx context.Context, id fleet.CameraID, r Resolution
 			if c := s.camera(id); c != nil && c.State == fleet.Quarantined && !ch.put[id] {
 				n := d.back(*c, now)
 				n.DeviceState, n.Reason = "", "" // the agent says how it is now
-				s.put(&ch, n, now)
+				s.put(ch, n, now)
 			}
 		}
 		d.Was = nil
 	}
 	for _, d := range []*dispute{a, b} {
 		if d.Device != "" {
-			if err := s.keepDispute(&ch, d); err != nil {
-				return CameraView{}, err
+			if err := s.keepDispute(ch, d); err != nil {
+				return 0, err
 			}
 		}
 	}
 	ch.then(func() { s.camerasChanged(c.Site) })
 	ch.tell(Event{Kind: "camera", Camera: id, Site: c.Site})
-	if err := s.apply(ctx, &ch); err != nil {
-		return CameraView{}, err
+	if err := s.apply(ctx, ch); err != nil {
+		return 0, err
 	}
 	s.log.InfoContext(ctx, "conflict resolved", "camera_id", id, "site", c.Site, "device_id", a.Device, "rival", b.Device, "same", r.Same, "by", r.By)
-	return s.view(ctx, s.camera(stays))
+	return stays, nil
 }
 
 // rivalToResolve returns the rival that is meant; "" when none is left and its

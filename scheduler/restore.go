@@ -26,7 +26,7 @@ func (s *Scheduler) restore(ctx context.Context, st *store.State) error {
 	if err := s.store.EachCamera(ctx, s.loadCamera); err != nil {
 		return err
 	}
-	if err := s.restoreMasks(st.Masks); err != nil {
+	if err := s.restoreMasks(ctx, st.Masks); err != nil {
 		return err
 	}
 	for _, a := range st.Agents {

@@ -110,6 +110,11 @@ type Scheduler struct {
 
 	nonce  uint64
 	roster uint64 // version of the newest camera list or standing orders
+
+	// Held for reading while a thumbnail is looked at and kept, and for writing
+	// while one is wiped: none that was looked at before its camera's mask changed
+	// is kept behind the wiping. Taken before mu.
+	showing sync.RWMutex
 }
 
 type revisionKey struct {

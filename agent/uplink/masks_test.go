@@ -1,6 +1,7 @@
 package uplink_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/agent/uplink/uplinktest"
@@ -64,6 +65,28 @@ func TestThumbnailsUnderTheMaskOfNow(t *testing.T) {
 	}
 	b.line.Show(picture(1, 50, sum(t, third)))
 	b.await("it is shown under the new mask", func(s uplinktest.State) bool { return s.Thumbs == 4 && s.Shown[3].GetAtMs() == 50 })
+}
+
+// TestNoThumbnailOfAnotherMaskGoes: what was read under the mask of before and is
+// shown behind the list that changed it stays here, whatever else goes.
+func TestNoThumbnailOfAnotherMaskGoes(t *testing.T) {
+	b := newBench(t)
+	b.serve()
+	b.connect(nil)
+	b.await("it is connected", connected)
+	b.Push(uplinktest.Masked(uplinktest.Cameras(12), 1, 1, half))
+	b.await("the list is stored", stored)
+	for id := fleet.CameraID(2); id <= 12; id++ {
+		b.line.Show(picture(1, fleet.Instant(id), []fleet.MaskSum{0, sum(t, third)}[id%2]))
+		b.line.Show(picture(13, fleet.Instant(id), 0)) // a camera that is not this agent's
+		b.line.Show(picture(id, 10, 0))
+		s := b.await("another camera is shown", func(s uplinktest.State) bool {
+			return slices.ContainsFunc(s.Shown, func(m *wire.Thumbnail) bool { return m.GetCamera() == uint64(id) })
+		})
+		if i := slices.IndexFunc(s.Shown, func(m *wire.Thumbnail) bool { return m.GetCamera() == 1 || m.GetCamera() == 13 }); i >= 0 {
+			t.Fatalf("%v", s.Shown[i])
+		}
+	}
 }
 
 // TestMaskThatIsMissing: orders and standing orders that ask for a mask which

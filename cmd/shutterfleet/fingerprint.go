@@ -43,7 +43,7 @@ type PictureReading struct {
 	SHA256     string        `json:"sha256"`        // of the frame: of a stream, its first key frame
 	Mask       fleet.MaskSum `json:"mask,omitzero"` // of --mask: hashes under different masks do not compare
 	Quality    fleet.Quality `json:"quality"`
-	Focus      jpeg.Focus    `json:"focus,omitempty"` // of a JPEG: sharp, soft or blurred
+	Focus      jpeg.Focus    `json:"focus,omitempty"` // of a JPEG of which nothing is hidden: sharp, soft or blurred
 	PictureVerdict
 	MS map[string]float64 `json:"ms"` // by stage
 }
@@ -199,9 +199,14 @@ func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading
 	ms := map[string]float64{}
 	began := time.Now()
 	last := began
+	// Focus is of all of the picture, before the mask.
 	var detail jpeg.Detail
+	asked := &detail
+	if !v.mask.Empty() {
+		asked = nil
+	}
 	in, err := v.reader.Inspect(cmd.Context(), f, capture.Probe{
-		Mask: v.mask, Deblock: v.deblock, Detail: &detail, Judge: v.judge.judge,
+		Mask: v.mask, Deblock: v.deblock, Detail: asked, Judge: v.judge.judge,
 		Done: func(s capture.Stage) {
 			now := time.Now()
 			ms[string(s)] = milliseconds(now.Sub(last))

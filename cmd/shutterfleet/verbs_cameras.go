@@ -77,8 +77,8 @@ func printCamera(d *door, cmd *cobra.Command, c admin.Camera) error {
 		}
 		if l := c.LastCapture; l != nil {
 			line("last capture", strings.TrimSpace(fmt.Sprintf("%s %s %s %s", when(&l.At), l.Outcome, l.Cause, l.Detail)))
-			if l.Fingerprint != nil {
-				line("pdq", fmt.Sprintf("%s quality %d", l.Fingerprint.PDQ, l.Fingerprint.PDQQuality))
+			if pdq := hashed(l.Fingerprint); pdq != "" {
+				line("pdq", fmt.Sprintf("%s quality %d", pdq, l.Fingerprint.PDQQuality))
 			}
 		}
 	})

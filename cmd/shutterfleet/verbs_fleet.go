@@ -213,7 +213,7 @@ func capturesLs(d *door) *cobra.Command {
 			return d.print(cmd, all, rows(cmd, all, "no captures yet", "NOMINAL CAMERA SCHEDULE OUTCOME CAUSE DELAY FRAME VERDICT PDQ DETAIL", func(c admin.Capture) []any {
 				frame, pdq := "", ""
 				if c.Fingerprint != nil {
-					frame, pdq = fmt.Sprintf("%dx%d %s", c.Width, c.Height, c.Codec), c.Fingerprint.PDQ
+					frame, pdq = fmt.Sprintf("%dx%d %s", c.Width, c.Height, c.Codec), hashed(c.Fingerprint)
 				}
 				return []any{when(&c.Nominal), c.Camera, c.Schedule, c.Outcome, c.Cause, fmt.Sprintf("%dms", c.DelayMS), frame, verdict(c.Verdict), pdq, c.Detail}
 			}))
@@ -228,6 +228,15 @@ func capturesLs(d *door) *cobra.Command {
 	f.StringVar(&until, "until", "", "before this nominal time")
 	f.IntVar(&limit, "limit", 100, "how many at most")
 	return c
+}
+
+// hashed is a picture's PDQ; "" where it has none, as one has of which a part is
+// missing.
+func hashed(f *admin.Fingerprint) string {
+	if f == nil || strings.Trim(f.PDQ, "0") == "" {
+		return ""
+	}
+	return f.PDQ
 }
 
 func matchCommand() *cobra.Command {

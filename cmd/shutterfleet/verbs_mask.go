@@ -114,7 +114,11 @@ func readMask(cmd *cobra.Command, file string) (*fleet.Mask, error) {
 func (v *maskVerb) print(cmd *cobra.Command, m admin.Mask) error {
 	if v.d.output == "table" {
 		for _, h := range m.Agents {
-			if text := maskTrouble[h.State]; text != "" && m.Revision > 0 && !m.DryRun {
+			text := maskTrouble[h.State]
+			if m.Sum == 0 && h.State == scheduler.MaskAway {
+				text = "is not connected: it goes on under the mask that it has until it comes"
+			}
+			if text != "" && m.Revision > 0 && !m.DryRun {
 				cmd.PrintErrf("%s %s\n", plain(h.Agent), text)
 			}
 		}

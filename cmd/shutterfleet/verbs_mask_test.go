@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"image"
 	"image/color"
 	"image/jpeg"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,6 +45,12 @@ func TestCamerasMask(t *testing.T) {
 	}
 	if code, out, errs := c.run("cameras", "mask", id, "--clear"); code != 0 || !strings.Contains(out, "nothing of "+id+" is hidden (revision 2, by the operator") {
 		t.Errorf("%d %q %s", code, out, errs)
+	}
+	away = c.f.Masks[1]
+	away.Agents[0].State = "away"
+	c.f.Masks[1] = away
+	if code, _, errs := c.run("cameras", "mask", id); code != 0 || !strings.Contains(errs, "agent-1 is not connected: it goes on under the mask that it has until it comes") {
+		t.Errorf("%d %q", code, errs)
 	}
 	wrong := c.file("wrong.json", `{"rectangle": []}`)
 	if code, _, errs := c.run("cameras", "mask", id, "--file", wrong); code != 1 || !strings.Contains(errs, `unknown field "rectangle": want {"rectangles"`) {
@@ -115,7 +123,47 @@ func TestFingerprintUnderAMask(t *testing.T) {
 	if code, _, errs := c.run("match", a, "--mask", mask); code != 0 || len(c.f.Matched) != 1 || c.f.Matched[0].Mask != m.Sum() || c.f.Matched[0].PDQ.String() != read("--mask", mask)[0].PDQ {
 		t.Errorf("match --mask: %d %s: %+v", code, errs, c.f.Matched)
 	}
+	var frame bytes.Buffer
+	if err := jpeg.Encode(&frame, grid(), nil); err != nil {
+		t.Fatal(err)
+	}
+	shot := c.file("shot.jpg", frame.String())
+	for args, want := range map[string]bool{"": true, "--mask=" + mask: false} {
+		var out []map[string]any
+		c.json(&out, slices.DeleteFunc([]string{"fingerprint", shot, args}, func(v string) bool { return v == "" })...)
+		if _, ok := out[0]["focus"]; ok != want {
+			t.Errorf("%q: focus, which is of all of the picture, is told: %v, want %v", args, ok, want)
+		}
+	}
 	if code, _, errs := c.run("fingerprint", a, "--mask", a); code != 1 || !strings.Contains(errs, "--mask") {
 		t.Errorf("%d %q", code, errs)
+	}
+}
+
+// grid is a sharp picture.
+func grid() image.Image {
+	m := image.NewGray(image.Rect(0, 0, 128, 128))
+	for i := range m.Pix {
+		m.Pix[i] = byte((i%128/5 + i/128/7) % 2 * 200)
+	}
+	return m
+}
+
+// TestPictureWithoutAHash: tables show no hash of a picture that has none, as one
+// has of which a part is missing.
+func TestPictureWithoutAHash(t *testing.T) {
+	c := newTerminal(t, "viewer")
+	none := fleet.PDQ{}.String()
+	for _, partial := range []bool{false, true} {
+		if partial {
+			for i := range c.f.Taken {
+				c.f.Taken[i].Reading.Fingerprint = fleet.Fingerprint{}
+				c.f.Taken[i].Reading.Verdict = fleet.Verdict{Fault: fleet.FaultCorrupt, Metric: "missing"}
+			}
+		}
+		code, out, errs := c.run("captures", "ls", "--outcome", "captured")
+		if code != 0 || strings.Contains(out, none) || strings.Contains(out, "010203") == partial || strings.Contains(out, "corrupt") != partial {
+			t.Errorf("partial %v: %d %s%s", partial, code, out, errs)
+		}
 	}
 }

@@ -177,7 +177,7 @@ func ifMatch(h string) (uint64, error) {
 	}
 	v, err := strconv.ParseUint(strings.Trim(h, `"`), 10, 64)
 	if err != nil || v == 0 || len(h) < 3 || h[0] != '"' || h[len(h)-1] != '"' {
-		return 0, huma.Error400BadRequest(`If-Match: want the one ETag of the camera as it was read, for example "7"`)
+		return 0, huma.Error400BadRequest(`If-Match: want the one ETag as it was read, for example "7"`)
 	}
 	return v, nil
 }

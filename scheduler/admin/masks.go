@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -151,7 +152,7 @@ func (a *Server) putMask(ctx context.Context, text, match string, m *fleet.Mask)
 	if err != nil {
 		return nil, err
 	}
-	revision, err := ifMatch(match)
+	revision, err := ifRevision(match)
 	if err != nil {
 		return nil, err
 	}
@@ -161,13 +162,26 @@ func (a *Server) putMask(ctx context.Context, text, match string, m *fleet.Mask)
 	}
 	by := visitorOf(ctx).Name
 	v, err := a.s.SetMask(ctx, scheduler.NewMask{Camera: id, Mask: m, By: by, IfRevision: revision})
-	if revision != 0 && errors.Is(err, scheduler.ErrConflict) {
+	if revision != nil && errors.Is(err, scheduler.ErrConflict) {
 		return nil, huma.Error412PreconditionFailed(fmt.Sprintf("the mask of camera %s was %v", id, scheduler.ErrConflict))
 	}
 	if err == nil && v.Revision != before.Revision {
 		a.log.InfoContext(ctx, "privacy mask changed", "camera_id", id, "revision", v.Revision, "shapes", v.Shapes(), "sum", v.Sum, "by", by)
 	}
 	return maskAnswer(v, err)
+}
+
+// ifRevision reads If-Match, of which "0" is a camera that never had a mask: who
+// saw none does not overwrite the one that somebody else has set since.
+func ifRevision(h string) (*uint64, error) {
+	if strings.TrimSpace(h) == etag(0) {
+		return new(uint64(0)), nil
+	}
+	v, err := ifMatch(h)
+	if err != nil || v == 0 {
+		return nil, err
+	}
+	return &v, nil
 }
 
 // maskText says a mask in a line of the camera's page; "" for none.

@@ -19,13 +19,15 @@ func TestMaskDoor(t *testing.T) {
 	d := newDoor(t, admintest.New().Street(), Options{})
 	log := d.log
 	path := apiBase + "/cameras/" + fleet.CameraID(1).String()
-	if m := decode[Mask](t, d.as("viewer", "GET", path+"/mask", ""), 200); m.Revision != 0 || m.Rectangles == nil || m.Polygons == nil || m.Agents == nil || m.Since != nil {
+	first := d.as("viewer", "GET", path+"/mask", "")
+	none := first.Header().Get("ETag")
+	if m := decode[Mask](t, first, 200); m.Revision != 0 || m.Rectangles == nil || m.Polygons == nil || m.Agents == nil || m.Since != nil {
 		t.Errorf("a camera without a mask has %+v", m)
 	}
 	if m := decode[Mask](t, d.as("operator", "PUT", path+"/mask?dry_run=true", half), 200); !m.DryRun || len(m.Rectangles) != 1 || m.Revision != 0 || log.Len() > 0 {
 		t.Errorf("dry run: %+v", m)
 	}
-	w := d.as("operator", "PUT", path+"/mask", half)
+	w := d.do(request{"PUT", path + "/mask", half, map[string]string{"Authorization": "Bearer operator", "If-Match": none, "Content-Type": "application/json"}})
 	m := decode[Mask](t, w, 200)
 	if m.Revision != 1 || m.By != "the operator" || len(m.Sum.String()) != 16 || len(m.Agents) != 1 || m.Agents[0] != (MaskHolder{"agent-1", "held"}) || w.Header().Get("ETag") != `"1"` {
 		t.Errorf("%+v, ETag %s", m, w.Header().Get("ETag"))
@@ -45,6 +47,9 @@ func TestMaskDoor(t *testing.T) {
 	}
 	if w := d.do(request{"PUT", path + "/mask", `{"rectangles":[{"x":0,"y":0,"width":1,"height":1}]}`, map[string]string{"Authorization": "Bearer operator", "If-Match": `"7"`, "Content-Type": "application/json"}}); w.Code != http.StatusPreconditionFailed {
 		t.Errorf("another revision: %d %s", w.Code, w.Body)
+	}
+	if w := d.do(request{"PUT", path + "/mask", `{"rectangles":[{"x":0,"y":0,"width":1,"height":1}]}`, map[string]string{"Authorization": "Bearer operator", "If-Match": none, "Content-Type": "application/json"}}); w.Code != http.StatusPreconditionFailed {
+		t.Errorf("where there was no mask when it was read: %d %s", w.Code, w.Body)
 	}
 	if m := decode[Mask](t, d.do(request{"DELETE", path + "/mask", "", map[string]string{"Authorization": "Bearer operator", "If-Match": `"1"`}}), 200); m.Revision != 2 || len(m.Rectangles) != 0 || m.Sum != 0 {
 		t.Errorf("taken off: %+v", m)

@@ -77,6 +77,15 @@ func TestThumbnailsUnderMasks(t *testing.T) {
 	if b, _, err := s.Thumbnail(t.Context(), cam); b != nil || err != nil {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
+	gone(t, dir, "nobody must see")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gone looks for a text in the files of the thumbnails.
+func gone(t *testing.T, dir, text string) {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "thumbnails.db*"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
@@ -86,12 +95,55 @@ func TestThumbnailsUnderMasks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(b, []byte("nobody must see")) {
-			t.Errorf("%s holds what was dropped", filepath.Base(f))
+		if n := bytes.Count(b, []byte(text)); n > 0 {
+			t.Errorf("%s holds %d pieces of what was dropped", filepath.Base(f), n)
 		}
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+}
+
+// TestNoPieceOfAThumbnailIsLeft: what a smaller thumbnail left of a larger one
+// that it took the place of is wiped, too, whichever mask the smaller was made
+// under, and of whichever camera.
+func TestNoPieceOfAThumbnailIsLeft(t *testing.T) {
+	const secret = "what nobody must see "
+	for name, later := range map[string]struct {
+		mask  fleet.MaskSum
+		bytes int
+	}{
+		"a smaller one without a mask":  {0, 5000},
+		"a tiny one without a mask":     {0, 50},
+		"one under the mask came first": {7, 5000},
+		"a tiny one under the mask":     {7, 50},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, _ := open(t, dir)
+			defer s.Close() //nolint:errcheck // it is only read
+			put := func(camera fleet.CameraID, at fleet.Instant, mask fleet.MaskSum, jpeg []byte) {
+				t.Helper()
+				if err := s.PutThumbnail(t.Context(), camera, at, mask, jpeg); err != nil {
+					t.Fatal(err)
+				}
+			}
+			plain := bytes.Repeat([]byte("all may see"), 1200)
+			for id := range fleet.CameraID(20) {
+				put(100+id, 10, 0, plain)
+			}
+			put(cam, 20, 0, bytes.Repeat([]byte(secret), 2000))
+			put(cam, 30, later.mask, bytes.Repeat([]byte("x"), later.bytes))
+			if err := s.DropThumbnail(t.Context(), cam, 7); err != nil {
+				t.Fatal(err)
+			}
+			gone(t, dir, secret[:9])
+			for id := range fleet.CameraID(20) {
+				if b, f, err := s.Thumbnail(t.Context(), 100+id); err != nil || f.At != 10 || !bytes.Equal(b, plain) {
+					t.Fatalf("another camera's: %d bytes, %+v, %v", len(b), f, err)
+				}
+			}
+			if at := s.FrameAt(cam, 7); (at == 30) != (later.mask == 7) {
+				t.Errorf("under the mask: %v", at)
+			}
+		})
 	}
 }
 
@@ -102,7 +154,8 @@ func TestOlderThumbnails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := old.ExecContext(t.Context(), `CREATE TABLE thumbnails (camera INTEGER PRIMARY KEY, at INTEGER NOT NULL, jpeg BLOB NOT NULL); INSERT INTO thumbnails VALUES (5, 20, 'picture')`); err != nil {
+	if _, err := old.ExecContext(t.Context(), `CREATE TABLE thumbnails (camera INTEGER PRIMARY KEY, at INTEGER NOT NULL, jpeg BLOB NOT NULL); 
+		INSERT INTO thumbnails VALUES (5, 10, 'the one before the smaller picture'); REPLACE INTO thumbnails VALUES (5, 20, 'picture')`); err != nil {
 		t.Fatal(err)
 	}
 	if err := old.Close(); err != nil {
@@ -110,6 +163,7 @@ func TestOlderThumbnails(t *testing.T) {
 	}
 	for range 2 {
 		s, _ := open(t, dir)
+		gone(t, dir, "smaller picture")
 		if b, f, err := s.Thumbnail(t.Context(), 5); err != nil || string(b) != "picture" || f != (FrameInfo{At: 20}) || s.FrameAt(5, 0) != 20 {
 			t.Errorf("%q %+v %v", b, f, err)
 		}

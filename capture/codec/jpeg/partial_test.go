@@ -2,7 +2,11 @@ package jpeg_test
 
 import (
 	"bytes"
+	"image"
+	stdjpeg "image/jpeg"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
@@ -157,5 +161,48 @@ func TestWithoutEndMarker(t *testing.T) {
 				t.Errorf("%s, %s behind, to the letter: %v", c.name, behind, err)
 			}
 		}
+	}
+}
+
+// TestDamageCostsNothing: a picture of very many restart intervals, of which half
+// are empty, takes no memory for each: a camera may send one every second.
+func TestDamageCostsNothing(t *testing.T) {
+	var sound bytes.Buffer
+	const side = 1024
+	if err := stdjpeg.Encode(&sound, image.NewGray(image.Rect(0, 0, side, side)), nil); err != nil {
+		t.Fatal(err)
+	}
+	head := sound.Bytes()
+	sos := bytes.Index(head, []byte{0xFF, 0xDA})
+	size := int(head[sos+2])<<8 | int(head[sos+3])
+	head = slices.Concat(head[:sos], []byte{0xFF, 0xDD, 0, 4, 0, 1}, head[sos:sos+2+size]) // a restart behind each block
+	for name, without := range map[string]bool{"empty intervals": false, "intervals without their markers": true} {
+		data := bytes.Clone(head)
+		for i := range side * side / 64 {
+			bad := i%2 == 1
+			if i > 0 && !(bad && without) {
+				data = append(data, 0xFF, 0xD0+byte((i-1)%8))
+			}
+			if !bad {
+				data = append(data, 0x2B) // no difference, end of block
+			}
+		}
+		data = append(data, 0xFF, 0xD9)
+		var d jpeg.Decoder
+		var pic codec.Picture
+		if err := d.Decode(t.Context(), data, jpeg.Options{Partial: true}, &pic); err != nil || pic.Missing != 0.5 {
+			t.Fatalf("%s: %v, %v is missing", name, err, pic.Missing)
+		}
+		allocs := testing.AllocsPerRun(2, func() {
+			if err := d.Decode(t.Context(), data, jpeg.Options{Partial: true}, &pic); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if allocs > 20 {
+			t.Errorf("%s: %v allocations for %d blocks", name, allocs, side*side/64)
+		}
+	}
+	if err := new(jpeg.Decoder).Decode(t.Context(), head, jpeg.Options{}, new(codec.Picture)); err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Errorf("without its data: %v", err)
 	}
 }

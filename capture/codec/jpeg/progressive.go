@@ -18,7 +18,7 @@ func (d *Decoder) refine(c *component, bx, by int, s spectrum) error {
 	case s.from == 0 && s.high == 0:
 		size := uint(d.r.symbol(c.dcTable))
 		if size > 15 {
-			return broken()
+			return errBroken
 		}
 		c.dc += d.r.extend(size)
 		if coefs != nil {
@@ -34,7 +34,7 @@ func (d *Decoder) refine(c *component, bx, by int, s spectrum) error {
 		ok = d.moreAC(c, (*[64]int16)(coefs), s)
 	}
 	if !ok {
-		return broken()
+		return errBroken
 	}
 	return nil
 }

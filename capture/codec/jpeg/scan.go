@@ -162,7 +162,7 @@ func (d *Decoder) block(c *component, bx, by int, s spectrum) error {
 	detail := d.opts.Detail != nil && c == &d.used[0]
 	if !c.wanted || c.side == 1 && !detail {
 		if !d.skip(c) {
-			return broken()
+			return errBroken
 		}
 		if c.wanted {
 			c.plane.Pix[by*c.plane.Stride+bx] = level(c.dc * c.quant[0])
@@ -176,7 +176,7 @@ func (d *Decoder) block(c *component, bx, by int, s spectrum) error {
 	}
 	last, ok := d.baseline(c, &b, limit)
 	if !ok {
-		return broken()
+		return errBroken
 	}
 	if detail && bx < c.blocksX && by < c.blocksY { // else it only fills up an MCU
 		d.detail.add(&b, last)
@@ -188,8 +188,6 @@ func (d *Decoder) block(c *component, bx, by int, s spectrum) error {
 // needed is the last coefficient in coding order that a block of so many samples
 // a side is made of.
 var needed = [9]int{1: 0, 2: 4, 4: 24, 8: 63}
-
-func broken() error { return codec.Corrupt("the JPEG's data is broken: a block has no end") }
 
 // put transforms a block into samples. Nothing beyond coefficient last is set.
 func put(b *block, last, side int, dst []byte, stride int) {

@@ -37,7 +37,9 @@ func (d *Decoder) walk(ctx context.Context, comps []*component, s spectrum) erro
 		if at > 0 {
 			skipped, err := d.nextInterval(number - 1)
 			if err != nil || skipped > 0 {
-				damage = cmp.Or(damage, err, missingMarker(number-1))
+				if damage == nil { // one text is enough: there may be a million intervals
+					damage = missingMarker(number - 1)
+				}
 				if !partial {
 					return damage
 				}
@@ -52,6 +54,9 @@ func (d *Decoder) walk(ctx context.Context, comps []*component, s spectrum) erro
 		until := min(at+step, total)
 		good, err := d.interval(ctx, comps, s, at, until, mcusX, mcusY)
 		if err != nil {
+			if damage == nil && errors.Is(err, errCutOff) {
+				err = cutOffAt(good/mcusX, mcusY)
+			}
 			if ce, ok := errors.AsType[*fleet.CameraError](err); !partial || !ok || ce.Cause != fleet.CauseCorrupt {
 				return err
 			}
@@ -67,6 +72,16 @@ func (d *Decoder) walk(ctx context.Context, comps []*component, s spectrum) erro
 		c.seen = true
 	}
 	return nil
+}
+
+// Errors of a block and of an interval are values: a picture may have as many.
+var (
+	errBroken = codec.Corrupt("the JPEG's data is broken: a block has no end")
+	errCutOff = codec.Corrupt("the JPEG's data is broken or cut off")
+)
+
+func cutOffAt(row, rows int) error {
+	return codec.Corrupt("the JPEG's data is broken or cut off at row %d of %d", row, rows)
 }
 
 // interval decodes the MCUs from at until until, which predict from each other
@@ -86,7 +101,7 @@ func (d *Decoder) interval(ctx context.Context, comps []*component, s spectrum, 
 			return at, err
 		}
 		if d.r.overrun() {
-			return at, codec.Corrupt("the JPEG's data is broken or cut off at row %d of %d", my, mcusY)
+			return at, errCutOff
 		}
 		if mx++; mx == mcusX {
 			mx, my = 0, my+1

@@ -16,7 +16,7 @@ func (f *Fleet) SetMask(_ context.Context, n scheduler.NewMask) (scheduler.MaskV
 	switch {
 	case !ok:
 		return v, scheduler.ErrNotFound
-	case n.IfRevision != 0 && n.IfRevision != v.Revision:
+	case n.IfRevision != nil && *n.IfRevision != v.Revision:
 		return v, scheduler.ErrConflict
 	case v.Sum == n.Mask.Sum():
 		return f.mask(n.Camera), nil
