@@ -343,22 +343,35 @@ func (f *frame) moved() (Verdict, bool) {
 	if !f.sure || f.state.counts[f.hour] == 0 {
 		return Verdict{}, false
 	}
-	v, ok := below(Moved, "alike", f.sight.alike, 1, movedAlike*f.slack(Moved))
-	if !ok {
+	if f.sight.alike >= shiftedAlike {
 		return Verdict{}, false
 	}
 	var then structure
 	then.fill(&f.state.background[f.best])
-	if s := measureShift((*[cells]int16)(&then), (*[cells]int16)(&f.now)); s.Correlation >= shiftAlike {
+	s := measureShift((*[cells]int16)(&then), (*[cells]int16)(&f.now))
+	limit := movedAlike
+	if far := math.Hypot(float64(s.X), float64(s.Y)) > 1.0/side; far && s.Correlation >= shiftSure {
+		limit = shiftedAlike
+	}
+	v, ok := below(Moved, "alike", f.sight.alike, 1, limit*f.slack(Moved))
+	if ok && s.Correlation >= shiftAlike {
 		v.Shift = s
 	}
-	return v, true
+	return v, ok
 }
 
 // shiftAlike is the correlation of the structures that moving back has to bring
 // for the shift to be told: cameras that were turned by a fifth of the width have
 // 0.35 to 0.85, those that show something else up to 0.22.
 const shiftAlike = 0.3
+
+// shiftSure is the correlation that leaves no doubt: what is long and level, as
+// shelves and streets are, stays more alike than other scenes when it is moved
+// along itself, up to shiftedAlike, and is the same picture once it is moved back.
+const (
+	shiftSure    = 0.6
+	shiftedAlike = 0.6
+)
 
 func (f *frame) noisy() (Verdict, bool) {
 	usual, ok := f.state.normal(noise, f.hour)
