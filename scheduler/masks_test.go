@@ -295,33 +295,46 @@ func TestMaskAndAgents(t *testing.T) {
 }
 
 // TestMaskedStaysHeld: a centre that restarts while a masked camera's agent is
-// away knows that the agent hides what it should, and leaves it its orders.
+// away knows that the agent hides what it should, and leaves it its orders; so it
+// does when its power was cut while the agent was there.
 func TestMaskedStaysHeld(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s, stop := open(t, dir)
-		apply(t, s, every("quick", 10*time.Second))
-		a := enrol(t, s, "lab")
-		one := addCameras(t, s, "lab", 1)[0]
-		var w watcher
-		leave := watch(t, s, a.ID, fleet.Able{Masks: true}, &w)
-		time.Sleep(time.Second)
-		must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.5)}))
-		time.Sleep(5 * time.Second)
-		leave()
-		stop()
-		s, stop = open(t, dir)
-		defer stop()
-		time.Sleep(time.Minute)
-		for _, c := range allCaptures(t, s) {
-			if c.Cause == fleet.CauseAgentLost {
-				t.Fatalf("its orders were taken from it: %+v", c)
+	for _, cut := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			dir := t.TempDir()
+			s, stop := open(t, dir)
+			apply(t, s, every("quick", 10*time.Second))
+			a := enrol(t, s, "lab")
+			one := addCameras(t, s, "lab", 1)[0]
+			var w watcher
+			leave := watch(t, s, a.ID, fleet.Able{}, &w)
+			time.Sleep(time.Second)
+			leave() // and it is updated
+			leave = watch(t, s, a.ID, fleet.Able{Masks: true}, &w)
+			time.Sleep(time.Second)
+			must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.5)}))
+			time.Sleep(5 * time.Second)
+			after := dir
+			if cut {
+				after = filepath.Join(t.TempDir(), "after")
+				if err := os.CopyFS(after, os.DirFS(dir)); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		if b := books(t, s); b.InFlight < 5 {
-			t.Errorf("%+v", b)
-		}
-	})
+			leave()
+			stop()
+			s, stop = open(t, after)
+			defer stop()
+			time.Sleep(time.Minute)
+			for _, c := range allCaptures(t, s) {
+				if c.Cause == fleet.CauseAgentLost {
+					t.Fatalf("cut %v: its orders were taken from it: %+v", cut, c)
+				}
+			}
+			if b := books(t, s); b.InFlight < 5 {
+				t.Errorf("cut %v: %+v", cut, b)
+			}
+		})
+	}
 }
 
 // TestMaskFold: whatever is set, taken off and refused, what a restart finds is
