@@ -164,7 +164,7 @@ func TestLooksAskTheAgentsStore(t *testing.T) {
 func TestMaskHidesFromLooks(t *testing.T) {
 	reader, err := capture.New(capture.Options{})
 	must(t, err)
-	mask := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.9, Height: 1}}} // where the cloth hangs
+	mask := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.75, Height: 1}}} // where the cloth hangs
 	for name, m := range map[string]*fleet.Mask{"without": nil, "under": mask} {
 		s := openNotes(t, t.TempDir()+"/agent.db")
 		cam := newLens(t, "gate")
