@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/agent"
+	"github.com/shutterfleet/shutterfleet/agent/runner"
+	"github.com/shutterfleet/shutterfleet/agent/store"
+	"github.com/shutterfleet/shutterfleet/agent/uplink"
 	"github.com/shutterfleet/shutterfleet/capture"
 	"github.com/shutterfleet/shutterfleet/capture/quality"
 	"github.com/shutterfleet/shutterfleet/fleet"
@@ -130,12 +133,38 @@ func TestMaskChangesWhileAFrameIsRead(t *testing.T) {
 	}
 }
 
+// TestLooksAskTheAgentsStore: Looks that nobody tells of masks know those of the
+// agent that they are given to, and look at no camera of others.
+func TestLooksAskTheAgentsStore(t *testing.T) {
+	s := openNotes(t, t.TempDir()+"/agent.db")
+	defer s.Close() //nolint:errcheck // nothing is kept
+	half := fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.5, Height: 1}}}
+	must(t, s.SetCameras(t.Context(), store.Cameras{Full: true, Put: []fleet.Target{
+		{Camera: 1}, {Camera: 2, Mask: fleet.CameraMask{Revision: 1, Mask: half}}, {Camera: 3, Mask: fleet.CameraMask{Revision: 1}},
+	}}, 1, 1))
+	u, err := uplink.New(agent.Memory{Store: s}, uplink.Options{Server: "centre:7443", SiteKey: fleet.SiteKey{Site: "lab"}.Text()})
+	must(t, err)
+	r := &slow{}
+	l := agent.NewLooks(r, s, agent.LooksOptions{})
+	grabber := &cams{}
+	_, err = agent.New(s, grabber, grabber, runner.Options{}, u, lan{make(chan struct{}, 1), grabber}, agent.Options{Looks: l})
+	must(t, err)
+	for camera, want := range map[fleet.CameraID]fleet.Cause{1: "", 2: "", 3: fleet.CauseMask, 4: fleet.CauseInternal} {
+		r.under = nil
+		_, _, err := l.Judge(t.Context(), camera, shotOf(1, 1, time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)))
+		ce, _ := errors.AsType[*fleet.CameraError](err)
+		if (err == nil) != (want == "") || ce != nil && ce.Cause != want || (len(r.under) == 1) != (want == "") || camera == 2 && r.under[0] != half.Sum() {
+			t.Errorf("camera %d: %v, read under %q", camera, err, r.under)
+		}
+	}
+}
+
 // TestMaskHidesFromLooks: what lies behind the mask raises no fault, and what
 // lies beside it does.
 func TestMaskHidesFromLooks(t *testing.T) {
 	reader, err := capture.New(capture.Options{})
 	must(t, err)
-	mask := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.9, Height: 1}}} // where the cloth hangs
+	mask := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.75, Height: 1}}} // where the cloth hangs
 	for name, m := range map[string]*fleet.Mask{"without": nil, "under": mask} {
 		s := openNotes(t, t.TempDir()+"/agent.db")
 		cam := newLens(t, "gate")

@@ -117,7 +117,7 @@ func (r *Reader) Read(ctx context.Context, f fleet.Frame) (fleet.Reading, error)
 // ReadJudged is Read under a mask, which may be nil and has passed Check, and
 // has judge say the verdict, while the scores and the grid that it takes are at
 // hand. A picture too small to hash is not judged, nor one of which less than a
-// sixteenth is seen. One that is cut off or damaged, and of which half or more
+// quarter is seen. One that is cut off or damaged, and of which half or more
 // can be shown, is judged by what is missing and has no fingerprint; to Read it
 // is corrupt.
 func (r *Reader) ReadJudged(ctx context.Context, f fleet.Frame, m *fleet.Mask, judge Judge) (fleet.Reading, error) {

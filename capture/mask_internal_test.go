@@ -74,13 +74,11 @@ func hides(m *fleet.Mask, x, y, near float64) bool {
 }
 
 // TestCover holds the spans against the model: a sample with a hidden point in
-// it is hidden, and one that is hidden has a shape within reach.
+// it is hidden, and one that is hidden has a shape within reach. Polygons without
+// an inside, which Check refuses, are among them.
 func TestCover(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := anyMask(t)
-		if err := m.Check(); err != nil {
-			t.Fatal(err)
-		}
 		const w, h, fine = 17, 11, 6
 		var hidden [h][w]bool
 		cover(m, w, h, func(y int, spans []span) {

@@ -140,7 +140,7 @@ func TestMaskOverFFmpeg(t *testing.T) {
 func TestMostlyMasked(t *testing.T) {
 	r := reader(t, capture.Options{Width: 1})
 	f := fleet.Frame{Codec: fleet.PNG, Data: pngOf(t, street(64, 64))}
-	for hidden, judged := range map[float64]bool{0.5: true, 0.9: true, 0.95: false, 1: false} {
+	for hidden, judged := range map[float64]bool{0.5: true, 0.75: true, 0.77: false, 0.95: false, 1: false} {
 		m := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 1, Height: hidden}}}
 		asked := false
 		got, err := r.ReadJudged(t.Context(), f, m, func(*fleet.Reading, quality.Sample) fleet.Verdict {

@@ -2,13 +2,18 @@ package scheduler_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler"
@@ -225,93 +230,76 @@ func TestMaskRefused(t *testing.T) {
 	})
 }
 
-// TestMaskAndAgents: an agent that knows no masks is given no masked camera, and
-// loses what it was given before; one that does not answer is waited for, and
-// told of.
-func TestMaskAndAgents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, stop := open(t, t.TempDir())
-		defer stop()
-		spec := every("slow", 30*time.Second)
-		spec.Lead = spec.Every
-		apply(t, s, spec)
-		old, able := enrol(t, s, "lab"), enrol(t, s, "lab")
-		ids := addCameras(t, s, "lab", 8)
-		var ow, aw watcher
-		defer watch(t, s, old.ID, fleet.Able{}, &ow)()
-		time.Sleep(time.Minute)
-		ow.mu.Lock()
-		had := ow.orders[ids[0]]
-		ow.mu.Unlock()
-		if had == 0 {
-			t.Fatal("the old agent has no order for the camera before it is masked")
-		}
-		began := time.Now()
-		v := must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: ids[0], Mask: hidden(0.5)}))
-		if v.Agents[slices.IndexFunc(v.Agents, func(h scheduler.MaskHolder) bool { return h.Agent == old.ID })].State != scheduler.MaskOutdated || time.Since(began) > time.Second {
-			t.Errorf("%+v after %v", v.Agents, time.Since(began))
-		}
-		time.Sleep(time.Minute)
-		if _, ok := ow.camera(ids[0]); ok {
-			t.Error("an agent that knows no masks has the masked camera on its list")
-		}
-		if _, ok := ow.camera(ids[1]); !ok {
-			t.Error("it has not the others")
-		}
-		lost := 0
-		for _, c := range allCaptures(t, s) {
-			if c.Camera == ids[0] && c.Cause == fleet.CauseAgentLost && strings.Contains(c.Detail, "privacy mask") {
-				lost++
+// TestMaskFold: whatever is set, taken off and refused, what a restart finds is
+// what was answered last.
+func TestMaskFold(t *testing.T) {
+	dirs, n := t.TempDir(), 0
+	rapid.Check(t, func(rt *rapid.T) {
+		n++
+		dir := filepath.Join(dirs, strconv.Itoa(n))
+		openOne := func() *scheduler.Scheduler {
+			s, err := scheduler.New(t.Context(), dir, scheduler.Options{SealKey: [32]byte{1}})
+			if err != nil {
+				rt.Fatal(err)
 			}
+			return s
 		}
-		if lost == 0 {
-			t.Error("nobody says why the masked camera gives no picture")
+		s := openOne()
+		defer func() { _ = s.Close() }()
+		type state struct {
+			revision uint64
+			share    float64
 		}
-
-		defer watch(t, s, able.ID, fleet.Able{Masks: true}, &aw)()
-		time.Sleep(time.Minute)
-		ow.mu.Lock()
-		aw.mu.Lock()
-		if ow.orders[ids[0]] > 0 && ow.orders[ids[0]] >= had+1 || aw.orders[ids[0]] == 0 {
-			t.Errorf("orders of the masked camera: old agent %d, %d before; able agent %d", ow.orders[ids[0]], had, aw.orders[ids[0]])
-		}
-		aw.deaf = true
-		ow.mu.Unlock()
-		aw.mu.Unlock()
-		began = time.Now()
-		v = must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: ids[1], Mask: hidden(0.5)}))
-		if i := slices.IndexFunc(v.Agents, func(h scheduler.MaskHolder) bool { return h.Agent == able.ID }); v.Agents[i].State != scheduler.MaskPending || time.Since(began) != 10*time.Second {
-			t.Errorf("%+v after %v", v.Agents, time.Since(began))
-		}
-	})
-}
-
-// TestMaskedStaysHeld: a centre that restarts while a masked camera's agent is
-// away knows that the agent hides what it should, and leaves it its orders.
-func TestMaskedStaysHeld(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s, stop := open(t, dir)
-		apply(t, s, every("quick", 10*time.Second))
-		a := enrol(t, s, "lab")
-		one := addCameras(t, s, "lab", 1)[0]
-		var w watcher
-		leave := watch(t, s, a.ID, fleet.Able{Masks: true}, &w)
-		time.Sleep(time.Second)
-		must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: one, Mask: hidden(0.5)}))
-		time.Sleep(5 * time.Second)
-		leave()
-		stop()
-		s, stop = open(t, dir)
-		defer stop()
-		time.Sleep(time.Minute)
-		for _, c := range allCaptures(t, s) {
-			if c.Cause == fleet.CauseAgentLost {
-				t.Fatalf("its orders were taken from it: %+v", c)
+		model := map[fleet.CameraID]state{}
+		var ids []fleet.CameraID
+		for _, url := range []string{"http://192.0.2.1/a.jpg", "http://192.0.2.1/b.jpg"} {
+			v, err := s.AddCamera(t.Context(), scheduler.NewCamera{Site: "lab", URL: url})
+			if err != nil {
+				rt.Fatal(err)
 			}
+			ids = append(ids, v.ID)
 		}
-		if b := books(t, s); b.InFlight < 5 {
-			t.Errorf("%+v", b)
+		for range rapid.IntRange(1, 6).Draw(rt, "steps") {
+			id := rapid.SampledFrom(ids).Draw(rt, "camera")
+			m := model[id]
+			switch share := rapid.SampledFrom([]float64{-1, 0, 0.25, 0.5, 2}).Draw(rt, "share"); {
+			case share < 0:
+				if err := s.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				s = openOne()
+			default:
+				n := scheduler.NewMask{Camera: id, By: "ann"}
+				if v := rapid.IntRange(-3, 2).Draw(rt, "if"); v >= 0 {
+					n.IfRevision = new(uint64(v))
+				}
+				if share > 0 {
+					n.Mask = hidden(share)
+				}
+				v, err := s.SetMask(t.Context(), n)
+				refused := share > 1 || n.IfRevision != nil && *n.IfRevision != m.revision
+				if (err != nil) != refused {
+					rt.Fatalf("%+v over %+v: %v", n, m, err)
+				}
+				if err == nil && share != m.share {
+					m = state{m.revision + 1, share}
+					model[id] = m
+				}
+				if err == nil && v.Revision != m.revision {
+					rt.Fatalf("%+v, want %+v", v, m)
+				}
+			}
+			for _, id := range ids {
+				v, err := s.Mask(t.Context(), id)
+				m := model[id]
+				want := fleet.MaskSum(0)
+				if m.share > 0 {
+					want = hidden(m.share).Sum()
+				}
+				if text, _ := json.Marshal(v.Mask); err != nil || v.Revision != m.revision || v.Sum != want || v.Mask.Sum() != want {
+					rt.Fatalf("camera %s has %+v (%s), want %+v: %v", id, v, text, m, err)
+				}
+			}
 		}
 	})
 }

@@ -22,8 +22,9 @@ func (s *Scheduler) Resolve(ctx context.Context, id fleet.CameraID, r Resolution
 	if err != nil {
 		return CameraView{}, err
 	}
-	for i := range ch.Masks { // that were inherited
-		s.wipeThumbnail(ctx, ch.Masks[i].Camera)
+	for _, m := range ch.Masks { // that were inherited
+		s.log.InfoContext(ctx, "privacy mask goes over to the camera that stays", "camera_id", m.Camera, "revision", m.Revision, "by", r.By)
+		s.wipeThumbnail(ctx, m.Camera)
 	}
 	return s.Camera(ctx, stays)
 }

@@ -154,8 +154,8 @@ func TestOlderThumbnails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := old.ExecContext(t.Context(), `CREATE TABLE thumbnails (camera INTEGER PRIMARY KEY, at INTEGER NOT NULL, jpeg BLOB NOT NULL); 
-		INSERT INTO thumbnails VALUES (5, 10, 'the one before the smaller picture'); REPLACE INTO thumbnails VALUES (5, 20, 'picture')`); err != nil {
+	if _, err := old.ExecContext(t.Context(), `CREATE TABLE thumbnails (camera INTEGER PRIMARY KEY, at INTEGER NOT NULL, jpeg BLOB NOT NULL);
+		INSERT INTO thumbnails VALUES (5, 10, ?); REPLACE INTO thumbnails VALUES (5, 20, 'picture')`, bytes.Repeat([]byte("what a smaller picture left "), 1000)); err != nil {
 		t.Fatal(err)
 	}
 	if err := old.Close(); err != nil {

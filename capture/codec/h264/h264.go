@@ -56,6 +56,7 @@ type Decoder struct {
 	key     pictureKey
 	shape   *sps  // of the picture: another one may be active once it ends
 	damage  error // what was wrong with a slice first
+	broken  int   // slices of this stream with which something was wrong
 	total   int   // macroblocks of the picture
 	left    int   // of them did not come yet
 	mbW     int
@@ -98,7 +99,7 @@ func (d *Decoder) Decode(ctx context.Context, data []byte, o Options, pic *codec
 	defer func() {
 		clear(d.spsNAL[:])
 		clear(d.ppsNAL[:])
-		d.pic, d.shape, d.damage = nil, nil, nil
+		d.pic, d.shape, d.damage, d.broken = nil, nil, nil, 0
 		d.planes = [3][]byte{}
 	}()
 	units := 0
@@ -232,10 +233,15 @@ func isCorrupt(err error) bool {
 	return ok && ce.Cause == fleet.CauseCorrupt
 }
 
+// mostBroken is how many slices may be damaged before a stream is given up: four
+// for each row of macroblocks of a 1080p picture. Nothing else bounds what they
+// cost, for they may bring the same macroblock again and again.
+const mostBroken = 272
+
 // damaged says what becomes of a picture with a damaged slice: it is given up,
 // or the other slices are waited for.
 func (d *Decoder) damaged(err error) error {
-	if !d.opts.Partial {
+	if d.broken++; !d.opts.Partial || d.broken > mostBroken {
 		return err
 	}
 	d.damage = cmp.Or(d.damage, err)

@@ -129,3 +129,25 @@ func TestPartialDamage(t *testing.T) {
 		t.Errorf("a slice broken in its middle, whole pictures wanted: %v", err)
 	}
 }
+
+// TestManyBrokenSlices: a stream that brings one slice again and again is given
+// up, before it costs what its bytes would allow: two seconds and 185 MB for 8 MB.
+func TestManyBrokenSlices(t *testing.T) {
+	for _, params := range []string{"slices=6:qp=24", "slices=6:qp=20:cabac=0"} {
+		all := units(x264(t, "yuv420p", params, "1"))
+		most := bytes.Join(all[:len(all)-1], nil)
+		again := all[len(all)-6][:14]
+		var d Decoder
+		var pic codec.Picture
+		for n, ok := range map[int]bool{0: true, 1: true, mostBroken: true, mostBroken + 1: false, 100_000: false} {
+			data := append(bytes.Clone(most), bytes.Repeat(again, n)...)
+			err := d.Decode(t.Context(), data, Options{Partial: true}, &pic)
+			if (err == nil) != ok || !ok && !isCorrupt(err) || ok && pic.Missing == 0 {
+				t.Errorf("%s: with %d broken slices: %v, %v is missing", params, n, err, pic.Missing)
+			}
+			if cap(d.slices) > 2*(mostBroken+8) {
+				t.Errorf("%s: with %d broken slices the decoder keeps room for %d", params, n, cap(d.slices))
+			}
+		}
+	}
+}

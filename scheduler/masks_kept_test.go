@@ -16,6 +16,58 @@ import (
 	"github.com/shutterfleet/shutterfleet/scheduler/store"
 )
 
+// TestMaskIsInherited: of two cameras that are found to be one, what was hidden
+// of the one that goes stays hidden of the one that stays, unless that has a
+// mask of its own.
+func TestMaskIsInherited(t *testing.T) {
+	for name, c := range map[string]struct{ stays, goes, want float64 }{
+		"handed on":  {0, 0.5, 0.5},
+		"its own":    {0.25, 0.5, 0.25},
+		"never any":  {0, 0, 0},
+		"nothing on": {0.25, 0, 0.25},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				s, stop := open(t, dir)
+				l := lan{t, s, enrol(t, s, "lab").ID}
+				one, two := deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt(keyTwo, "192.0.2.2", "ac:cc:8e:00:00:02")
+				id := l.tell(one)[keyOne].ID
+				must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), []fleet.CameraID{id}, fleet.Approved))
+				x, y := contradict(one, two)
+				rival := l.tell(x, y)[keyTwo].ID
+				for camera, share := range map[fleet.CameraID]float64{id: c.stays, rival: c.goes} {
+					if share > 0 {
+						must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: camera, Mask: hidden(share), By: "ann"}))
+					}
+				}
+				before := (*fleet.Mask)(nil)
+				if c.stays > 0 {
+					before = hidden(c.stays)
+				}
+				seen(t, s, id, before)
+				must[scheduler.CameraView](t)(s.Resolve(t.Context(), id, scheduler.Resolution{Same: true, By: "bob"}))
+				if there := inFiles(t, dir); there != (c.want == c.stays) {
+					t.Errorf("the thumbnail under the mask of before is in the files: %v", there)
+				}
+				want := fleet.MaskSum(0)
+				if c.want > 0 {
+					want = hidden(c.want).Sum()
+				}
+				if v := must[scheduler.MaskView](t)(s.Mask(t.Context(), id)); v.Sum != want {
+					t.Errorf("%+v, want %s", v, want)
+				}
+				stop()
+				s, stop = open(t, dir)
+				defer stop()
+				if v := must[scheduler.MaskView](t)(s.Mask(t.Context(), id)); v.Sum != want {
+					t.Errorf("after a restart: %+v, want %s", v, want)
+				}
+			})
+		})
+	}
+}
+
 // seen gives a camera a thumbnail that says so, under a mask.
 func seen(t *testing.T, s *scheduler.Scheduler, id fleet.CameraID, m *fleet.Mask) {
 	t.Helper()
@@ -91,117 +143,6 @@ func TestNothingIsKeptBehindTheWiping(t *testing.T) {
 	defer stop()
 	if c := must[scheduler.CameraView](t)(s.Camera(t.Context(), id)); inFiles(t, dir) || c.LastFrame != 0 {
 		t.Errorf("a thumbnail that a power cut has left: in the files %v, %v", inFiles(t, dir), c.LastFrame)
-	}
-}
-
-// TestMaskedAmongOldAgents: where few of a site's agents know masks, those get all
-// orders of masked cameras; an agent that comes back with an older build loses
-// those that it had, at once.
-func TestMaskedAmongOldAgents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, stop := open(t, t.TempDir())
-		defer stop()
-		spec := every("slow", 30*time.Second)
-		spec.Lead = spec.Every
-		apply(t, s, spec)
-		ids := addCameras(t, s, "lab", 12)
-		for _, id := range ids {
-			must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: id, Mask: hidden(0.5)}))
-		}
-		ables := []fleet.Able{{}, {}, {Masks: true}, {Masks: true}}
-		agents, watchers := make([]fleet.Agent, len(ables)), make([]*watcher, len(ables))
-		var leave func()
-		for i, able := range ables {
-			agents[i], watchers[i] = enrol(t, s, "lab"), &watcher{}
-			leave = sync.OnceFunc(watch(t, s, agents[i].ID, able, watchers[i]))
-			defer leave()
-		}
-		time.Sleep(time.Minute)
-		for _, w := range watchers { // until all were there, the first had them all
-			w.mu.Lock()
-			clear(w.orders)
-			w.mu.Unlock()
-		}
-		time.Sleep(time.Minute)
-		has := func(i int, id fleet.CameraID) bool {
-			watchers[i].mu.Lock()
-			defer watchers[i].mu.Unlock()
-			return watchers[i].orders[id] > 0
-		}
-		lost := 0
-		for _, id := range ids {
-			if has(0, id) || has(1, id) || !has(2, id) && !has(3, id) {
-				t.Errorf("orders of %s: old agents %v %v, able ones %v %v", id, has(0, id), has(1, id), has(2, id), has(3, id))
-			}
-			if !has(2, id) {
-				lost++
-			}
-		}
-		if lost == 0 || lost == len(ids) {
-			t.Fatalf("one of the able agents has %d of %d cameras", lost, len(ids))
-		}
-		leave()
-		watchers[3] = &watcher{}
-		defer watch(t, s, agents[3].ID, fleet.Able{}, watchers[3])()
-		time.Sleep(2 * time.Second)
-		for _, id := range ids {
-			if !has(2, id) || has(3, id) {
-				t.Errorf("orders of %s: able agent %v, the one of an older build %v", id, has(2, id), has(3, id))
-			}
-			if _, ok := watchers[3].camera(id); ok {
-				t.Errorf("the agent of an older build has %s on its list", id)
-			}
-		}
-	})
-}
-
-// TestOlderBuildTakesThePlace: an agent that comes back alone with a build that
-// knows no masks is told at once to leave the masked camera's orders that it has,
-// and gets neither the camera nor others, over a restart of the centre, too.
-func TestOlderBuildTakesThePlace(t *testing.T) {
-	for _, restart := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			dir := t.TempDir()
-			s, stop := open(t, dir)
-			defer func() { stop() }()
-			spec := every("slow", 30*time.Second)
-			spec.Lead = spec.Every
-			apply(t, s, spec)
-			a := enrol(t, s, "lab")
-			ids := addCameras(t, s, "lab", 2)
-			must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: ids[0], Mask: hidden(0.5)}))
-			var w watcher
-			leave := watch(t, s, a.ID, fleet.Able{Masks: true}, &w)
-			time.Sleep(time.Minute)
-			leave()
-			if w.orders[ids[0]] == 0 || w.orders[ids[1]] == 0 {
-				t.Fatalf("orders before: %v", w.orders)
-			}
-			if restart {
-				stop()
-				s, stop = open(t, dir)
-			}
-			w = watcher{}
-			defer watch(t, s, a.ID, fleet.Able{}, &w)()
-			time.Sleep(time.Second)
-			w.mu.Lock()
-			if w.orders[ids[0]] >= 0 || w.orders[ids[1]] < 0 {
-				t.Errorf("restart %v: orders that were taken back: %v", restart, w.orders)
-			}
-			w.mu.Unlock()
-			time.Sleep(2 * time.Minute)
-			w.mu.Lock()
-			if w.orders[ids[0]] >= 0 || w.orders[ids[1]] == 0 {
-				t.Errorf("restart %v: orders %v", restart, w.orders)
-			}
-			w.mu.Unlock()
-			if _, ok := w.camera(ids[0]); ok {
-				t.Errorf("restart %v: the masked camera is on its list", restart)
-			}
-			if _, ok := w.camera(ids[1]); !ok {
-				t.Errorf("restart %v: the other is not", restart)
-			}
-		})
 	}
 }
 
