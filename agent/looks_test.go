@@ -42,7 +42,7 @@ type lens struct {
 	now  time.Time
 
 	turned  bool // to the left, and a little up
-	covered bool // with a pale cloth
+	covered int  // so many of its 512 columns, with a pale cloth
 }
 
 func newLens(t *testing.T, scene camtest.Scene) *lens {
@@ -87,10 +87,10 @@ func (l *lens) cut(whole []byte) []byte {
 	}
 	out := image.NewRGBA(image.Rect(0, 0, 512, 288))
 	draw.Draw(out, out.Bounds(), m, at, draw.Src)
-	if l.covered {
+	if l.covered > 0 {
 		grain := rand.New(rand.NewPCG(1, uint64(l.now.Unix())))
 		for y := range 288 {
-			for x := range 460 {
+			for x := range l.covered {
 				v := uint8(120 + x/18 + grain.IntN(24))
 				out.Set(x, y, color.RGBA{v, v, v, 255})
 			}
@@ -108,7 +108,10 @@ func (l *lens) set(f fleet.Fault, on bool) {
 	case fleet.FaultMoved:
 		l.turned = on
 	case fleet.FaultCovered:
-		l.covered = on
+		l.covered = 0
+		if on {
+			l.covered = 460
+		}
 	default:
 		must(l.t, l.town.SetFault("a", camtest.Fault(f), on))
 	}

@@ -164,7 +164,7 @@ func TestLooksAskTheAgentsStore(t *testing.T) {
 func TestMaskHidesFromLooks(t *testing.T) {
 	reader, err := capture.New(capture.Options{})
 	must(t, err)
-	mask := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.75, Height: 1}}} // where the cloth hangs
+	mask := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.75, Height: 1}}} // 384 columns of 512
 	for name, m := range map[string]*fleet.Mask{"without": nil, "under": mask} {
 		s := openNotes(t, t.TempDir()+"/agent.db")
 		cam := newLens(t, "gate")
@@ -172,9 +172,11 @@ func TestMaskHidesFromLooks(t *testing.T) {
 		for range 18 {
 			see(t, l, cam.frame())
 		}
-		cam.set(fleet.FaultCovered, true)
-		if v := see(t, l, cam.frame()); (v.Fault == fleet.FaultCovered) != (m == nil) {
-			t.Errorf("%s a mask, a cloth before the lens: %+v", name, v)
+		for columns, want := range map[int]bool{370: m == nil, 500: true} {
+			cam.covered = columns
+			if v := see(t, l, cam.frame()); (v.Fault == fleet.FaultCovered) != want {
+				t.Errorf("%s a mask, a cloth over %d columns: %+v", name, columns, v)
+			}
 		}
 		must(t, s.Close())
 	}
