@@ -26,10 +26,14 @@ const (
 	blurAlike   = 0.45 // and still so alike, at least to a blurred background
 	blurGain    = 0.12 // or so much more alike to that one, where the rest of noise hides the gradients
 	blurLess    = 0.8  // where so much is as it was, it is not asked
+	finerRatio  = 0.27 // of the usual focus where it is: less light takes gradients too, and noise hides the rest
+	dazzled     = 1.45 // times the light of this hour: lamps that shine into the lens hide gradients, a blur adds no light
 	weakerFocus = 0.9  // and gradients at least not stronger
-	softer      = 0.04 // where the gradients are gone, so little more is enough
+	softer      = 0.04 // where the gradients are gone, so little more is enough,
+	blurKnown   = 0.12 // if that is so much: two pictures that have nothing in common are no blur of one another
 	dimRatio    = 0.48 // of the usual light of this kind
-	unseenRatio = 0.19 // of the usual light of this hour: night has more
+	unseenRatio = 0.19 // of the usual light of this hour: night has more,
+	nightRatio  = 0.8  // or so much of its own, where it is known
 	dimAlike    = 0.4
 	brightShare = 0.35 // of samples blown out, beyond
 	brightRatio = 3    // times the usual share
@@ -195,6 +199,8 @@ func (f *frame) underExposed() (Verdict, bool) {
 	switch {
 	case known && timed:
 		usual = min(usual, hours) // a night that is lit as if it were day
+	case !known && timed && f.state.roundTheClock():
+		usual = hours // its nights are no darker than that
 	case !known && timed:
 		usual = hours * unseenRatio / dimRatio // a night that nobody has seen
 	case !known:
@@ -203,7 +209,11 @@ func (f *frame) underExposed() (Verdict, bool) {
 	if v, ok := below(UnderExposed, "mean", mean, usual, dimRatio*usual*hold); ok || !timed {
 		return v, ok
 	}
-	return below(UnderExposed, "mean", mean, hours, unseenRatio*hours*hold)
+	limit := unseenRatio * hours
+	if known { // night's light by day, as when a camera switches to its lamp
+		limit = min(limit, nightRatio*usual)
+	}
+	return below(UnderExposed, "mean", mean, hours, limit*hold)
 }
 
 // flat: nearly all of the picture is of one level, neither black nor blown out.
@@ -271,6 +281,12 @@ func (f *frame) blurred() (Verdict, bool) {
 	slices.Sort(ratios[:n])
 	now := f.values[contrast]
 	ratio, limit := ratios[n/2]*max(1, (float64(usual*usual)+1)/(float64(now*now)+1)), blurRatio*f.slack(Blurred)
+	if f.sure && f.sight.alike >= blurLess {
+		if hours, ok := f.state.lightAt(f.hour); ok && f.values[light] > dazzled*hours {
+			return Verdict{}, false
+		}
+		limit = finerRatio * f.slack(Blurred)
+	}
 	if f.sure && ratio < weakerFocus && f.sight.alike < blurLess {
 		if soft := f.alikeBlurred(); soft >= blurAlike && soft >= f.sight.alike+blurGain/f.slack(Blurred) {
 			return above(Blurred, "alike blurred", soft, f.sight.alike, blurAlike)
@@ -280,7 +296,7 @@ func (f *frame) blurred() (Verdict, bool) {
 		return Verdict{}, false
 	}
 	if f.known && f.sight.enough() && f.sight.alike < blurAlike {
-		if soft := f.alikeBlurred(); soft < blurAlike && soft < f.sight.alike+softer {
+		if soft := f.alikeBlurred(); soft < blurAlike && (soft < blurKnown || soft < f.sight.alike+softer) {
 			return Verdict{}, false
 		}
 	}
