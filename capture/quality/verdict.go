@@ -27,8 +27,10 @@ const (
 	blurGain    = 0.12 // or so much more alike to that one, where the rest of noise hides the gradients
 	blurLess    = 0.8  // where so much is as it was, it is not asked
 	finerRatio  = 0.27 // of the usual focus where it is: less light takes gradients too, and noise hides the rest
-	dazzled     = 1.45 // times the light of this hour: lamps that shine into the lens hide gradients, a blur adds no light
-	weakerFocus = 0.9  // and gradients at least not stronger
+	dazzled     = 1.45 // times the light of this hour, focus tells nothing: lamps that shine into the lens hide gradients
+	weakerFocus = 0.9  // and gradients at least not stronger,
+	sameFocus   = 1.1  // or about as strong, where noise is all that they are
+	blurPlainly = 0.2  // and it is so much more alike
 	softer      = 0.04 // where the gradients are gone, so little more is enough,
 	blurKnown   = 0.12 // if that is so much: two pictures that have nothing in common are no blur of one another
 	dimRatio    = 0.48 // of the usual light of this kind
@@ -50,6 +52,12 @@ const (
 	coveredPart  = 1.1  // or that, where too much is as it was for a move
 	coveredDark  = 0.28 // of the light of this hour, or less of it
 	paintShare   = 0.82 // of cells of one level: paint, whose edges look like structure
+	coveredBare  = 0.9  // of the lost blocks that show nothing, where half of the picture is plain: there is nothing to be moved to
+	coveredRest  = 0.77 // else, by about the light of this hour: plain and what rests, less what is new, in these weights
+	restWeight   = 2.5
+	newWeight    = 0.3
+	coveredDim   = 0.55 // of the light of this hour, by day: no other view has so little
+	coveredLit   = 1.7  // times the light of this hour: something near the lens is lit, or white
 	movedAlike   = 0.25 // of how alike pictures usually are: beneath it is another picture
 	// slack is by how much a verdict that lasts holds on to its limits.
 	slack = 1.2
@@ -282,17 +290,18 @@ func (f *frame) blurred() (Verdict, bool) {
 	now := f.values[contrast]
 	ratio, limit := ratios[n/2]*max(1, (float64(usual*usual)+1)/(float64(now*now)+1)), blurRatio*f.slack(Blurred)
 	if f.sure && f.sight.alike >= blurLess {
-		if hours, ok := f.state.lightAt(f.hour); ok && f.values[light] > dazzled*hours {
-			return Verdict{}, false
-		}
 		limit = finerRatio * f.slack(Blurred)
 	}
-	if f.sure && ratio < weakerFocus && f.sight.alike < blurLess {
-		if soft := f.alikeBlurred(); soft >= blurAlike && soft >= f.sight.alike+blurGain/f.slack(Blurred) {
+	if f.sure && ratio < sameFocus && f.sight.alike < blurLess {
+		gain := blurGain / f.slack(Blurred)
+		if ratio >= weakerFocus {
+			gain = blurPlainly
+		}
+		if soft := f.alikeBlurred(); soft >= blurAlike && soft >= f.sight.alike+gain {
 			return above(Blurred, "alike blurred", soft, f.sight.alike, blurAlike)
 		}
 	}
-	if ratio > limit {
+	if hours, ok := f.state.lightAt(f.hour); ratio > limit || ok && f.values[light] > dazzled*hours {
 		return Verdict{}, false
 	}
 	if f.known && f.sight.enough() && f.sight.alike < blurAlike {
@@ -337,20 +346,38 @@ func (f *frame) covered() (Verdict, bool) {
 		least = coveredPart
 	}
 	switch {
-	case f.sight.alike < movedAlike && f.darkened(),
+	case f.sight.alike < movedAlike && f.dimmer(coveredDark),
 		empty >= coveredEmpty/hold, paint >= paintShare/hold, empty >= coveredHalf/hold && empty+plain >= least/hold:
 	default:
+		return Verdict{}, false
+	}
+	if f.sight.alike < movedAlike && !f.dimmer(coveredDim) && !f.lit() && !(empty >= coveredBare && plain >= coveredHalf) && f.rest(plain) < coveredRest/hold {
 		return Verdict{}, false
 	}
 	return above(Covered, "blocks lost", f.sight.lost, 0, coveredLost/f.slack(Covered))
 }
 
-// darkened says whether most of the light is gone that there is at this hour,
+// rest is how much speaks for a cover where the light is as it was: that the
+// picture is plain, and that what else is seen stands where it did, past the
+// rim of what covers. A plain view that a camera was moved to has edges, and
+// they are new.
+func (f *frame) rest(plain float64) float64 {
+	b := &f.met[f.best]
+	return plain + float64(restWeight*b.rest()) - float64(newWeight*math.Sqrt(b.fresh(&f.Scores.Edges)))
+}
+
+// dimmer says whether there is less than that share of the light of this hour,
 // which is none of the night: a camera that was moved finds as much elsewhere,
 // one under a cloth does not.
-func (f *frame) darkened() bool {
+func (f *frame) dimmer(share float64) bool {
 	usual, ok := f.state.lightAt(f.hour)
-	return ok && usual >= dawn && f.values[light] < coveredDark*usual
+	return ok && usual >= dawn && f.values[light] < share*usual
+}
+
+// lit says whether there is more light than another view has at this hour.
+func (f *frame) lit() bool {
+	usual, ok := f.state.lightAt(f.hour)
+	return ok && f.values[light] > coveredLit*usual
 }
 
 // moved: another picture, with as much in it as before. At an hour of which no
