@@ -119,3 +119,65 @@ func TestLitNight(t *testing.T) {
 		}
 	}
 }
+
+// TestPlainView: a wall with a few pipes, in the light of the hour, is what a
+// camera was moved to; a hand that leaves as much of the scene at its rim is none.
+func TestPlainView(t *testing.T) {
+	wall := func(x, y int, _ float64) float64 {
+		if x%84 == 40 || x%84 == 42 {
+			return 30
+		}
+		return 95 + float64(x)/9
+	}
+	hand := func(x, y int, v float64) float64 {
+		if x > 290 {
+			return v
+		}
+		return 95 + float64(x)/9
+	}
+	for seed := range uint64(10) {
+		s := newScene(1000 + seed)
+		var c camera
+		c.learn(t, s, false)
+		for _, x := range []struct {
+			paint func(x, y int, v float64) float64
+			want  quality.Kind
+		}{{wall, quality.Moved}, {hand, quality.Covered}} {
+			o := light(false)
+			o.paint = x.paint
+			k := camera{at: c.at, state: c.state}
+			if v := k.judge(clocked(s.draw(o), 0)); v.Kind != x.want {
+				t.Errorf("scene %d, want %s: %+v", seed, x.want, v)
+			}
+		}
+	}
+}
+
+// TestNightByDay: a camera that shows at noon what its nights look like, for a
+// filter that stuck or a storm, is not under-exposed; with less than that it is.
+func TestNightByDay(t *testing.T) {
+	for seed := range uint64(6) {
+		s := newScene(1000 + seed)
+		var c camera
+		c.learn(t, s, false)
+		dim := func(share float64) quality.Verdict {
+			o := light(true)
+			o.gain = 0.16 * share
+			return c.judge(s.draw(o))
+		}
+		noon := c.at
+		c.at = noon.Add(11 * time.Hour)
+		for i := range 20 {
+			if v := dim(1 + 0.05*math.Sin(float64(i))); v.Kind != quality.Ok {
+				t.Fatalf("scene %d, frame %d of the night: %+v", seed, i, v)
+			}
+		}
+		c.at = noon.Add(24 * time.Hour)
+		if v := dim(1); v.Kind != quality.Ok {
+			t.Errorf("scene %d, as by night: %+v", seed, v)
+		}
+		if v := dim(0.6); v.Kind != quality.UnderExposed {
+			t.Errorf("scene %d, darker than that: %+v", seed, v)
+		}
+	}
+}

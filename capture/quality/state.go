@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -192,6 +193,12 @@ func (s *State) lightAt(hour int) (float64, bool) {
 		return 0, false
 	}
 	return math.Exp2(float64(sum)/float64(n)/256) - floors[light], true
+}
+
+// roundTheClock says whether frames of all hours are known: what night is like
+// then is known as well, even if none was dark enough to be called one.
+func (s *State) roundTheClock() bool {
+	return !slices.Contains(s.counts[:24], 0)
 }
 
 // octaves is a value as it is remembered: its logarithm, in 1/256.

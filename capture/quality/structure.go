@@ -63,6 +63,52 @@ func (b *blocks) compare(bg, now *structure) {
 	}
 }
 
+// overlays is how many blocks may hold a clock or a name that is written over
+// the picture: it stays where it is, whatever the camera is turned to.
+const overlays = 2
+
+// rest is how much of what the frame shows stands where it did, as a share of
+// the structure's energy, but for the blocks of the overlays.
+func (b *blocks) rest() float64 {
+	var all, same float64
+	var most [overlays]float64 // of same, largest first
+	for i, v := range b.is {
+		energy := float64(float64(v) * float64(v))
+		s := float64(energy * max(0, float64(b.alike[i])))
+		all += energy
+		same += s
+		for k := range most {
+			if s > most[k] {
+				s, most[k] = most[k], s
+			}
+		}
+	}
+	for _, s := range most {
+		all -= s
+		same -= s
+	}
+	if all <= 0 {
+		return 0
+	}
+	return same / all
+}
+
+const (
+	freshEdges = 0.01 // of a block's samples: it shows something sharp
+	freshAlike = 0.4  // less, and that was not there before
+)
+
+// fresh is the share of blocks with edges that are not the background's.
+func (b *blocks) fresh(edges *[Blocks * Blocks]float32) float64 {
+	n := 0
+	for i, v := range edges {
+		if v > freshEdges && b.alike[i] < freshAlike {
+			n++
+		}
+	}
+	return float64(n) / (Blocks * Blocks)
+}
+
 const (
 	leastStructure = 0.7 // levels: what a block has to show to be asked after
 	leastAlike     = 0.5 // and how alike it has to be usually: leaves and crossings are not

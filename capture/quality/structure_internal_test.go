@@ -73,3 +73,65 @@ func TestMeet(t *testing.T) {
 		t.Errorf("of a wall %+v", got)
 	}
 }
+
+// TestRest: what stands where it did counts by its energy, and what may be
+// written over the picture does not.
+func TestRest(t *testing.T) {
+	still := func(n, of int) *blocks { // n of so many blocks that show something are as they were
+		var b blocks
+		for i := range of {
+			b.is[i] = 10
+			if i < n {
+				b.alike[i] = 1
+			}
+		}
+		return &b
+	}
+	for _, x := range []struct {
+		what  string
+		b     *blocks
+		least float64
+		most  float64
+	}{
+		{"nothing is seen", &blocks{}, 0, 0},
+		{"all as it was", still(64, 64), 1, 1},
+		{"all new", still(0, 64), 0, 0},
+		{"all new under a clock", still(overlays, 64), 0, 0},
+		{"half of it past a rim", still(12, 22), 0.5, 0.5},
+	} {
+		if got := x.b.rest(); got < x.least || got > x.most {
+			t.Errorf("%s: %v, want %v to %v", x.what, got, x.least, x.most)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var b blocks
+		for i := range b.is {
+			b.is[i] = rapid.Float32Range(1, 60).Draw(t, "is")
+			b.alike[i] = rapid.Float32Range(-1, 1).Draw(t, "alike")
+		}
+		got := b.rest()
+		if !(got >= -1e-9 && got <= 1+1e-9) {
+			t.Fatalf("%v of a share", got)
+		}
+		i := rapid.IntRange(0, len(b.is)-1).Draw(t, "lost")
+		b.alike[i] = min(b.alike[i], 0)
+		if less := b.rest(); less > got+1e-6 {
+			t.Fatalf("block %d no longer stands where it did, and %v became %v", i, got, less)
+		}
+	})
+}
+
+// TestFresh counts blocks whose edges are new.
+func TestFresh(t *testing.T) {
+	var b blocks
+	var edges [Blocks * Blocks]float32
+	for i := range 16 {
+		edges[i] = 0.1
+		if i < 4 {
+			b.alike[i] = 0.9
+		}
+	}
+	if got := b.fresh(&edges); got != 12./64 {
+		t.Errorf("%v, want 12 of 64", got)
+	}
+}

@@ -26,10 +26,16 @@ const (
 	blurAlike   = 0.45 // and still so alike, at least to a blurred background
 	blurGain    = 0.12 // or so much more alike to that one, where the rest of noise hides the gradients
 	blurLess    = 0.8  // where so much is as it was, it is not asked
-	weakerFocus = 0.9  // and gradients at least not stronger
-	softer      = 0.04 // where the gradients are gone, so little more is enough
+	finerRatio  = 0.27 // of the usual focus where it is: less light takes gradients too, and noise hides the rest
+	dazzled     = 1.45 // times the light of this hour, focus tells nothing: lamps that shine into the lens hide gradients
+	weakerFocus = 0.9  // and gradients at least not stronger,
+	sameFocus   = 1.1  // or about as strong, where noise is all that they are
+	blurPlainly = 0.2  // and it is so much more alike
+	softer      = 0.04 // where the gradients are gone, so little more is enough,
+	blurKnown   = 0.12 // if that is so much: two pictures that have nothing in common are no blur of one another
 	dimRatio    = 0.48 // of the usual light of this kind
-	unseenRatio = 0.19 // of the usual light of this hour: night has more
+	unseenRatio = 0.19 // of the usual light of this hour: night has more,
+	nightRatio  = 0.8  // or so much of its own, where it is known
 	dimAlike    = 0.4
 	brightShare = 0.35 // of samples blown out, beyond
 	brightRatio = 3    // times the usual share
@@ -46,6 +52,12 @@ const (
 	coveredPart  = 1.1  // or that, where too much is as it was for a move
 	coveredDark  = 0.28 // of the light of this hour, or less of it
 	paintShare   = 0.82 // of cells of one level: paint, whose edges look like structure
+	coveredBare  = 0.9  // of the lost blocks that show nothing, where half of the picture is plain: there is nothing to be moved to
+	coveredRest  = 0.77 // else, by about the light of this hour: plain and what rests, less what is new, in these weights
+	restWeight   = 2.5
+	newWeight    = 0.3
+	coveredDim   = 0.55 // of the light of this hour, by day: no other view has so little
+	coveredLit   = 1.7  // times the light of this hour: something near the lens is lit, or white
 	movedAlike   = 0.25 // of how alike pictures usually are: beneath it is another picture
 	// slack is by how much a verdict that lasts holds on to its limits.
 	slack = 1.2
@@ -195,6 +207,8 @@ func (f *frame) underExposed() (Verdict, bool) {
 	switch {
 	case known && timed:
 		usual = min(usual, hours) // a night that is lit as if it were day
+	case !known && timed && f.state.roundTheClock():
+		usual = hours // its nights are no darker than that
 	case !known && timed:
 		usual = hours * unseenRatio / dimRatio // a night that nobody has seen
 	case !known:
@@ -203,7 +217,11 @@ func (f *frame) underExposed() (Verdict, bool) {
 	if v, ok := below(UnderExposed, "mean", mean, usual, dimRatio*usual*hold); ok || !timed {
 		return v, ok
 	}
-	return below(UnderExposed, "mean", mean, hours, unseenRatio*hours*hold)
+	limit := unseenRatio * hours
+	if known { // night's light by day, as when a camera switches to its lamp
+		limit = min(limit, nightRatio*usual)
+	}
+	return below(UnderExposed, "mean", mean, hours, limit*hold)
 }
 
 // flat: nearly all of the picture is of one level, neither black nor blown out.
@@ -271,16 +289,23 @@ func (f *frame) blurred() (Verdict, bool) {
 	slices.Sort(ratios[:n])
 	now := f.values[contrast]
 	ratio, limit := ratios[n/2]*max(1, (float64(usual*usual)+1)/(float64(now*now)+1)), blurRatio*f.slack(Blurred)
-	if f.sure && ratio < weakerFocus && f.sight.alike < blurLess {
-		if soft := f.alikeBlurred(); soft >= blurAlike && soft >= f.sight.alike+blurGain/f.slack(Blurred) {
+	if f.sure && f.sight.alike >= blurLess {
+		limit = finerRatio * f.slack(Blurred)
+	}
+	if f.sure && ratio < sameFocus && f.sight.alike < blurLess {
+		gain := blurGain / f.slack(Blurred)
+		if ratio >= weakerFocus {
+			gain = blurPlainly
+		}
+		if soft := f.alikeBlurred(); soft >= blurAlike && soft >= f.sight.alike+gain {
 			return above(Blurred, "alike blurred", soft, f.sight.alike, blurAlike)
 		}
 	}
-	if ratio > limit {
+	if hours, ok := f.state.lightAt(f.hour); ratio > limit || ok && f.values[light] > dazzled*hours {
 		return Verdict{}, false
 	}
 	if f.known && f.sight.enough() && f.sight.alike < blurAlike {
-		if soft := f.alikeBlurred(); soft < blurAlike && soft < f.sight.alike+softer {
+		if soft := f.alikeBlurred(); soft < blurAlike && (soft < blurKnown || soft < f.sight.alike+softer) {
 			return Verdict{}, false
 		}
 	}
@@ -307,71 +332,6 @@ func (f *frame) alikeBlurred() (best float64) {
 	}
 	return best
 }
-
-// covered: most of what had structure has lost it, and nothing came instead.
-func (f *frame) covered() (Verdict, bool) {
-	if !f.sure || f.sight.lost < coveredLost/f.slack(Covered) {
-		return Verdict{}, false
-	}
-	hold, empty := f.slack(Covered), f.sight.empty
-	_, plain := around(f.plane, 2*flatSpread, 12)
-	_, paint := around(f.plane, flatSpread, 8)
-	least := coveredPlain
-	if f.sight.alike >= movedAlike {
-		least = coveredPart
-	}
-	switch {
-	case f.sight.alike < movedAlike && f.darkened(),
-		empty >= coveredEmpty/hold, paint >= paintShare/hold, empty >= coveredHalf/hold && empty+plain >= least/hold:
-	default:
-		return Verdict{}, false
-	}
-	return above(Covered, "blocks lost", f.sight.lost, 0, coveredLost/f.slack(Covered))
-}
-
-// darkened says whether most of the light is gone that there is at this hour,
-// which is none of the night: a camera that was moved finds as much elsewhere,
-// one under a cloth does not.
-func (f *frame) darkened() bool {
-	usual, ok := f.state.lightAt(f.hour)
-	return ok && usual >= dawn && f.values[light] < coveredDark*usual
-}
-
-// moved: another picture, with as much in it as before. At an hour of which no
-// ordinary frame is known it may be the first morning.
-func (f *frame) moved() (Verdict, bool) {
-	if !f.sure || f.state.counts[f.hour] == 0 {
-		return Verdict{}, false
-	}
-	if f.sight.alike >= shiftedAlike {
-		return Verdict{}, false
-	}
-	var then structure
-	then.fill(&f.state.background[f.best])
-	s := measureShift((*[cells]int16)(&then), (*[cells]int16)(&f.now))
-	limit := movedAlike
-	if far := math.Hypot(float64(s.X), float64(s.Y)) > 1.0/side; far && s.Correlation >= shiftSure {
-		limit = shiftedAlike
-	}
-	v, ok := below(Moved, "alike", f.sight.alike, 1, limit*f.slack(Moved))
-	if ok && s.Correlation >= shiftAlike {
-		v.Shift = s
-	}
-	return v, ok
-}
-
-// shiftAlike is the correlation of the structures that moving back has to bring
-// for the shift to be told: cameras that were turned by a fifth of the width have
-// 0.35 to 0.85, those that show something else up to 0.22.
-const shiftAlike = 0.3
-
-// shiftSure is the correlation that leaves no doubt: what is long and level, as
-// shelves and streets are, stays more alike than other scenes when it is moved
-// along itself, up to shiftedAlike, and is the same picture once it is moved back.
-const (
-	shiftSure    = 0.6
-	shiftedAlike = 0.6
-)
 
 func (f *frame) noisy() (Verdict, bool) {
 	usual, ok := f.state.normal(noise, f.hour)
