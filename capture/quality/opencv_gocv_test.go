@@ -76,8 +76,8 @@ func (o oracle) sobel(m gocv.Mat) (gx, gy gocv.Mat) {
 	return gx, gy
 }
 
-// noise is Immerkær's: his kernel, the mean of what it gives.
-func (o oracle) noise(m gocv.Mat) float64 {
+// immerkaer is what his kernel gives.
+func (o oracle) immerkaer(m gocv.Mat) gocv.Mat {
 	k := o.fresh()
 	ones := gocv.NewMatWithSize(3, 3, gocv.MatTypeCV32F)
 	defer ones.Close()
@@ -85,8 +85,15 @@ func (o oracle) noise(m gocv.Mat) float64 {
 		ones.SetFloatAt(i/3, i%3, v)
 	}
 	o.must(gocv.Filter2D(m, &k, gocv.MatTypeCV16S, ones, image.Pt(-1, -1), 0, gocv.BorderDefault))
-	in := o.inner(k)
+	return k
+}
+
+func noise(in gocv.Mat) float64 {
 	return math.Sqrt(math.Pi/2) / 6 * gocv.Norm(in, gocv.NormL1) / float64(in.Total())
+}
+
+func tenengrad(ix, iy gocv.Mat) float64 {
+	return (gocv.Norm(ix, gocv.NormL2Sqr) + gocv.Norm(iy, gocv.NormL2Sqr)) / float64(ix.Total())
 }
 
 func (o oracle) histogram(m gocv.Mat) (h [256]float64) {
@@ -137,9 +144,19 @@ func (o oracle) score(p codec.Plane) (s quality.Scores) {
 	_, deviation = o.meanAndDeviation(o.inner(o.laplacian(m)))
 	s.Sharpness = float32(deviation * deviation)
 	gx, gy := o.sobel(m)
-	ix, iy := o.inner(gx), o.inner(gy)
-	s.Tenengrad = float32((gocv.Norm(ix, gocv.NormL2Sqr) + gocv.Norm(iy, gocv.NormL2Sqr)) / float64(ix.Total()))
-	s.Noise = float32(o.noise(m))
+	fine := o.immerkaer(m)
+	s.Tenengrad = float32(tenengrad(o.inner(gx), o.inner(gy)))
+	s.Noise = float32(noise(o.inner(fine)))
+	for b := range s.Bands {
+		// The first row of a band is the first that the division gives to it.
+		rows := image.Rect(1, max(1, (b*p.Height+quality.Blocks-1)/quality.Blocks), p.Width-1, min(p.Height-1, ((b+1)*p.Height+quality.Blocks-1)/quality.Blocks))
+		part := func(m gocv.Mat) gocv.Mat {
+			r := m.Region(rows)
+			o.t.Cleanup(func() { r.Close() })
+			return r
+		}
+		s.Bands[b] = quality.Band{Tenengrad: float32(tenengrad(part(gx), part(gy))), Noise: float32(noise(part(fine)))}
+	}
 	var edges, all [quality.Blocks * quality.Blocks]float32
 	for y := 1; y < p.Height-1; y++ {
 		for x := 1; x < p.Width-1; x++ {
