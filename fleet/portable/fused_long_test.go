@@ -16,7 +16,8 @@ import (
 // sum: of whole numbers below 2^53, or of a power of two, it is not rounded, and
 // the same either way.
 var exact = []string{
-	"aa += u * u", "bb += v * v", "ab += u * v", "aa += float64(v) * float64(v)", // of bytes
+	"aa += u * u", "bb += v * v", "ab += u * v", // of bytes
+	"return math.Sqrt(max(0, float64(aa)/cells-float64(mean*mean)))", // by the number of cells
 	"va, vb := aa*n-a*a, bb*n-b*b", "return (ab*n - a*b) / math.Sqrt(va*vb)",
 	"window[i] = 0.5 - 0.5*portable.Cos(2*math.Pi*(float64(i)+0.5)/side)",
 	"s[i] = complex((float64(v)-sum/cells)*window[i%side]*window[i/side], 0)",
