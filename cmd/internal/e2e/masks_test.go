@@ -181,9 +181,11 @@ func TestMaskOfTwoAgents(t *testing.T) {
 	boxes := []*box{h.box("one"), h.box("two")}
 	h.edge = boxes[0].edge
 	h.apply(`{name: look, select: "*", every: 1s, lead: 5s, deadline: 3s}`)
-	server := func() (agent fleet.AgentID, n int) {
+	// Pictures after t, and who took the last of them: that may be the other
+	// agent than before, as both came one after the other.
+	server := func(t fleet.Instant) (agent fleet.AgentID, n int) {
 		for _, c := range h.captures() {
-			if c.Outcome == fleet.Captured {
+			if c.Outcome == fleet.Captured && c.At > t {
 				agent = c.Agent
 				n++
 			}
@@ -193,7 +195,7 @@ func TestMaskOfTwoAgents(t *testing.T) {
 	wait(t, "pictures and both agents", func() bool {
 		a, err := client.All[admin.Agent](t.Context(), h.api, "agents")
 		check(t, err)
-		_, n := server()
+		_, n := server(0)
 		return n >= 2 && len(a) == 2 && a[0].Connected && a[0].Able.Masks && a[1].Connected && a[1].Able.Masks
 	})
 	var m admin.Mask
@@ -204,8 +206,12 @@ func TestMaskOfTwoAgents(t *testing.T) {
 			t.Errorf("%s: %s", a.Agent, a.State)
 		}
 	}
-	first, before := server()
-	wait(t, "pictures under the mask", func() bool { _, n := server(); return n >= before+3 })
+	var first fleet.AgentID
+	wait(t, "pictures under the mask", func() bool {
+		agent, n := server(set)
+		first = agent
+		return n >= 3
+	})
 	for _, b := range boxes {
 		if b.edge.Stats().Line.Agent == first {
 			b.off()
@@ -213,9 +219,8 @@ func TestMaskOfTwoAgents(t *testing.T) {
 			h.edge = b.edge
 		}
 	}
-	wait(t, "pictures of the other agent", func() bool { now, _ := server(); return now != first })
-	_, before = server()
-	wait(t, "more of them", func() bool { _, n := server(); return n >= before+2 })
+	off := fleet.At(time.Now())
+	wait(t, "pictures of the other agent", func() bool { now, n := server(off); return n >= 3 && now != first })
 	under := map[fleet.AgentID]int{}
 	for _, c := range h.finish() {
 		if c.Outcome != fleet.Captured || c.At <= set {
