@@ -3,8 +3,6 @@ package capture
 import (
 	"bytes"
 	"context"
-	"image"
-	stdjpeg "image/jpeg"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
@@ -48,10 +46,11 @@ func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *fleet.Mask) ([
 
 // shrinker makes thumbnails, in memory that it keeps.
 type shrinker struct {
-	small   [3]codec.Plane
+	small   codec.Picture
 	columns codec.Columns
 	parts   []span // of a row: which samples make one
-	out     bytes.Buffer
+	coder   jpeg.Encoder
+	out     []byte
 }
 
 // encode returns pic as a JPEG of at most the width. Chroma goes at half the
@@ -60,30 +59,26 @@ type shrinker struct {
 func (s *shrinker) encode(pic *codec.Picture, width int, m *fleet.Mask) ([]byte, error) {
 	w := min(width, pic.Y.Width)
 	h := max(1, (pic.Y.Height*w+pic.Y.Width/2)/pic.Y.Width)
-	rect := image.Rect(0, 0, w, h)
-	s.reduce(pic.Y, w, h, &s.small[0])
+	small := &s.small
+	s.reduce(pic.Y, w, h, &small.Y)
 	if !m.Empty() {
-		fill(m, s.small[0], 0)
+		fill(m, small.Y, 0)
 	}
-	var img image.Image = &image.Gray{Pix: s.small[0].Pix, Stride: w, Rect: rect}
+	small.Cb.Width, small.Cr.Width = 0, 0 // no chroma, but the memory stays
 	if pic.HasChroma() {
 		cw, ch := (w+1)/2, (h+1)/2
-		s.reduce(pic.Cb, cw, ch, &s.small[1])
-		s.reduce(pic.Cr, cw, ch, &s.small[2])
+		s.reduce(pic.Cb, cw, ch, &small.Cb)
+		s.reduce(pic.Cr, cw, ch, &small.Cr)
 		if !m.Empty() {
-			fill(m, s.small[1], 128)
-			fill(m, s.small[2], 128)
-		}
-		img = &image.YCbCr{
-			Y: s.small[0].Pix, Cb: s.small[1].Pix, Cr: s.small[2].Pix,
-			YStride: w, CStride: cw, SubsampleRatio: image.YCbCrSubsampleRatio420, Rect: rect,
+			fill(m, small.Cb, 128)
+			fill(m, small.Cr, 128)
 		}
 	}
-	s.out.Reset()
-	if err := stdjpeg.Encode(&s.out, img, &stdjpeg.Options{Quality: thumbnailQuality}); err != nil {
+	var err error
+	if s.out, err = s.coder.Encode(s.out[:0], small, thumbnailQuality); err != nil {
 		return nil, err
 	}
-	return bytes.Clone(s.out.Bytes()), nil
+	return bytes.Clone(s.out), nil
 }
 
 // reduce writes src at w x h samples to dst: each the mean of the samples that

@@ -9,6 +9,8 @@
 // one component or three. Chroma is walked over, and decoded only on request.
 // Samples are those of libjpeg's accurate integer transform. Reduced scales
 // take only the frequencies they need.
+//
+// An Encoder codes the small pictures that are made of them.
 package jpeg
 
 import (
