@@ -2,37 +2,44 @@ package jpeg
 
 import "encoding/binary"
 
-// reader hands out the bits of entropy-coded segments. The next bit is the
-// highest of acc, and n of its bits are good. Where the segment ends, zeros
-// follow for as long as they are asked for: pad counts them, and who took bits
-// checks overrun once per block instead of at every bit.
+// window is the next bits of a segment: the very next is the highest of acc, and n
+// of its bits are good, at most 63. Walks hold it in registers from one code to
+// the next; it is the reader's own in between.
+type window struct {
+	acc uint64
+	n   uint
+}
+
+// take drops the next k bits, below 64.
+func (w window) take(k uint) window { return window{w.acc << (k & 63), w.n - k} }
+
+// reader hands out the bits of entropy-coded segments. Where the segment ends,
+// zeros follow for as long as they are asked for: pad counts them, and who took
+// bits checks overrun once per MCU instead of at every bit.
 type reader struct {
+	window
 	data []byte
 	pos  int
-	acc  uint64
-	n    uint
 	pad  uint
 }
 
 // start begins a segment at pos.
-func (r *reader) start(pos int) { r.pos, r.acc, r.n, r.pad = pos, 0, 0, 0 }
+func (r *reader) start(pos int) { r.pos, r.window, r.pad = pos, window{}, 0 }
 
 // overrun says whether more bits were taken than the segment had.
 func (r *reader) overrun() bool { return r.n < r.pad }
 
-// fill makes at least 32 bits good; it is worth calling when fewer are.
-func (r *reader) fill() {
-	if len(r.data)-r.pos >= 8 {
-		if x := binary.BigEndian.Uint64(r.data[r.pos:]); !hasFF(x) {
+// fill makes at least 56 bits good.
+func (r *reader) fill(w window) window {
+	if pos := r.pos; len(r.data)-pos >= 8 {
+		if x := binary.BigEndian.Uint64(r.data[pos:]); !hasFF(x) {
 			// The bits below the whole bytes taken are ORed in again, equal,
 			// with the next fill.
-			r.acc |= x >> (r.n & 63)
-			r.pos += int((63 - r.n) >> 3)
-			r.n |= 56
-			return
+			r.pos = pos + int((63-w.n)>>3)
+			return window{w.acc | x>>(w.n&63), w.n | 56}
 		}
 	}
-	r.fillBytes()
+	return r.fillBytes(w)
 }
 
 // hasFF says whether one of the eight bytes is 0xFF: then there may be a
@@ -41,8 +48,8 @@ func hasFF(x uint64) bool {
 	return (^x-0x0101010101010101)&x&0x8080808080808080 != 0
 }
 
-func (r *reader) fillBytes() {
-	for r.n <= 56 {
+func (r *reader) fillBytes(w window) window {
+	for w.n < 56 {
 		var c byte
 		switch {
 		case r.pos >= len(r.data):
@@ -56,34 +63,34 @@ func (r *reader) fillBytes() {
 		default: // a marker: the segment ends here
 			r.pad += 8
 		}
-		r.acc |= uint64(c) << (56 - r.n)
-		r.n += 8
+		w.acc |= uint64(c) << (56 - w.n)
+		w.n += 8
 	}
+	return w
 }
 
 // bits takes k bits, 0 to 16.
 func (r *reader) bits(k uint) int32 {
 	if r.n < 32 {
-		r.fill()
+		r.window = r.fill(r.window)
 	}
 	v := int32(r.acc >> 1 >> (63 - k))
-	r.acc <<= k
-	r.n -= k
+	r.window = r.take(k)
 	return v
 }
 
 func (r *reader) bit() bool { return r.bits(1) != 0 }
 
-// extend takes k bits and reads them as JPEG codes signed numbers: the upper
-// half of the range as it is, the lower half as negative.
+// extend takes k bits, 0 to 15, as a signed number.
 func (r *reader) extend(k uint) int32 {
 	if k == 0 {
 		return 0
 	}
-	v := r.bits(k)
-	if v < 1<<(k-1) {
-		v += -1<<k + 1
+	if r.n < 32 {
+		r.window = r.fill(r.window)
 	}
+	v := signed(r.acc, k)
+	r.window = r.take(k)
 	return v
 }
 
@@ -91,11 +98,10 @@ func (r *reader) extend(k uint) int32 {
 // that it shows as an overrun.
 func (r *reader) symbol(t *table) byte {
 	if r.n < 32 {
-		r.fill()
+		r.window = r.fill(r.window)
 	}
 	if e := t.codes[r.acc>>(64-lutBits)]; e != 0 {
-		r.acc <<= e >> 8
-		r.n -= uint(e >> 8)
+		r.window = r.take(uint(e >> 8))
 		return byte(e)
 	}
 	s, k, ok := t.long(r.acc)
@@ -103,44 +109,6 @@ func (r *reader) symbol(t *table) byte {
 		r.pad = r.n + 1<<20
 		return 0
 	}
-	r.acc <<= k
-	r.n -= k
+	r.window = r.take(k)
 	return s
-}
-
-// pass goes over the coefficients of a block from k on, whose table has its
-// skips filled in.
-func (r *reader) pass(t *table, k int) bool {
-	acc, n := r.acc, r.n
-	for k < 64 {
-		if n < 32 {
-			r.acc, r.n = acc, n
-			r.fill()
-			acc, n = r.acc, r.n
-		}
-		// A look-up that goes beyond the block holds codes of the next one.
-		e := t.skips[acc>>(64-skipBits)]
-		if moved := int(e >> skipShift & 127); moved != 0 && k+moved <= 64 {
-			acc <<= e & skipTaken
-			n -= uint(e & skipTaken)
-			k += moved
-			if e&skipEnd != 0 {
-				break
-			}
-			continue
-		}
-		sym, length, ok := t.next(acc)
-		if !ok {
-			return false
-		}
-		bits := uint(sym & 15)
-		acc <<= length + bits
-		n -= length + bits
-		if bits == 0 && sym != 0xF0 {
-			break
-		}
-		k += int(sym>>4) + 1
-	}
-	r.acc, r.n = acc, n
-	return true
 }

@@ -48,7 +48,9 @@ func TestForward(t *testing.T) {
 		d.r.data = e.w.out
 		d.r.start(0)
 		var got block
-		if _, ok := d.baseline(&c, &got, 63); !ok || d.r.overrun() || got[0] != dc {
+		c.dcTable.fillDiffs()
+		w, _, ok := d.baseline(&c, d.r.fill(d.r.window), &got, 63)
+		if d.r.window = w; !ok || d.r.overrun() || got[0] != dc {
 			t.Fatalf("the block cannot be read: level %d, coded %d", got[0], dc)
 		}
 		for k := range 64 {

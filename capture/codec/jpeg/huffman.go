@@ -17,9 +17,21 @@ const skipBits = 12
 
 // What an entry of table.skips holds.
 const (
-	skipTaken = 1<<4 - 1 // bits taken: 1 to 12
-	skipShift = 4        // from here on 7 bits: by how much the coefficient moves on
-	skipEnd   = 1 << 15  // the last of the codes ends the block
+	skipTaken = 1<<4 - 1         // bits taken: 1 to 12
+	skipShift = 4                // from here on 7 bits: by how much the coefficient moves on
+	skipEnd   = 1 << 15          // the last of the codes ends the block
+	skipNone  = 127 << skipShift // not even one code fits
+)
+
+// startBits is how many bits table.starts decodes at once.
+const startBits = 10
+
+// Where an entry of table.starts holds the coefficients of the lowest 2x2, above
+// what table.skips has: row by row 1, 8 and 9; in coding order 1, 2 and 4.
+const (
+	startB1 = 16
+	startB8 = 32
+	startB9 = 48
 )
 
 // table decodes one Huffman code.
@@ -33,9 +45,19 @@ type table struct {
 	pairs [1 << lutBits]uint32
 
 	// skips pass over as many codes at once as fit together with their
-	// coefficients; an end of block counts as a coefficient. 0 where none fits.
+	// coefficients; an end of block counts as a coefficient.
 	skips  [1 << skipBits]uint16
 	skipOK bool // they are filled in: only AC tables need them
+
+	// starts are skips at the beginning of a block that hold the values of its
+	// lowest coefficients. 0 where not even one code fits.
+	starts  [1 << startBits]uint64
+	startOK bool
+
+	// diffs decode a code of a DC table together with its difference:
+	// value<<16 | bits taken; 0 where they do not fit.
+	diffs  [1 << lutBits]uint32
+	diffOK bool
 
 	first [18]int32 // per length: the smallest code,
 	until [18]int32 // one more than the largest,
@@ -51,7 +73,7 @@ func (t *table) build(counts []byte, symbols []byte) error {
 	t.source = append(append(t.source[:0], counts...), symbols...)
 	clear(t.codes[:])
 	clear(t.pairs[:])
-	t.skipOK = false
+	t.skipOK, t.startOK, t.diffOK = false, false, false
 	copy(t.syms[:], symbols)
 	code, at := int32(0), int32(0)
 	for length := uint(1); length <= 16; length++ {
@@ -82,10 +104,7 @@ func (t *table) spread(code uint32, length uint, sym byte) {
 		t.codes[i] = uint16(length)<<8 | uint16(sym)
 		t.pairs[i] = uint32(sym)<<8 | uint32(length)
 		if size > 0 && size <= free {
-			v := int32(low >> (free - size))
-			if v < 1<<(size-1) {
-				v += -1<<size + 1
-			}
+			v := signed(uint64(low)<<(64-free), size)
 			t.pairs[i] = uint32(v)<<16 | uint32(sym>>4)<<8 | uint32(length+size)
 		}
 	}
@@ -97,25 +116,76 @@ func (t *table) fillSkips() {
 		return
 	}
 	t.skipOK = true
-	clear(t.skips[:])
 	for i := range t.skips {
-		acc := uint64(i) << (64 - skipBits)
-		taken, moved, end := uint(0), 0, false
-		for !end {
-			sym, length, ok := t.next(acc << taken)
-			size := uint(sym & 15)
-			move := int(sym>>4) + 1
-			if size == 0 && sym != 0xF0 {
-				end, move = true, 1 // any run without a coefficient, as decoding has it
+		t.skips[i] = skipNone
+		if e := t.run(uint64(i)<<(64-skipBits), skipBits, 64); e != 0 {
+			t.skips[i] = uint16(e)
+		}
+	}
+}
+
+// fillStarts makes the look-ups for the lowest AC coefficients.
+func (t *table) fillStarts() {
+	if t.startOK {
+		return
+	}
+	t.startOK = true
+	for i := range t.starts {
+		t.starts[i] = t.run(uint64(i)<<(64-startBits), startBits, 63)
+	}
+}
+
+// run walks over the codes of AC coefficients that fit into so many bits of acc
+// and move on by most at most, and returns the entry for them: of starts, and in
+// its 16 lowest bits of skips.
+func (t *table) run(acc uint64, n uint, most int) (e uint64) {
+	taken, moved := uint(0), 0
+	for {
+		sym, length, ok := t.next(acc)
+		size := uint(sym & 15)
+		move, end := int(sym>>4)+1, uint64(0)
+		if size == 0 && sym != 0xF0 {
+			move, end = 1, skipEnd // any run without a coefficient, as decoding has it
+		}
+		if !ok || taken+length+size > n || moved+move > most {
+			return e
+		}
+		value := uint64(0)
+		if size > 0 {
+			value = uint64(uint16(signed(acc<<length, size)))
+		}
+		taken, moved, acc = taken+length+size, moved+move, acc<<(length+size)
+		switch moved { // as many coefficients lie behind
+		case 1:
+			e |= value << startB1
+		case 2:
+			e |= value << startB8
+		case 4:
+			e |= value << startB9
+		}
+		e = e&^0xffff | end | uint64(moved)<<skipShift | uint64(taken)
+		if end != 0 {
+			return e
+		}
+	}
+}
+
+// fillDiffs makes the look-ups for differences of DC coefficients.
+func (t *table) fillDiffs() {
+	if t.diffOK {
+		return
+	}
+	t.diffOK = true
+	for i := range t.diffs {
+		acc := uint64(i) << (64 - lutBits)
+		sym, length, ok := t.next(acc)
+		t.diffs[i] = 0
+		if size := uint(sym); ok && length+size <= lutBits {
+			v := int32(0)
+			if size > 0 {
+				v = signed(acc<<length, size)
 			}
-			if !ok || taken+length+size > skipBits || moved+move > 64 {
-				break
-			}
-			taken, moved = taken+length+size, moved+move
-			t.skips[i] = uint16(moved)<<skipShift | uint16(taken)
-			if end {
-				t.skips[i] |= skipEnd
-			}
+			t.diffs[i] = uint32(v)<<16 | uint32(length+size)
 		}
 	}
 }

@@ -182,10 +182,10 @@ func butterfly4(b0, b1, b2, b3 int32) (e0, e1, o0, o1 int32) {
 }
 
 // quarter writes 2x2 samples from the 2x2 lowest frequencies.
-func quarter(b *block, dst []byte, stride int) {
+func quarter(b0, b1, b8, b9 int32, dst []byte, stride int) {
 	const round = 4 + 128<<3
-	s, d := b[0]+b[8], b[0]-b[8]
-	t, u := b[1]+b[9], b[1]-b[9]
-	dst[0], dst[1] = byte(clamp((s+t+round)>>3)), byte(clamp((s-t+round)>>3))
-	dst[stride], dst[stride+1] = byte(clamp((d+u+round)>>3)), byte(clamp((d-u+round)>>3))
+	s, d := b0+b8+round, b0-b8+round
+	t, u := b1+b9, b1-b9
+	dst[0], dst[1] = byte(clamp((s+t)>>3)), byte(clamp((s-t)>>3))
+	dst[stride], dst[stride+1] = byte(clamp((d+u)>>3)), byte(clamp((d-u)>>3))
 }

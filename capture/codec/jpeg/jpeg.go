@@ -82,6 +82,7 @@ type component struct {
 	paddedY        int
 	wanted         bool
 	side           int // samples that a block comes out as: 8, 4, 2 or 1
+	depth          depth
 	plane          *codec.Plane
 	quant          [64]int32
 	latched        bool

@@ -71,8 +71,8 @@ func (d *Decoder) scan(ctx context.Context, b []byte, pos int, pic *codec.Pictur
 		if err := d.ready(c, s, pos, pic); err != nil {
 			return 0, err
 		}
-		if !d.progressive && (!c.wanted || c.side < 8) {
-			c.acTab.fillSkips()
+		if !d.progressive {
+			d.plan(c)
 		}
 	}
 	d.r.start(pos)
@@ -155,36 +155,6 @@ func (d *Decoder) ready(c *component, s spectrum, pos int, pic *codec.Picture) e
 	return nil
 }
 
-func (d *Decoder) block(c *component, bx, by int, s spectrum) error {
-	if d.progressive {
-		return d.refine(c, bx, by, s)
-	}
-	detail := d.opts.Detail != nil && c == &d.used[0]
-	if !c.wanted || c.side == 1 && !detail {
-		if !d.skip(c) {
-			return errBroken
-		}
-		if c.wanted {
-			c.plane.Pix[by*c.plane.Stride+bx] = level(c.dc * c.quant[0])
-		}
-		return nil
-	}
-	var b block
-	limit := needed[c.side]
-	if detail {
-		limit = 63
-	}
-	last, ok := d.baseline(c, &b, limit)
-	if !ok {
-		return errBroken
-	}
-	if detail && bx < c.blocksX && by < c.blocksY { // else it only fills up an MCU
-		d.detail.add(&b, last)
-	}
-	put(&b, last, c.side, c.plane.Pix[by*c.side*c.plane.Stride+bx*c.side:], c.plane.Stride)
-	return nil
-}
-
 // needed is the last coefficient in coding order that a block of so many samples
 // a side is made of.
 var needed = [9]int{1: 0, 2: 4, 4: 24, 8: 63}
@@ -201,104 +171,8 @@ func put(b *block, last, side int, dst []byte, stride int) {
 	case side == 4:
 		half(b, dst, stride)
 	case side == 2:
-		quarter(b, dst, stride)
+		quarter(b[0], b[1], b[8], b[9], dst, stride)
 	default:
 		dst[0] = level(b[0])
 	}
-}
-
-// lowest decodes a block's difference of its lowest coefficient.
-func (d *Decoder) lowest(c *component) bool {
-	r := &d.r
-	if r.n < 32 {
-		r.fill()
-	}
-	e := c.dcTable.pairs[r.acc>>(64-lutBits)]
-	if v := int32(e) >> 16; v != 0 && e>>8&15 == 0 {
-		r.acc <<= e & 63
-		r.n -= uint(e & 63)
-		c.dc += v
-		return true
-	}
-	size := uint(r.symbol(c.dcTable))
-	if size > 15 {
-		return false
-	}
-	c.dc += r.extend(size)
-	return true
-}
-
-// baseline decodes one block up to coefficient limit, dequantises it, and passes
-// over the rest. It returns the last coefficient that is set.
-func (d *Decoder) baseline(c *component, b *block, limit int) (last int, ok bool) {
-	if !d.lowest(c) {
-		return 0, false
-	}
-	b[0] = c.dc * c.quant[0]
-
-	r := &d.r
-	t := c.acTab
-	acc, n := r.acc, r.n
-	k := 1
-	for ; k <= limit; k++ {
-		if n < 32 {
-			r.acc, r.n = acc, n
-			r.fill()
-			acc, n = r.acc, r.n
-		}
-		e := t.pairs[acc>>(64-lutBits)]
-		if v := int32(e) >> 16; v != 0 {
-			acc <<= e & 63
-			n -= uint(e & 63)
-			k += int(e >> 8 & 15)
-			if k > 63 {
-				return 0, false
-			}
-			b[zigzag[k]&63] = v * c.quant[k]
-			last = k
-			continue
-		}
-		sym, length := byte(e>>8), uint(e&63)
-		if e == 0 {
-			if sym, length, ok = t.long(acc); !ok {
-				return 0, false
-			}
-		}
-		acc <<= length
-		n -= length
-		bits := uint(sym & 15)
-		if bits == 0 {
-			if sym != 0xF0 {
-				k = 64 // the end of the block
-				break
-			}
-			k += 15
-			continue
-		}
-		k += int(sym >> 4)
-		if k > 63 {
-			return 0, false
-		}
-		v := int32(acc >> (64 - bits))
-		if v < 1<<(bits-1) {
-			v += -1<<bits + 1
-		}
-		acc <<= bits
-		n -= bits
-		b[zigzag[k]&63] = v * c.quant[k]
-		last = k
-	}
-	r.acc, r.n = acc, n
-	if k < 64 && !r.pass(t, k) {
-		return 0, false
-	}
-	return last, true
-}
-
-// skip goes over one block and keeps its lowest coefficient alone.
-func (d *Decoder) skip(c *component) bool {
-	if !d.lowest(c) {
-		return false
-	}
-	return d.r.pass(c.acTab, 1)
 }

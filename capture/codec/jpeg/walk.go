@@ -92,9 +92,12 @@ func (d *Decoder) interval(ctx context.Context, comps []*component, s spectrum, 
 		if mx == 0 && ctx.Err() != nil {
 			return at, fleet.Errorf(fleet.CauseTimeout, "decode JPEG: %w", context.Cause(ctx))
 		}
-		if len(comps) == 1 {
-			err = d.block(comps[0], mx, my, s)
-		} else {
+		switch {
+		case !d.progressive:
+			err = d.baselineMCU(comps, mx, my)
+		case len(comps) == 1:
+			err = d.refine(comps[0], mx, my, s)
+		default:
 			err = d.mcu(comps, mx, my, s)
 		}
 		if err != nil {
@@ -114,7 +117,7 @@ func (d *Decoder) mcu(comps []*component, mx, my int, s spectrum) error {
 	for _, c := range comps {
 		for v := range c.v {
 			for h := range c.h {
-				if err := d.block(c, mx*c.h+h, my*c.v+v, s); err != nil {
+				if err := d.refine(c, mx*c.h+h, my*c.v+v, s); err != nil {
 					return err
 				}
 			}

@@ -114,7 +114,9 @@ func TestWalk(t *testing.T) {
 			}
 			var d Decoder
 			c := component{dcTable: std[which], acTab: std[2+which]}
+			c.dcTable.fillDiffs()
 			c.acTab.fillSkips()
+			c.acTab.fillStarts()
 			for k := range c.quant {
 				c.quant[k] = 1
 			}
@@ -122,7 +124,8 @@ func TestWalk(t *testing.T) {
 			d.r.start(0)
 			for i, want := range blocks {
 				var got block
-				end, ok := d.baseline(&c, &got, limit)
+				w, end, ok := d.baseline(&c, d.r.fill(d.r.window), &got, limit)
+				d.r.window = w
 				if !ok || d.r.overrun() {
 					t.Fatalf("side %d: block %d of %d has no end", side, i, len(blocks))
 				}
@@ -132,11 +135,23 @@ func TestWalk(t *testing.T) {
 					}
 				}
 			}
+			// corner is baseline and quarter.
+			s := component{dcTable: c.dcTable, acTab: c.acTab, quant: c.quant}
+			d.r.start(0)
+			for i, b := range blocks {
+				var got, want [4]byte
+				quarter(b[0], b[1], b[2], b[4], want[:], 2)
+				w, ok := d.corner(&s, d.r.fill(d.r.window), got[:], 2)
+				if d.r.window = w; !ok || d.r.overrun() || got != want {
+					t.Fatalf("block %d comes out as %d, want %d", i, got, want)
+				}
+			}
 			// skip is baseline with nothing kept.
-			s := component{dcTable: c.dcTable, acTab: c.acTab}
+			s = component{dcTable: c.dcTable, acTab: c.acTab}
 			d.r.start(0)
 			for i, want := range blocks {
-				if !d.skip(&s) || d.r.overrun() || s.dc != want[0] {
+				w, ok := d.skip(&s, d.r.fill(d.r.window))
+				if d.r.window = w; !ok || d.r.overrun() || s.dc != want[0] {
 					t.Fatalf("block %d is passed over as %d, want %d", i, s.dc, want[0])
 				}
 			}
@@ -171,6 +186,9 @@ func TestSkips(t *testing.T) {
 					break
 				}
 				taken, moved = taken+length+bits, moved+move
+			}
+			if e == skipNone {
+				e = 0
 			}
 			if uint(e&skipTaken) != taken || int(e>>skipShift&127) != moved {
 				t.Fatalf("%012b takes %d bits and moves by %d, want %d and %d", i, e&skipTaken, e>>skipShift&127, taken, moved)
