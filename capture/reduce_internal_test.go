@@ -33,3 +33,17 @@ func TestReduce(t *testing.T) {
 		}
 	})
 }
+
+// TestDivideBy: multiplying is dividing, for all that a part's samples can sum up to.
+func TestDivideBy(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 1<<rapid.IntRange(0, 24).Draw(t, "bits")).Draw(t, "samples")
+		mean, off := rapid.IntRange(0, 255).Draw(t, "mean"), rapid.IntRange(-1, n-1).Draw(t, "off")
+		d := divideBy(n)
+		for _, sum := range []int{min(max(0, mean*n-n/2+off), 255*n), 255 * n, max(0, mean*n-n/2-1), max(0, mean*n-n/2)} {
+			if got, want := byte(uint64(uint32(sum)+d.half)*d.scale>>56), byte((sum+n/2)/n); got != want {
+				t.Fatalf("%d by %d is %d, want %d", sum, n, got, want)
+			}
+		}
+	})
+}

@@ -49,6 +49,7 @@ type shrinker struct {
 	small   codec.Picture
 	columns codec.Columns
 	parts   []span // of a row: which samples make one
+	upTo    []uint32 // sums of all columns before each
 	coder   jpeg.Encoder
 	out     []byte
 }
@@ -90,23 +91,44 @@ func (s *shrinker) reduce(src codec.Plane, w, h int, dst *codec.Plane) {
 		left, right := part(x, w, src.Width)
 		s.parts = append(s.parts, span{left, right})
 	}
+	if cap(s.upTo) <= src.Width {
+		s.upTo = make([]uint32, src.Width+1)
+	}
+	s.upTo = s.upTo[:src.Width+1]
 	for y := range h {
 		top, bottom := part(y, h, src.Height)
 		s.columns.Reset(src.Width)
 		for k := top; k < bottom; k++ {
 			s.columns.Add(src.Row(k), 1)
 		}
-		sums, out, rows := s.columns.Sums(), dst.Row(y), uint32(bottom-top)
+		out, upTo := dst.Row(y), s.upTo
+		sum := uint32(0) // it may wrap, differences are right all the same
+		for x, v := range s.columns.Sums() {
+			sum += v
+			upTo[x+1] = sum
+		}
+		// The widths of parts differ by one at most.
+		narrow := max(1, src.Width/w)
+		divs := [2]divisor{divideBy((bottom - top) * narrow), divideBy((bottom - top) * (narrow + 1))}
 		for x, p := range s.parts {
 			// All columns' weights together stay below 2^24: 255 times as much fits.
-			t := uint32(0)
-			for _, v := range sums[p.a:p.b] {
-				t += v
-			}
-			n := rows * uint32(p.b-p.a)
-			out[x] = byte((t + n/2) / n)
+			d := &divs[(p.b-p.a-narrow)&1]
+			out[x] = byte(uint64(upTo[p.b]-upTo[p.a]+d.half) * d.scale >> 56)
 		}
 	}
+}
+
+// divisor is a number of samples, to divide their sum by: multiplying by scale and
+// dropping 56 bits. With n samples of at most 255, and half of n for the rounding,
+// a sum times what scale is too large by stays below 2^56 for n up to 2^24, so the
+// quotient is exact.
+type divisor struct {
+	scale uint64
+	half  uint32
+}
+
+func divideBy(n int) divisor {
+	return divisor{(1<<56 + uint64(n) - 1) / uint64(n), uint32(n) / 2}
 }
 
 // part returns the samples of an axis that belong to sample i of n.

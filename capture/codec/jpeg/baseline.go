@@ -33,7 +33,7 @@ func (d *Decoder) plan(c *component) {
 
 // baselineMCU decodes one MCU of a baseline picture.
 func (d *Decoder) baselineMCU(comps []*component, mx, my int) error {
-	w, ok := d.r.window, false
+	w := d.r.window
 	for _, c := range comps {
 		h, v := c.h, c.v
 		if len(comps) == 1 {
@@ -41,6 +41,7 @@ func (d *Decoder) baselineMCU(comps []*component, mx, my int) error {
 		}
 		for by := my * v; by < my*v+v; by++ {
 			for bx := mx * h; bx < mx*h+h; bx++ {
+				ok := true
 				switch w = d.r.fill(w); c.depth {
 				case walkOver:
 					w, ok = d.skip(c, w)
