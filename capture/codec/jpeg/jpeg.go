@@ -87,8 +87,9 @@ type component struct {
 	quant          [64]int32
 	latched        bool
 	seen           bool // a scan brought its lowest coefficients
-	per            int  // coefficients kept of each block: 64 or 1
+	per            int  // coefficients kept of each block, the first in coding order
 	coefs          []int16
+	set            []uint64 // of each block: a bit for each coefficient that is not zero
 	dc             int32
 	dcTable, acTab *table
 }
@@ -320,7 +321,7 @@ func (d *Decoder) frameHeader(b []byte) error {
 	for i := range d.used {
 		c := &d.used[i]
 		f := b[6+3*i:]
-		*c = component{id: int(f[0]), h: int(f[1] >> 4), v: int(f[1] & 15), tq: int(f[2]), coefs: c.coefs}
+		*c = component{id: int(f[0]), h: int(f[1] >> 4), v: int(f[1] & 15), tq: int(f[2]), coefs: c.coefs, set: c.set}
 		if c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 || c.tq > 3 {
 			return codec.Corrupt("the JPEG's component %d is broken", i)
 		}

@@ -2,157 +2,233 @@ package jpeg
 
 import (
 	"context"
+	"math/bits"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
+// Scans of a progressive picture go over all blocks again and again, and what
+// refines a coefficient is coded only where it is set already. So there is a word
+// for each block that tells which are: it is read in place of 64 coefficients, and
+// those that the scale does not take are never kept at all.
+
+// collect takes the memory for what the scans of a component bring.
+func (d *Decoder) collect(c *component) {
+	c.per = needed[c.side] + 1
+	if d.opts.Detail != nil && c == &d.used[0] {
+		c.per = 64
+	}
+	blocks := c.paddedX * c.paddedY
+	c.coefs = cleared(c.coefs, blocks*c.per)
+	if c.per > 1 {
+		c.set = cleared(c.set, blocks)
+	}
+}
+
+// cleared returns n zeros, in the memory of s where that is large enough.
+func cleared[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	s = s[:n]
+	clear(s)
+	return s
+}
+
 // refine reads what one scan says about one block, T.81 G.1.
 func (d *Decoder) refine(c *component, bx, by int, s spectrum) error {
+	i := by*c.paddedX + bx
 	var coefs []int16
 	if c.wanted {
-		i := (by*c.paddedX + bx) * c.per
-		coefs = c.coefs[i : i+c.per]
+		coefs = c.coefs[i*c.per : i*c.per+c.per]
 	}
-	ok := true
+	w, ok := d.r.window, true
 	switch {
 	case s.from == 0 && s.high == 0:
-		size := uint(d.r.symbol(c.dcTable))
-		if size > 15 {
-			return errBroken
-		}
-		c.dc += d.r.extend(size)
-		if coefs != nil {
+		if w, ok = d.first(c, d.r.fill(w)); coefs != nil {
 			coefs[0] = int16(c.dc << s.low)
 		}
 	case s.from == 0:
-		if d.r.bit() && coefs != nil {
-			coefs[0] |= 1 << s.low
+		if w.n == 0 {
+			w = d.r.fill(w)
 		}
+		if coefs != nil {
+			coefs[0] |= int16(w.acc>>63) << s.low
+		}
+		w = w.take(1)
 	case s.high == 0:
-		ok = d.firstAC(c, (*[64]int16)(coefs), s)
+		if d.eobRun > 0 {
+			d.eobRun--
+			return nil
+		}
+		w, ok = d.firstAC(c, w, coefs, &c.set[i], s)
 	default:
-		ok = d.moreAC(c, (*[64]int16)(coefs), s)
+		w, ok = d.moreAC(c, w, coefs, &c.set[i], s)
 	}
+	d.r.window = w
 	if !ok {
 		return errBroken
 	}
 	return nil
 }
 
-// firstAC reads the high bits of a band of coefficients.
-func (d *Decoder) firstAC(c *component, b *[64]int16, s spectrum) bool {
-	if d.eobRun > 0 {
-		d.eobRun--
-		return true
-	}
+// firstAC reads the high bits of a band of coefficients. It keeps those that
+// coefs has room for.
+func (d *Decoder) firstAC(c *component, w window, coefs []int16, set *uint64, s spectrum) (window, bool) {
+	t, ok := c.acTab, false
 	for k := s.from; k <= s.until; k++ {
-		sym := d.r.symbol(c.acTab)
-		run, size := int(sym>>4), uint(sym&15)
-		if size == 0 {
-			if run == 15 {
-				k += 15
+		if w.n < 32 {
+			w = d.r.fill(w)
+		}
+		e := t.pairs[w.acc>>(64-lutBits)]
+		v := int32(e) >> 16
+		if v != 0 {
+			w = w.take(uint(e & 63))
+			k += int(e >> 8 & 15)
+		} else {
+			sym, length := byte(e>>8), uint(e&63)
+			if e == 0 {
+				if sym, length, ok = t.long(w.acc); !ok {
+					return w, false
+				}
+			}
+			w = w.take(length)
+			run, size := uint(sym>>4), uint(sym&15)
+			if size == 0 && run < 15 {
+				w = d.endOfBand(w, run)
+				d.eobRun--
+				return w, true
+			}
+			k += int(run)
+			if size == 0 {
 				continue
 			}
-			d.eobRun = 1<<run - 1
-			if run > 0 {
-				d.eobRun += int(d.r.bits(uint(run)))
-			}
-			return true
+			v = signed(w.acc, size)
+			w = w.take(size)
 		}
-		if k += run; k > s.until {
-			return false
+		if k > s.until {
+			return w, false
 		}
-		b[k] = int16(d.r.extend(size) << s.low)
+		if k < len(coefs) {
+			coefs[k] = int16(v << s.low)
+		}
+		*set |= 1 << k
 	}
-	return true
+	return w, true
+}
+
+// endOfBand reads for how many blocks, this one the first, the band ends here. The
+// window has its bits.
+func (d *Decoder) endOfBand(w window, run uint) window {
+	d.eobRun = 1<<run + int(w.acc>>1>>(63-run))
+	return w.take(run)
 }
 
 // moreAC reads one bit more of a band: a correction for each coefficient that
 // is set already, and new ones of that size between them, T.81 G.1.2.3.
-func (d *Decoder) moreAC(c *component, b *[64]int16, s spectrum) bool {
+func (d *Decoder) moreAC(c *component, w window, coefs []int16, set *uint64, s spectrum) (window, bool) {
+	before := *set & (1<<s.until<<1 - 1) // those that may be corrected
 	k := s.from
-	if d.eobRun == 0 {
-		for ; k <= s.until; k++ {
-			sym := d.r.symbol(c.acTab)
-			run, size := int(sym>>4), sym&15
-			var fresh int16
-			switch {
-			case size == 1:
-				if fresh = 1 << s.low; !d.r.bit() {
-					fresh = -fresh
-				}
-			case size != 0:
-				return false
-			case run != 15:
-				d.eobRun = 1 << run
-				if run > 0 {
-					d.eobRun += int(d.r.bits(uint(run)))
-				}
-			}
-			if d.eobRun > 0 {
-				break
-			}
-			for ; k <= s.until; k++ {
-				if b[k] == 0 {
-					if run == 0 {
-						break
-					}
-					run--
-					continue
-				}
-				d.correct(&b[k], s.low)
-			}
-			if fresh != 0 {
-				if k > s.until {
-					return false
-				}
-				b[k] = fresh
-			}
+	for d.eobRun == 0 && k <= s.until {
+		if w.n < 32 {
+			w = d.r.fill(w)
 		}
+		sym, length, ok := c.acTab.next(w.acc)
+		if !ok || sym&15 > 1 {
+			return w, false
+		}
+		w = w.take(length)
+		run, fresh := uint(sym>>4), int16(0)
+		if sym&15 == 1 {
+			fresh = int16(2*int32(w.acc>>63)-1) << s.low
+			w = w.take(1)
+		} else if run < 15 {
+			w = d.endOfBand(w, run)
+			break
+		}
+		// Of the coefficients that are not set, run are passed over.
+		free := ^*set >> k << k
+		for range run {
+			free &= free - 1
+		}
+		at := min(bits.TrailingZeros64(free), s.until+1)
+		w = d.correct(w, coefs, before>>k<<k&(1<<at-1), s.low)
+		if fresh != 0 {
+			if at > s.until {
+				return w, false
+			}
+			if at < len(coefs) {
+				coefs[at] = fresh
+			}
+			*set |= 1 << at
+		}
+		k = at + 1
 	}
 	if d.eobRun > 0 {
-		for ; k <= s.until; k++ {
-			if b[k] != 0 {
-				d.correct(&b[k], s.low)
-			}
-		}
+		w = d.correct(w, coefs, before>>k<<k, s.low)
 		d.eobRun--
 	}
-	return true
+	return w, true
 }
 
-func (d *Decoder) correct(v *int16, low uint) {
-	if !d.r.bit() {
-		return
+// correct reads a bit for each of the coefficients in which, and makes those
+// larger by one of its size whose bit is set.
+func (d *Decoder) correct(w window, coefs []int16, which uint64, low uint) window {
+	for ; which != 0; which &= which - 1 {
+		k := bits.TrailingZeros64(which)
+		if k >= len(coefs) {
+			break
+		}
+		if w.n == 0 {
+			w = d.r.fill(w)
+		}
+		sign := coefs[k] >> 15
+		coefs[k] += int16(w.acc>>63)<<low ^ sign - sign
+		w = w.take(1)
 	}
-	if *v >= 0 {
-		*v += 1 << low
-	} else {
-		*v -= 1 << low
+	for n := uint(bits.OnesCount64(which)); n > 0; {
+		if w.n == 0 {
+			w = d.r.fill(w)
+		}
+		step := min(n, w.n)
+		w, n = w.take(step), n-step
 	}
+	return w
 }
 
 // transform turns a component's collected coefficients into its plane.
 func (d *Decoder) transform(ctx context.Context, c *component) error {
+	detail := d.opts.Detail != nil && c == &d.used[0]
 	for by := range c.blocksY {
 		if err := ctx.Err(); err != nil {
 			return fleet.Errorf(fleet.CauseTimeout, "decode JPEG: %w", context.Cause(ctx))
 		}
+		row := c.plane.Pix[by*c.side*c.plane.Stride:]
 		for bx := range c.blocksX {
-			i := (by*c.paddedX + bx) * c.per
-			dst := c.plane.Pix[by*c.side*c.plane.Stride+bx*c.side:]
-			var b block
-			last := 0
-			for k, v := range c.coefs[i : i+c.per] {
-				if v != 0 {
-					b[zigzag[k]] = int32(v) * c.quant[k]
-					last = k
-				}
+			i := by*c.paddedX + bx
+			v := c.coefs[i*c.per : i*c.per+c.per]
+			b0 := int32(v[0]) * c.quant[0]
+			if c.per == 1 {
+				row[bx] = level(b0)
+				continue
 			}
-			if d.opts.Detail != nil && c == &d.used[0] {
+			if c.per == needed[2]+1 {
+				quarter(b0, int32(v[1])*c.quant[1], int32(v[2])*c.quant[2], int32(v[4])*c.quant[4], row[2*bx:], c.plane.Stride)
+				continue
+			}
+			b, last := block{b0}, 0
+			for set := c.set[i]; set != 0; set &= set - 1 {
+				k := bits.TrailingZeros64(set)
+				if k >= len(v) {
+					break
+				}
+				b[zigzag[k&63]&63] = int32(v[k]) * c.quant[k&63]
+				last = k
+			}
+			if detail {
 				d.detail.add(&b, last)
 			}
-			put(&b, last, c.side, dst, c.plane.Stride)
+			put(&b, last, c.side, row[bx*c.side:], c.plane.Stride)
 		}
 	}
 	return nil

@@ -71,8 +71,11 @@ func (d *Decoder) scan(ctx context.Context, b []byte, pos int, pic *codec.Pictur
 		if err := d.ready(c, s, pos, pic); err != nil {
 			return 0, err
 		}
-		if !d.progressive {
+		switch {
+		case !d.progressive:
 			d.plan(c)
+		case s.from == 0 && s.high == 0:
+			c.dcTable.fillDiffs()
 		}
 	}
 	d.r.start(pos)
@@ -128,17 +131,7 @@ func (d *Decoder) ready(c *component, s spectrum, pos int, pic *codec.Picture) e
 		c.quant[k] = int32(q)
 	}
 	if d.progressive {
-		c.per = 64
-		if c.side == 1 && (c != &d.used[0] || d.opts.Detail == nil) {
-			c.per = 1
-		}
-		n := c.paddedX * c.paddedY * c.per
-		if cap(c.coefs) < n {
-			c.coefs = make([]int16, n)
-		} else {
-			c.coefs = c.coefs[:n]
-			clear(c.coefs)
-		}
+		d.collect(c)
 	}
 	switch c {
 	case &d.used[0]:
