@@ -48,7 +48,7 @@ func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *fleet.Mask) ([
 type shrinker struct {
 	small   codec.Picture
 	columns codec.Columns
-	parts   []span // of a row: which samples make one
+	parts   []span   // of a row: which samples make one
 	upTo    []uint32 // sums of all columns before each
 	coder   jpeg.Encoder
 	out     []byte

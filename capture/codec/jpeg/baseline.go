@@ -41,7 +41,7 @@ func (d *Decoder) baselineMCU(comps []*component, mx, my int) error {
 		}
 		for by := my * v; by < my*v+v; by++ {
 			for bx := mx * h; bx < mx*h+h; bx++ {
-				ok := true
+				var ok bool
 				switch w = d.r.fill(w); c.depth {
 				case walkOver:
 					w, ok = d.skip(c, w)

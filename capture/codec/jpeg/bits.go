@@ -69,18 +69,6 @@ func (r *reader) fillBytes(w window) window {
 	return w
 }
 
-// bits takes k bits, 0 to 16.
-func (r *reader) bits(k uint) int32 {
-	if r.n < 32 {
-		r.window = r.fill(r.window)
-	}
-	v := int32(r.acc >> 1 >> (63 - k))
-	r.window = r.take(k)
-	return v
-}
-
-func (r *reader) bit() bool { return r.bits(1) != 0 }
-
 // extend takes k bits, 0 to 15, as a signed number.
 func (r *reader) extend(k uint) int32 {
 	if k == 0 {

@@ -75,7 +75,7 @@ func (d *Decoder) refine(c *component, bx, by int, s spectrum) error {
 // firstAC reads the high bits of a band of coefficients. It keeps those that
 // coefs has room for.
 func (d *Decoder) firstAC(c *component, w window, coefs []int16, set *uint64, s spectrum) (window, bool) {
-	t, ok := c.acTab, false
+	t := c.acTab
 	for k := s.from; k <= s.until; k++ {
 		if w.n < 32 {
 			w = d.r.fill(w)
@@ -86,11 +86,9 @@ func (d *Decoder) firstAC(c *component, w window, coefs []int16, set *uint64, s 
 			w = w.take(uint(e & 63))
 			k += int(e >> 8 & 15)
 		} else {
-			sym, length := byte(e>>8), uint(e&63)
-			if e == 0 {
-				if sym, length, ok = t.long(w.acc); !ok {
-					return w, false
-				}
+			sym, length, ok := t.next(w.acc)
+			if !ok {
+				return w, false
 			}
 			w = w.take(length)
 			run, size := uint(sym>>4), uint(sym&15)
