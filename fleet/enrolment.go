@@ -67,9 +67,8 @@ type Agent struct {
 	Held      uint64 // orders in its store
 	Pending   uint64 // outcomes it has not delivered
 	Standing  bool   `json:",omitempty"` // it holds standing orders, and goes on without the centre
-	Masks     bool   `json:",omitempty"` // it hides what masks say; others are given no masked camera
 	Load      Load   `json:"-"`          // as it last said
-	Able      Able   `json:"-"`          // as it said when it connected
+	Able      Able   `json:",omitzero"`  // as it said when it connected last
 }
 
 // Able is what an agent can do.
@@ -78,7 +77,7 @@ type Able struct {
 	Analyzers []string
 	Cores     int
 	Tags      []string
-	Masks     bool // it hides what a camera's mask says
+	Masks     bool // it hides what a camera's mask says; others are given no masked camera
 }
 
 // Load is what an agent's box bears.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -113,7 +114,7 @@ func (s *Scheduler) Connect(ctx context.Context, id fleet.AgentID, hostname, ver
 	// Orders that found no agent, and are still worth a try.
 	now := fleet.At(time.Now())
 	for _, n := range s.listed(&a.site.orphans, func(f *flight) bool { return !f.paused && f.nominal+fleet.Instant(f.deadline) > now }) {
-		if tag := s.cams.slots.at(s.slots.at(n).camera).tag; (tag == 0 || a.tags[s.tags[tag-1]]) && (a.Masks || !s.cams.slots.at(s.slots.at(n).camera).masked) {
+		if tag := s.cams.slots.at(s.slots.at(n).camera).tag; (tag == 0 || a.tags[s.tags[tag-1]]) && (a.Able.Masks || !s.cams.slots.at(s.slots.at(n).camera).masked) {
 			ch.move = append(ch.move, move{flight: n, to: a.index})
 		}
 	}
@@ -130,14 +131,9 @@ func (s *Scheduler) Can(ctx context.Context, l *Link, able fleet.Able) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := l.box
-	a.Able = able
-	a.video = len(able.Codecs) == 0 || slices.Contains(able.Codecs, fleet.H264) || slices.Contains(able.Codecs, fleet.H265)
-	a.tags = map[string]bool{}
-	for _, tag := range able.Tags {
-		a.tags[tag] = true
-	}
-	if a.Masks != able.Masks {
-		a.Masks = able.Masks
+	if !reflect.DeepEqual(a.Able, able) {
+		// A commit since Connect has kept the agent as it was before.
+		a.can(able)
 		s.keepAgent(a)
 	}
 	var ch change
@@ -147,7 +143,7 @@ func (s *Scheduler) Can(ctx context.Context, l *Link, able fleet.Able) error {
 			ch.move = append(ch.move, move{flight: n, to: to.index})
 		}
 	}
-	if !a.Masks { // an older build took the place of the one that has them
+	if !a.Able.Masks { // an older build took the place of the one that has them
 		s.takeAway(&ch, a, func(f *flight) bool { return s.cams.slots.at(f.camera).masked })
 	}
 	a.site.changed()
@@ -399,7 +395,7 @@ func (l *Link) take() (in Instruction, ok bool, wait time.Duration) {
 		o := l.queue[n].order
 		if recall {
 			in.Recall = append(in.Recall, o.Occurrence)
-		} else if l.box.Masks || !s.cams.slots.at(s.cams.byID[o.Camera]).masked { // else it is taken back behind it
+		} else if l.box.Able.Masks || !s.cams.slots.at(s.cams.byID[o.Camera]).masked { // else it is taken back behind it
 			in.Orders = append(in.Orders, o)
 			l.sent[in.Nonce] = append(l.sent[in.Nonce], o.Occurrence)
 		}
@@ -447,7 +443,7 @@ func (s *Scheduler) cameraList(a *agent, version uint64) *CameraList {
 	at := a.site
 	list := &CameraList{Version: version, Site: s.credentialsFor(at.ID, 0), Cameras: make([]fleet.Target, 0, at.cameras)}
 	for n := at.first; n != 0; n = s.cams.slots.at(n).next {
-		if !s.cams.slots.at(n).approved && len(s.disputes) == 0 || s.cams.slots.at(n).masked && !a.Masks {
+		if !s.cams.slots.at(n).approved && len(s.disputes) == 0 || s.cams.slots.at(n).masked && !a.Able.Masks {
 			continue
 		}
 		c := s.cams.get(n)

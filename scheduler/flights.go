@@ -188,7 +188,7 @@ func (s *Scheduler) flightDue(n uint32, now fleet.Instant) {
 // nobody says why no agent had the order when it was due.
 func (s *Scheduler) nobody(f *flight) string {
 	at := s.siteAt(f.camera)
-	if s.cams.slots.at(f.camera).masked && len(at.links) > 0 && !slices.ContainsFunc(at.links, func(l *Link) bool { return l.box.Masks }) {
+	if s.cams.slots.at(f.camera).masked && len(at.links) > 0 && !slices.ContainsFunc(at.links, func(l *Link) bool { return l.box.Able.Masks }) {
 		return "the camera has a privacy mask, and no agent of site " + string(at.ID) + " that was connected knows masks: update it"
 	}
 	if tag := s.cams.slots.at(f.camera).tag; tag != 0 && len(at.links) > 0 {
@@ -225,7 +225,7 @@ func (s *Scheduler) best(at target, but *agent, connected bool) (best *agent) {
 	}
 	for _, a := range at.site.agents {
 		if a == but || connected && a.link == nil || !connected && (!a.Standing || a.link == nil && (a.lost < since || a.lost < at.since.Time().UnixNano())) ||
-			at.masked && !a.Masks || at.video && !a.video || at.tag != 0 && !a.tags[s.tags[at.tag-1]] {
+			at.masked && !a.Able.Masks || at.video && !a.video || at.tag != 0 && !a.tags[s.tags[at.tag-1]] {
 			continue
 		}
 		w := a.weight

@@ -146,7 +146,7 @@ func (s *Scheduler) remask(ch *change, k uint32, shapes *fleet.Mask, size int, b
 	slot.masked = m.sum != 0 // pick looks there
 	if slot.masked {
 		for _, a := range at.agents {
-			if !a.Masks {
+			if !a.Able.Masks {
 				s.takeAway(ch, a, func(f *flight) bool { return f.camera == k })
 			}
 		}
@@ -194,7 +194,7 @@ func (s *Scheduler) mask(id fleet.CameraID) (v MaskView, told <-chan struct{}, e
 	for _, a := range s.siteAt(k).agents {
 		h := MaskHolder{Agent: a.ID}
 		switch {
-		case !a.Masks && (a.link != nil || a.Standing):
+		case !a.Able.Masks && (a.link != nil || a.Standing):
 			h.State = MaskOutdated
 		case a.link == nil:
 			h.State = MaskAway

@@ -79,7 +79,8 @@ func (s *Scheduler) siteAt(camera uint32) *site { return s.sites[s.cams.slots.at
 
 // addAgent keeps an agent in memory.
 func (s *Scheduler) addAgent(a fleet.Agent) *agent {
-	box := &agent{Agent: a, index: uint32(len(s.boxes) + 1), site: s.siteNamed(a.Site), hash: fleet.ScheduleIDOf(string(a.ID)), video: true}
+	box := &agent{Agent: a, index: uint32(len(s.boxes) + 1), site: s.siteNamed(a.Site), hash: fleet.ScheduleIDOf(string(a.ID))}
+	box.can(a.Able)
 	s.boxes = append(s.boxes, box)
 	s.agents[a.ID] = box
 	if a.State != fleet.Retired {
@@ -87,6 +88,17 @@ func (s *Scheduler) addAgent(a fleet.Agent) *agent {
 	}
 	s.listAgent(box)
 	return box
+}
+
+// can takes what the agent is able to do. One that names no codecs was built
+// before agents did, and is given video.
+func (a *agent) can(able fleet.Able) {
+	a.Able = able
+	a.video = len(able.Codecs) == 0 || slices.Contains(able.Codecs, fleet.H264) || slices.Contains(able.Codecs, fleet.H265)
+	a.tags = map[string]bool{}
+	for _, tag := range able.Tags {
+		a.tags[tag] = true
+	}
 }
 
 // listAgent keeps the site's list of approved agents.

@@ -386,7 +386,7 @@ func agentOf(v fleet.Agent) Agent {
 		Able: AgentAble{
 			Codecs: append([]fleet.Codec{}, v.Able.Codecs...), Analyzers: append([]string{}, v.Able.Analyzers...),
 			Cores: v.Able.Cores, Tags: append([]string{}, v.Able.Tags...),
-			Masks: v.Masks,
+			Masks: v.Able.Masks,
 		},
 		Load: AgentLoad{
 			CPU: v.Load.CPU, Pressure: v.Load.Pressure, RSSBytes: v.Load.RSS, AvailableBytes: v.Load.Available,
