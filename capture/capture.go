@@ -284,6 +284,9 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	hashed := d.reduce()
 	if hashed && missing == 0 { // what a decoder made up must not be found again
 		res.Fingerprint = d.fingerprint()
+		if probe.Dihedral != nil {
+			*probe.Dihedral = d.pdq.SumDihedral(&d.grid)
+		}
 	}
 	res.Fingerprint.Mask = probe.Mask.Sum()
 	probe.done(StageFingerprint)

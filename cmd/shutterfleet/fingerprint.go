@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/bits"
 	"os"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/shutterfleet/shutterfleet/capture"
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
+	"github.com/shutterfleet/shutterfleet/capture/pdq"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
@@ -40,6 +40,7 @@ type PictureReading struct {
 	PDQ        fleet.PDQ     `json:"pdq,omitzero"` // absent, as pHash is, of a damaged picture and of one that is too small
 	PDQQuality int           `json:"pdq_quality"`
 	PHash      fleet.PHash   `json:"phash,omitzero"`
+	Dihedral   *DihedralPDQ  `json:"pdq_dihedral,omitempty"` // with --dihedral
 	SHA256     string        `json:"sha256"`        // of the frame: of a stream, its first key frame
 	Mask       fleet.MaskSum `json:"mask,omitzero"` // of --mask: hashes under different masks do not compare
 	Quality    fleet.Quality `json:"quality"`
@@ -55,6 +56,7 @@ type fingerprintVerb struct {
 	mask     *fleet.Mask
 	deblock  bool
 	compare  bool
+	dihedral bool
 	camera   bool
 	every    time.Duration
 	reader   *capture.Reader
@@ -81,13 +83,16 @@ apart: each is judged by those before it, as an agent would, and after 16 ordina
 ones there are also blurred, covered, moved, frozen, noisy and under-exposed.
 focus is how sharp a JPEG is for its size, without a picture to compare with.
 
---compare A B tells how far two pictures are apart, and what that means.
+--dihedral adds the eight PDQ hashes that the picture would have if it were turned
+or mirrored. --compare A B tells how far two pictures are apart, and what that
+means; with --dihedral it also finds B in A turned or mirrored, and says how.
 --dump-luma writes the plane that all was computed from. For a stream it is as
 the decoder gave it; --deblock asks for the loop filter, so that the plane is
 that of the standard.`,
 		Example: `  shutterfleet fingerprint yard.jpg gate.h264 -o json
   shutterfleet fingerprint --camera yard/*.jpg
   shutterfleet fingerprint --compare yesterday.jpg today.jpg
+  shutterfleet fingerprint --compare --dihedral before.jpg remounted.jpg
   ffmpeg -i rtsp://... -c copy -f h264 -t 5 - | shutterfleet fingerprint -`,
 		RunE: v.run,
 	}
@@ -97,6 +102,7 @@ that of the standard.`,
 	f.BoolVar(&v.deblock, "deblock", false, "apply the loop filter of H.264")
 	f.StringVar(&v.maskFile, "mask", "", "hide what this file says (JSON, as for cameras mask), as agents do")
 	f.BoolVar(&v.compare, "compare", false, "tell how far two pictures are apart")
+	f.BoolVar(&v.dihedral, "dihedral", false, "also the hashes of the picture turned and mirrored")
 	f.BoolVar(&v.camera, "camera", false, "judge the files as frames of one camera, in this order")
 	f.DurationVar(&v.every, "every", time.Minute, "with --camera: how far the frames are apart")
 	return cmd
@@ -177,6 +183,9 @@ func (v *fingerprintVerb) table(cmd *cobra.Command, out []fingerprinted) func(*b
 			cmd.PrintErrf("%s: %s\n", plain(o.File), plain(o.Error))
 		}
 	}
+	if v.dihedral {
+		return turnedRows(cmd, read)
+	}
 	return rows(cmd, read, "no picture was read", "FILE SIZE CODEC VERDICT PDQ PDQ-QUALITY PHASH", func(x fingerprinted) []any {
 		row := []any{x.File, fmt.Sprintf("%dx%d", x.Width, x.Height), x.Codec, x.word(v.camera), "-", x.PDQQuality, "-"}
 		if x.PDQ != (fleet.PDQ{}) {
@@ -205,8 +214,12 @@ func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading
 	if !v.mask.Empty() {
 		asked = nil
 	}
+	var turned *pdq.Dihedral
+	if v.dihedral {
+		turned = new(pdq.Dihedral)
+	}
 	in, err := v.reader.Inspect(cmd.Context(), f, capture.Probe{
-		Mask: v.mask, Deblock: v.deblock, Detail: asked, Judge: v.judge.judge,
+		Mask: v.mask, Deblock: v.deblock, Detail: asked, Dihedral: turned, Judge: v.judge.judge,
 		Done: func(s capture.Stage) {
 			now := time.Now()
 			ms[string(s)] = milliseconds(now.Sub(last))
@@ -244,6 +257,9 @@ func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading
 		PDQ: in.Fingerprint.PDQ, PDQQuality: int(in.Fingerprint.PDQQuality), PHash: in.Fingerprint.PHash, Mask: in.Fingerprint.Mask,
 		SHA256: hex.EncodeToString(in.SHA256[:]), Quality: in.Quality, Focus: detail.Focus(), PictureVerdict: verdictOf(in.Verdict), MS: ms,
 	}
+	if turned != nil && in.Fingerprint.PDQ != (fleet.PDQ{}) {
+		res.Dihedral = (*DihedralPDQ)(turned)
+	}
 	if in.Missing > 0 {
 		return res, codec.Corrupt("%.1f %% of the picture is missing: it has no fingerprint", 100*in.Missing)
 	}
@@ -279,52 +295,4 @@ func writePGM(file string, p codec.Plane) error {
 		return fmt.Errorf("--dump-luma: %w", err)
 	}
 	return nil
-}
-
-// pictureDistance is what --compare prints.
-type pictureDistance struct {
-	A       fingerprinted `json:"a"`
-	B       fingerprinted `json:"b"`
-	PDQ     int           `json:"pdq_distance"`   // of 256 bits
-	PHash   int           `json:"phash_distance"` // of 64 bits
-	Match   bool          `json:"match"`
-	Meaning string        `json:"meaning"`
-}
-
-const (
-	// The distance up to which two hashes mean the same picture, and the quality
-	// below which a hash means nothing: PDQ's own recommendations.
-	pdqMatch  = 31
-	pdqUseful = 50
-	// Of 256 random bits 128 differ, give or take 8: six times that is 1 in 10^9.
-	pdqAlike = 80
-)
-
-func distanceOf(a, b fingerprinted) pictureDistance {
-	d := pictureDistance{A: a, B: b, PHash: bits.OnesCount64(uint64(a.PHash ^ b.PHash))}
-	for i := range a.PDQ {
-		d.PDQ += bits.OnesCount8(a.PDQ[i] ^ b.PDQ[i])
-	}
-	switch {
-	case a.SHA256 == b.SHA256:
-		d.Match, d.Meaning = true, "the same frame, byte for byte"
-	case min(a.PDQQuality, b.PDQQuality) < pdqUseful:
-		d.Meaning = fmt.Sprintf("unknown: a picture of PDQ quality below %d shows too little to be told from others", pdqUseful)
-	case d.PDQ <= pdqMatch:
-		d.Match, d.Meaning = true, fmt.Sprintf("the same picture: copies differ in up to %d of PDQ's 256 bits", pdqMatch)
-	case d.PDQ <= pdqAlike:
-		d.Meaning = fmt.Sprintf("alike, not a copy: more than %d bits of PDQ differ, yet fewer than chance makes of unrelated pictures", pdqMatch)
-	default:
-		d.Meaning = "different pictures: unrelated ones differ in about 128 of PDQ's 256 bits and 32 of pHash's 64"
-	}
-	return d
-}
-
-func (v *fingerprintVerb) printDistance(cmd *cobra.Command, a, b fingerprinted) error {
-	dist := distanceOf(a, b)
-	return v.d.print(cmd, dist, func(w *bytes.Buffer) {
-		fmt.Fprintf(w, "PDQ\t%d of 256 bits differ (quality %d and %d)\n", dist.PDQ, a.PDQQuality, b.PDQQuality)
-		fmt.Fprintf(w, "pHash\t%d of 64 bits differ\n", dist.PHash)
-		fmt.Fprintf(w, "meaning\t%s\n", dist.Meaning)
-	})
 }
