@@ -41,8 +41,8 @@ type PictureReading struct {
 	PDQQuality int           `json:"pdq_quality"`
 	PHash      fleet.PHash   `json:"phash,omitzero"`
 	Dihedral   *DihedralPDQ  `json:"pdq_dihedral,omitempty"` // with --dihedral
-	SHA256     string        `json:"sha256"`        // of the frame: of a stream, its first key frame
-	Mask       fleet.MaskSum `json:"mask,omitzero"` // of --mask: hashes under different masks do not compare
+	SHA256     string        `json:"sha256"`                 // of the frame: of a stream, its first key frame
+	Mask       fleet.MaskSum `json:"mask,omitzero"`          // of --mask: hashes under different masks do not compare
 	Quality    fleet.Quality `json:"quality"`
 	Focus      jpeg.Focus    `json:"focus,omitempty"` // of a JPEG of which nothing is hidden: sharp, soft or blurred
 	PictureVerdict
