@@ -10,13 +10,8 @@
 // machine without FFmpeg is no fault: frames then end in unsupported-codec,
 // with the advice to install it.
 //
-// Whether a picture came whole is not told. FFmpeg fills in what it lacks, and of
-// H.265 it says nothing of that, at no level of its log and in no exit code: of
-// streams of one slice and of four (5.1, 640x360) it passed those without their
-// second, third or fourth slice, with flipped bits, and cut to 90 or 97 % without
-// a word, which -err_detect explode changes for some of the shorter cuts alone.
-// A slice that never came is black there, the end of one that was cut is made up,
-// and the rules of package quality see no more than that.
+// Whether a picture came whole is not told here: FFmpeg fills in what it lacks. For
+// H.265, package h265 tells it from the syntax. What FFmpeg itself says was
 //
 // A child is not kept for the next frame, though starting it is most of what a
 // frame costs: 80 ms and more, of which 4 are decoding, at 640x360. What was tried is
