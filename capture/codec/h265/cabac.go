@@ -1,21 +1,56 @@
 package h265
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
-// cabac is the arithmetic decoding engine of 9.3.4.3, of which codIOffset and
-// codIRange are held as the standard has them, scaled by the bits loaded ahead.
+// cabac is the arithmetic decoding engine of 9.3.4.3. Its registers are at the top
+// of 64 bits: ivlOffset, with bits of the data behind it that were loaded ahead,
+// and ivlCurrRange above zeros.
 type cabac struct {
-	r      *bitReader
-	rng    uint32
-	offset uint32
+	data   []byte // with padding behind
+	pos    int    // of the next byte to load
+	offset uint64
+	rng    uint64
+	ahead  uint // bits in offset below ivlOffset
 	state  contexts
 }
+
+const (
+	// unitBit is where the lowest bit of both registers is: their nine bits
+	// leave the sign free.
+	unitBit = 54
+	// refillAt is how many bits must be loaded ahead: no decision takes more
+	// than 7.
+	refillAt = 8
+)
 
 // contexts are pStateIdx<<1 | valMps of all context variables.
 type contexts [contextCount]uint8
 
-// start is 9.3.2.5, from the reader's place on, which is at a byte's begin.
-func (c *cabac) start() { c.rng, c.offset = 510, uint32(c.r.u(9)) }
+// start is 9.3.2.5, from byte pos on.
+func (c *cabac) start(data []byte, pos int) {
+	c.data, c.pos = data, pos
+	c.rng, c.offset, c.ahead = 510<<unitBit, 0, 0
+	c.refill()
+	c.offset <<= 9
+	c.ahead -= 9
+}
+
+// refill loads 32 bits; behind the end, zeros.
+func (c *cabac) refill() {
+	v := uint32(0)
+	if uint(c.pos) <= uint(len(c.data)-4) {
+		v = binary.BigEndian.Uint32(c.data[c.pos:])
+	}
+	c.pos += 4
+	c.offset |= uint64(v) << ((unitBit - 32 - c.ahead) & 63)
+	c.ahead += 32
+}
+
+// taken is how many bits of the data are or were in ivlOffset.
+func (c *cabac) taken() int { return 8*c.pos - int(c.ahead) }
 
 // init is 9.3.2.2 for initType 0, that of I slices.
 func (s *contexts) init(qp int) {
@@ -31,42 +66,35 @@ func (s *contexts) init(qp int) {
 	}
 }
 
-// bin is DecodeDecision, 9.3.4.3.2.
+// bin is DecodeDecision, 9.3.4.3.2. Both outcomes are computed and one is chosen
+// by a mask, because which one it is cannot be predicted.
 func (c *cabac) bin(ctx int) int {
 	s := &c.state[ctx]
-	state, v := *s>>1, int(*s&1)
-	lps := uint32(rangeLPS[state&63][c.rng>>6&3])
-	c.rng -= lps
-	if c.offset < c.rng {
-		if state < 62 {
-			*s += 2
-		}
-		if c.rng < 256 {
-			c.rng <<= 1
-			c.offset = c.offset<<1 | uint32(c.r.u(1))
-		}
-		return v
+	lps := uint64(rangeLPS[*s>>1&63][c.rng>>(unitBit+6)&3]) << unitBit
+	rng, offset := c.rng-lps, c.offset
+	mask := uint64(int64(rng-offset-1) >> 63) // all ones for the less probable symbol
+	offset -= rng & mask
+	rng += (lps - rng) & mask
+	n := uint(bits.LeadingZeros64(rng)-1) & 63
+	next := nextState[*s^uint8(mask)]
+	v := int(*s^uint8(mask)) & 1
+	*s = next
+	c.rng, c.offset = rng<<n, offset<<n
+	if c.ahead -= n; c.ahead < refillAt {
+		c.refill()
 	}
-	c.offset -= c.rng
-	if state == 0 {
-		*s = uint8(1 - v)
-	} else {
-		*s = nextLPS[state&63]<<1 | uint8(v)
-	}
-	n := bits.LeadingZeros32(lps) - 23
-	c.rng = lps << n
-	c.offset = c.offset<<n | uint32(c.r.u(n))
-	return 1 - v
+	return v
 }
 
 // bypass is DecodeBypass, 9.3.4.3.4.
 func (c *cabac) bypass() int {
-	c.offset = c.offset<<1 | uint32(c.r.u(1))
-	if c.offset >= c.rng {
-		c.offset -= c.rng
-		return 1
+	offset := c.offset << 1
+	mask := uint64(int64(c.rng-offset-1) >> 63)
+	c.offset = offset - c.rng&mask
+	if c.ahead--; c.ahead < refillAt {
+		c.refill()
 	}
-	return 0
+	return int(mask & 1)
 }
 
 // bypasses reads n of them, the highest bit first.
@@ -78,27 +106,32 @@ func (c *cabac) bypasses(n int) int {
 	return v
 }
 
-// terminate is DecodeTerminate, 9.3.4.3.5. If it is true, the bit that the reader
-// took last is the last one that the encoder's flush wrote, 9.3.5.6: the one that
-// ends the RBSP, or that begins the alignment before the next substream.
+// terminate is DecodeTerminate, 9.3.4.3.5. If it is true, the last bit in ivlOffset
+// is the last one that the encoder's flush wrote, 9.3.5.6: the one that ends the
+// RBSP, or that begins the alignment before the next substream.
 func (c *cabac) terminate() bool {
-	c.rng -= 2
+	c.rng -= 2 << unitBit
 	if c.offset >= c.rng {
 		return true
 	}
-	if c.rng < 256 {
+	if c.rng < 256<<unitBit {
 		c.rng <<= 1
-		c.offset = c.offset<<1 | uint32(c.r.u(1))
+		c.offset <<= 1
+		if c.ahead--; c.ahead < refillAt {
+			c.refill()
+		}
 	}
 	return false
 }
 
-// align goes behind the alignment that follows a true terminate; false if that is
-// not what the standard has there, a one and zeros.
-func (c *cabac) align() bool {
-	r := c.r
-	r.pos--
-	one := r.flag()
-	rest := -r.pos & 7
-	return r.u(rest) == 0 && one
+// next begins with the substream behind the alignment that follows a true
+// terminate; false if that is not what the standard has there, a one and zeros.
+func (c *cabac) next() bool {
+	last := c.taken() - 1
+	at := last >> 3
+	if at >= len(c.data)-padding || c.data[at]<<(last&7) != 0x80 {
+		return false
+	}
+	c.start(c.data, at+1)
+	return true
 }

@@ -69,12 +69,28 @@ var rangeLPS = [64][4]uint8{
 	{6, 8, 9, 11}, {6, 7, 9, 10}, {6, 7, 8, 9}, {2, 2, 2, 2},
 }
 
-// nextLPS is transIdxLps, Table 9-47.
-var nextLPS = [64]uint8{
+// nextState is the state after the more probable symbol, and at 255 minus the
+// state after the less probable one: transIdxMps and transIdxLps, Table 9-47.
+var nextState = byState([64]uint8{
 	0, 0, 1, 2, 2, 4, 4, 5, 6, 7, 8, 9, 9, 11, 11, 12,
 	13, 13, 15, 15, 16, 16, 18, 18, 19, 19, 21, 21, 22, 22, 23, 24,
 	24, 25, 26, 26, 27, 27, 28, 29, 29, 30, 30, 30, 31, 32, 32, 33,
 	33, 33, 34, 34, 35, 35, 35, 36, 36, 36, 37, 37, 37, 38, 38, 63,
+})
+
+func byState(lps [64]uint8) (out [256]uint8) {
+	for s := range uint8(128) {
+		state, mps := s>>1, s&1
+		out[s] = min(state+1, 62)<<1 | mps
+		if state == 63 {
+			out[s] = s
+		}
+		if state == 0 {
+			mps = 1 - mps
+		}
+		out[255-s] = lps[state]<<1 | mps
+	}
+	return out
 }
 
 // scans are the orders of 6.5.3 to 6.5.5 in blocks of 1, 2, 4 and 8 a side, by

@@ -8,7 +8,7 @@ import (
 type walk struct {
 	slice
 	cabac
-	reader bitReader
+	end    int      // where rbsp_stop_one_bit stands, in bits
 	sync   contexts // TableStateIdxWpp
 	broken bool
 
@@ -25,12 +25,12 @@ type walk struct {
 
 // over says that more was taken than there is. The engine is ahead of what it
 // decodes by nine bits, of which the last may be the one that ends the data.
-func (w *walk) over() bool { return w.r.pos > w.r.end+1 }
+func (w *walk) over() bool { return w.taken() > w.end+1 }
 
 // begin makes ready for a slice whose header r has read.
 func (w *walk) begin(s slice, r *bitReader) {
-	w.slice, w.reader = s, *r
-	w.r = &w.reader
+	w.slice, w.end = s, r.end
+	w.start(r.data, r.pos>>3)
 	w.broken = false
 	w.across = s.width >> 2
 	w.modes = grown(w.modes, w.across*(s.height>>2))
@@ -50,7 +50,6 @@ func grown(b []byte, n int) []byte {
 // ends as it must. The error is that of ctx.
 func (w *walk) follow(ctx context.Context) (int, error) {
 	w.state.init(w.qp)
-	w.start()
 	for w.at = w.address; w.at < w.ctbs; {
 		column := w.at % w.ctbWidth
 		if column == 0 {
@@ -71,13 +70,13 @@ func (w *walk) follow(ctx context.Context) (int, error) {
 		}
 		if end {
 			// The last bit of the code is the one that ends the data.
-			if w.r.pos-1 != w.r.end {
+			if w.taken()-1 != w.end {
 				return w.at - w.address, nil
 			}
 			return w.at + 1 - w.address, nil
 		}
 		if w.at++; w.rowSync && w.at%w.ctbWidth == 0 {
-			if !w.terminate() || !w.align() || w.over() {
+			if !w.terminate() || !w.next() {
 				return w.at - 1 - w.address, nil
 			}
 			// The unit above and to the right, if it is of this slice.
@@ -86,7 +85,6 @@ func (w *walk) follow(ctx context.Context) (int, error) {
 			} else {
 				w.state.init(w.qp)
 			}
-			w.start()
 		}
 	}
 	return max(w.at-1-w.address, 0), nil // it should have ended with the picture

@@ -10,8 +10,17 @@
 // machine without FFmpeg is no fault: frames then end in unsupported-codec,
 // with the advice to install it.
 //
-// Whether a picture came whole is not told here: FFmpeg fills in what it lacks. For
-// H.265, package h265 tells it from the syntax. What FFmpeg itself says was
+// Whether a picture came whole is not told here: FFmpeg fills in what it lacks. Of
+// H.265, package h265 tells it from the syntax. What FFmpeg 5.1 itself says is not
+// enough. Of 200 key pictures by x265, of all kinds, it found, in its log or its exit code:
+//
+//	                                        cut, of 200   bits flipped, of 200   slice lost, of 51   whole, of 200
+//	-v error, and -v warning                     0                1                    18                 0
+//	-err_detect crccheck+bitstream+buffer
+//	  +explode -xerror                          98               48                    19                 0
+//	  those of them with a picture hash      43 of 68         30 of 68               5 of 14              0
+//
+// The picture hash is an SEI message that cameras do not send.
 //
 // A child is not kept for the next frame, though starting it is most of what a
 // frame costs: 80 ms and more, of which 4 are decoding, at 640x360. What was tried is
