@@ -44,28 +44,16 @@ func (d *DihedralPDQ) all() []turnedPDQ {
 	}
 }
 
-// turnedRows is the table of --dihedral: a row for each hash.
-func turnedRows(cmd *cobra.Command, read []fingerprinted) func(*bytes.Buffer) {
-	type row struct {
-		fingerprinted
-		turnedPDQ
+// turnedRows are the rows of --dihedral: one for each hash.
+func turnedRows(x fingerprinted) [][]any {
+	if x.Dihedral == nil {
+		return [][]any{{x.File, "-", "-", x.PDQQuality}}
 	}
-	var all []row
-	for _, x := range read {
-		if x.Dihedral == nil {
-			all = append(all, row{fingerprinted: x})
-			continue
-		}
-		for _, t := range x.Dihedral.all() {
-			all = append(all, row{x, t})
-		}
+	var rows [][]any
+	for _, t := range x.Dihedral.all() {
+		rows = append(rows, []any{x.File, t.transform, t.hash, x.PDQQuality})
 	}
-	return rows(cmd, all, "no picture was read", "FILE TRANSFORM PDQ PDQ-QUALITY", func(r row) []any {
-		if r.transform == "" {
-			return []any{r.File, "-", "-", r.PDQQuality}
-		}
-		return []any{r.File, r.transform, r.hash, r.PDQQuality}
-	})
+	return rows
 }
 
 // pictureDistance is what --compare prints.

@@ -298,12 +298,33 @@ func readY4M(r *bufio.Reader, l codec.Limits, plane *codec.Plane) error {
 // tail keeps the first lines of what the child complained about, as one line.
 type tail struct{ b []byte }
 
-// maxComplaint is what fits a capture's detail beside our own words.
-const maxComplaint = 160
+const (
+	maxComplaint = 160  // is what fits a capture's detail beside our own words
+	maxKept      = 1024 // with what String leaves out
+)
 
 func (t *tail) Write(p []byte) (int, error) {
-	t.b = append(t.b, p[:min(len(p), maxComplaint-len(t.b))]...)
+	t.b = append(t.b, p[:min(len(p), maxKept-len(t.b))]...)
 	return len(p), nil
 }
 
-func (t *tail) String() string { return strings.Join(strings.Fields(string(t.b)), " ") }
+// String leaves out what says nothing to people: which part of FFmpeg speaks, at
+// which address, and that its cache does not know how long a pipe is.
+func (t *tail) String() string {
+	var said []string
+	for line := range strings.Lines(string(t.b)) {
+		for strings.HasPrefix(line, "[") {
+			speaker, rest, ok := strings.Cut(line, "] ")
+			if !ok || !strings.Contains(speaker, " @ 0x") {
+				break
+			}
+			line = rest
+		}
+		if strings.HasPrefix(line, "Inner protocol failed to seekback") {
+			continue
+		}
+		said = append(said, strings.Fields(strings.TrimPrefix(line, "cache:pipe:0: "))...)
+	}
+	text := strings.Join(said, " ")
+	return text[:min(len(text), maxComplaint)]
+}
