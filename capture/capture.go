@@ -26,6 +26,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/capture/codec/h264"
+	"github.com/shutterfleet/shutterfleet/capture/codec/h265"
 	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
 	"github.com/shutterfleet/shutterfleet/capture/codec/worker"
 	"github.com/shutterfleet/shutterfleet/capture/pdq"
@@ -55,6 +56,7 @@ type Reader struct {
 type desk struct {
 	jpeg    jpeg.Decoder
 	h264    h264.Decoder
+	h265    h265.Checker
 	pic     codec.Picture
 	grid    codec.Grid
 	scores  quality.Scores
@@ -183,6 +185,10 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	return r.reading(f, d, nil, p)
 }
 
+// mostMissing is how much of a picture may be missing that still is one, as the
+// decoders here have it.
+const mostMissing = 0.5
+
 // damaged is the error for a picture of which a part is missing, where nobody
 // could be told that it is.
 func damaged(missing float32) error {
@@ -213,6 +219,15 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *
 	own := d.pic
 	defer func() { d.pic = own }()
 	d.pic = codec.Picture{Y: *plane}
+	if f.Codec == fleet.H265 {
+		// FFmpeg makes up what it lacks and does not say so.
+		if d.pic.Missing, err = d.h265.Missing(ctx, f.Data, r.opts.Limits); ctx.Err() != nil {
+			return fleet.Reading{}, err
+		}
+		if in.Missing = d.pic.Missing; in.Missing > mostMissing || in.Missing > 0 && p.Judge == nil {
+			return fleet.Reading{}, damaged(in.Missing)
+		}
+	}
 	// FFmpeg's decoders apply the filters of the stream.
 	in.Decoder, in.Deblocked = "ffmpeg", f.Codec != fleet.JPEG
 	return r.reading(f, d, thumb, p)
@@ -284,6 +299,9 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	hashed := d.reduce()
 	if hashed && missing == 0 { // what a decoder made up must not be found again
 		res.Fingerprint = d.fingerprint()
+		if probe.Dihedral != nil {
+			*probe.Dihedral = d.pdq.SumDihedral(&d.grid)
+		}
 	}
 	res.Fingerprint.Mask = probe.Mask.Sum()
 	probe.done(StageFingerprint)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
+	"github.com/shutterfleet/shutterfleet/capture/pdq"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
@@ -39,6 +40,9 @@ type Probe struct {
 	// Detail, if not nil, is set to how a JPEG's contrast divides among its
 	// frequencies: a measure of its focus that needs no other picture.
 	Detail *jpeg.Detail
+	// Dihedral, if not nil, is set to the PDQ hashes of the picture turned and
+	// mirrored, where it has a fingerprint.
+	Dihedral *pdq.Dihedral
 	// Luma sees the decoded plane, before a mask, which is valid until it returns. Its error
 	// ends the reading.
 	Luma func(codec.Plane) error

@@ -60,6 +60,37 @@ func TestPartialPictures(t *testing.T) {
 	}
 }
 
+// TestPartialH265: FFmpeg decodes what came of H.265 as if it were all, and what
+// is missing is told all the same.
+func TestPartialH265(t *testing.T) {
+	r := reader(t, capture.Options{})
+	data := encode(t, fleet.H265, "-x265-params", "log-level=none:wpp=0:crf=15")
+	judge := func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+		v, _ := quality.Judge(quality.Options{}, quality.State{}, x)
+		return v.Record()
+	}
+	whole, err := r.ReadJudged(t.Context(), fleet.Frame{Codec: fleet.H265, Data: data}, nil, judge)
+	if err != nil || whole.Verdict.Fault == fleet.FaultCorrupt || whole.Fingerprint.PDQ == (fleet.PDQ{}) {
+		t.Fatalf("whole: %v, %+v", err, whole.Verdict)
+	}
+	cut := fleet.Frame{Codec: fleet.H265, Data: data[:len(data)*85/100]}
+	res, err := r.ReadJudged(t.Context(), cut, nil, judge)
+	if err != nil || res.Verdict.Fault != fleet.FaultCorrupt || res.Fingerprint != (fleet.Fingerprint{}) || len(res.Thumbnail) == 0 {
+		t.Errorf("cut to 85 %%: %v, %+v, fingerprint %+v, thumbnail of %d bytes", err, res.Verdict, res.Fingerprint, len(res.Thumbnail))
+	}
+	if _, err := r.Read(t.Context(), cut); cause(err) != fleet.CauseCorrupt {
+		t.Errorf("cut to 85 %%, without a judge: %v", err)
+	}
+	cut.Data = data[:len(data)*2/10]
+	if _, err := r.ReadJudged(t.Context(), cut, nil, judge); cause(err) != fleet.CauseCorrupt {
+		t.Errorf("cut to 20 %%: %v", err)
+	}
+	again, err := r.Read(t.Context(), fleet.Frame{Codec: fleet.H265, Data: data})
+	if err != nil || again.Fingerprint != whole.Fingerprint {
+		t.Errorf("whole after it: %v", err)
+	}
+}
+
 // TestPartialTinyPictures: one that is too small for a verdict would pass for a
 // whole one.
 func TestPartialTinyPictures(t *testing.T) {

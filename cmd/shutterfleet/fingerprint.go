@@ -1,52 +1,20 @@
 package main
 
 import (
-	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/bits"
-	"os"
-	"strings"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/shutterfleet/shutterfleet/capture"
 	"github.com/shutterfleet/shutterfleet/capture/codec"
-	"github.com/shutterfleet/shutterfleet/capture/codec/jpeg"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // maxFingerprintFile bounds a file, which may be a recording of some seconds.
 const maxFingerprintFile = 256 << 20
-
-// fingerprinted is one file's object: what was read, or why it was not.
-type fingerprinted struct {
-	File string `json:"file"`
-	*PictureReading
-	Error string      `json:"error,omitempty"`
-	Cause fleet.Cause `json:"cause,omitempty"`
-}
-
-// PictureReading is what was read of a picture. It is exported for the sake of
-// encoding/json, which sets embedded pointers of exported types alone.
-type PictureReading struct {
-	Width      int           `json:"width"`
-	Height     int           `json:"height"`
-	Codec      fleet.Codec   `json:"codec"`
-	Decoder    string        `json:"decoder"`
-	Deblocked  bool          `json:"deblocked"`    // the loop filter of a video frame was applied
-	PDQ        fleet.PDQ     `json:"pdq,omitzero"` // absent, as pHash is, of a damaged picture and of one that is too small
-	PDQQuality int           `json:"pdq_quality"`
-	PHash      fleet.PHash   `json:"phash,omitzero"`
-	SHA256     string        `json:"sha256"`        // of the frame: of a stream, its first key frame
-	Mask       fleet.MaskSum `json:"mask,omitzero"` // of --mask: hashes under different masks do not compare
-	Quality    fleet.Quality `json:"quality"`
-	Focus      jpeg.Focus    `json:"focus,omitempty"` // of a JPEG of which nothing is hidden: sharp, soft or blurred
-	PictureVerdict
-	MS map[string]float64 `json:"ms"` // by stage
-}
 
 type fingerprintVerb struct {
 	d        door
@@ -55,10 +23,12 @@ type fingerprintVerb struct {
 	mask     *fleet.Mask
 	deblock  bool
 	compare  bool
+	dihedral bool
 	camera   bool
 	every    time.Duration
 	reader   *capture.Reader
 	judge    stillJudge
+	width    int // files read at a time
 }
 
 // fingerprintCommand reads pictures from files, without a server.
@@ -69,10 +39,16 @@ func fingerprintCommand() *cobra.Command {
 		Long: `Print the fingerprints and quality of pictures, without a server: JPEG, PNG, PGM,
 the first key frame of an H.264 or H.265 stream (Annex B), and the first picture
 of an MP4 file. What is not decoded by this program needs ffmpeg on the PATH.
-A file - is the standard input.
+A file - is the standard input, a folder stands for the files in it, and a pattern
+such as *.jpg that no shell has replaced for what it matches.
 
--o json prints an array with one object per file, in order. A file that cannot
-be read has an error in its place, and the exit code is then 1.
+-o json prints an array with one object per file, in order and as they are read,
+several at a time. A file that cannot be read has an error in its place, and the
+exit code is then 1. One that is interrupted closes the array, says on stderr how
+many files were read, and exits with 1 as well.
+
+Pictures are taken as they are coded: not turned as EXIF says, and without regard
+to transparency or color profiles.
 
 The verdict is what an agent says of the first picture of a camera that it does
 not know: black, over-exposed, flat or corrupt, which are so for any camera. With
@@ -81,13 +57,16 @@ apart: each is judged by those before it, as an agent would, and after 16 ordina
 ones there are also blurred, covered, moved, frozen, noisy and under-exposed.
 focus is how sharp a JPEG is for its size, without a picture to compare with.
 
---compare A B tells how far two pictures are apart, and what that means.
+--dihedral adds the eight PDQ hashes that the picture would have if it were turned
+or mirrored. --compare A B tells how far two pictures are apart, and what that
+means; with --dihedral it also finds B in A turned or mirrored, and says how.
 --dump-luma writes the plane that all was computed from. For a stream it is as
 the decoder gave it; --deblock asks for the loop filter, so that the plane is
 that of the standard.`,
 		Example: `  shutterfleet fingerprint yard.jpg gate.h264 -o json
-  shutterfleet fingerprint --camera yard/*.jpg
+  shutterfleet fingerprint --camera yard/
   shutterfleet fingerprint --compare yesterday.jpg today.jpg
+  shutterfleet fingerprint --compare --dihedral before.jpg remounted.jpg
   ffmpeg -i rtsp://... -c copy -f h264 -t 5 - | shutterfleet fingerprint -`,
 		RunE: v.run,
 	}
@@ -97,29 +76,19 @@ that of the standard.`,
 	f.BoolVar(&v.deblock, "deblock", false, "apply the loop filter of H.264")
 	f.StringVar(&v.maskFile, "mask", "", "hide what this file says (JSON, as for cameras mask), as agents do")
 	f.BoolVar(&v.compare, "compare", false, "tell how far two pictures are apart")
+	f.BoolVar(&v.dihedral, "dihedral", false, "also the hashes of the picture turned and mirrored")
 	f.BoolVar(&v.camera, "camera", false, "judge the files as frames of one camera, in this order")
 	f.DurationVar(&v.every, "every", time.Minute, "with --camera: how far the frames are apart")
 	return cmd
 }
 
 func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
-	switch {
-	case v.compare && len(args) != 2:
-		return usage("fingerprint --compare wants two files")
-	case len(args) == 0:
-		return usage("fingerprint wants one file or more")
-	case v.dumpLuma != "" && len(args) != 1:
-		return usage("--dump-luma wants one file, got %d", len(args))
-	case v.camera && v.compare:
-		return usage("--camera and --compare do not go together")
-	case v.every <= 0 || !v.camera && cmd.Flags().Changed("every"):
-		return usage("--every wants a time above 0, and --camera")
-	}
-	if err := v.d.checkOutput(); err != nil {
+	if err := v.check(cmd, args); err != nil {
 		return err
 	}
 	// A recording may be larger than a camera's frame; an MP4 is fed whole.
-	r, err := capture.New(capture.Options{NoThumbnail: true, Limits: codec.Limits{Bytes: maxFingerprintFile}})
+	v.width = runtime.GOMAXPROCS(0)
+	r, err := capture.New(capture.Options{NoThumbnail: true, Width: v.width, Limits: codec.Limits{Bytes: maxFingerprintFile}})
 	if err != nil {
 		return err
 	}
@@ -130,34 +99,70 @@ func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
 			return fmt.Errorf("--mask: %w", err)
 		}
 	}
-	out, failed := make([]fingerprinted, len(args)), 0
-	for i, file := range args {
-		out[i].File = file
-		if out[i].PictureReading, err = v.read(cmd, file); err != nil {
-			failed++
-			out[i].Error = strings.TrimPrefix(err.Error(), file+": ")
-			if ce, ok := errors.AsType[*fleet.CameraError](err); ok {
-				out[i].Cause = ce.Cause
-			}
-		}
-	}
 	if v.compare {
-		if failed == 0 {
-			return v.printDistance(cmd, out[0], out[1])
-		}
-		for _, o := range out {
-			if o.Error != "" {
-				return fmt.Errorf("%s: %s", o.File, o.Error)
-			}
-		}
+		return v.runCompare(cmd, args)
 	}
-	if err := v.d.print(cmd, out, v.table(cmd, out)); err != nil {
+	files := expand(args)
+	out := &readingsPrinter{v: v, cmd: cmd}
+	read, failed := 0, 0
+	err = v.each(cmd, files, func(x fingerprinted) error {
+		if read++; x.Error != "" {
+			failed++
+		}
+		return out.add(x)
+	})
+	err = errors.Join(err, out.close())
+	switch {
+	case cmd.Context().Err() != nil:
+		return fmt.Errorf("interrupted: %d of %d files were read", read, len(files))
+	case err != nil:
 		return err
-	}
-	if failed > 0 {
+	case failed > 0:
 		return unreadError(failed)
 	}
 	return nil
+}
+
+func (v *fingerprintVerb) check(cmd *cobra.Command, args []string) error {
+	inputs := 0
+	for _, file := range append([]string{v.maskFile}, args...) {
+		if file == "-" {
+			inputs++
+		}
+	}
+	switch {
+	case v.compare && len(args) != 2:
+		return usage("fingerprint --compare wants two files, got %d", len(args))
+	case len(args) == 0:
+		return usage("fingerprint wants one file or more, for example `shutterfleet fingerprint yard.jpg`: see `%s --help`", cmd.CommandPath())
+	case v.dumpLuma != "" && len(args) != 1:
+		return usage("--dump-luma wants one file, got %d", len(args))
+	case v.dumpLuma != "" && v.dumpLuma != "-" && sameFile(v.dumpLuma, args[0]):
+		return usage("--dump-luma %s would overwrite the picture itself: give it another name", v.dumpLuma)
+	case v.camera && v.compare:
+		return usage("--camera and --compare do not go together")
+	case v.every <= 0 || !v.camera && cmd.Flags().Changed("every"):
+		return usage("--every wants a time above 0, and --camera")
+	case inputs > 1:
+		return usage("- is the standard input, which can be read once only")
+	}
+	return v.d.checkOutput()
+}
+
+// runCompare reads two files and prints how far they are apart.
+func (v *fingerprintVerb) runCompare(cmd *cobra.Command, args []string) error {
+	var pair []fingerprinted
+	var failed []error
+	err := v.each(cmd, args, func(x fingerprinted) error {
+		if pair = append(pair, x); x.Error != "" {
+			failed = append(failed, fmt.Errorf("%s: %s", x.File, x.Error))
+		}
+		return nil
+	})
+	if err := errors.Join(append(failed, err)...); err != nil {
+		return err
+	}
+	return v.printDistance(cmd, pair[0], pair[1])
 }
 
 // unreadError ends a run in which files could not be read. Each has been told
@@ -166,165 +171,3 @@ type unreadError int
 
 func (unreadError) Error() string { return "" }
 func (unreadError) ExitCode() int { return 1 }
-
-func (v *fingerprintVerb) table(cmd *cobra.Command, out []fingerprinted) func(*bytes.Buffer) {
-	var read []fingerprinted
-	for _, o := range out {
-		if o.PictureReading != nil {
-			read = append(read, o)
-		}
-		if o.Error != "" && v.d.output == "table" {
-			cmd.PrintErrf("%s: %s\n", plain(o.File), plain(o.Error))
-		}
-	}
-	return rows(cmd, read, "no picture was read", "FILE SIZE CODEC VERDICT PDQ PDQ-QUALITY PHASH", func(x fingerprinted) []any {
-		row := []any{x.File, fmt.Sprintf("%dx%d", x.Width, x.Height), x.Codec, x.word(v.camera), "-", x.PDQQuality, "-"}
-		if x.PDQ != (fleet.PDQ{}) {
-			row[4], row[6] = x.PDQ, x.PHash
-		}
-		return row
-	})
-}
-
-// read reads one file. Of a damaged picture there is a reading beside the error.
-func (v *fingerprintVerb) read(cmd *cobra.Command, file string) (*PictureReading, error) {
-	data, err := readFile(cmd, file, maxFingerprintFile)
-	if err != nil {
-		return nil, err
-	}
-	f, err := frameOf(data)
-	if err != nil {
-		return nil, err
-	}
-	ms := map[string]float64{}
-	began := time.Now()
-	last := began
-	// Focus is of all of the picture, before the mask.
-	var detail jpeg.Detail
-	asked := &detail
-	if !v.mask.Empty() {
-		asked = nil
-	}
-	in, err := v.reader.Inspect(cmd.Context(), f, capture.Probe{
-		Mask: v.mask, Deblock: v.deblock, Detail: asked, Judge: v.judge.judge,
-		Done: func(s capture.Stage) {
-			now := time.Now()
-			ms[string(s)] = milliseconds(now.Sub(last))
-			last = now
-		},
-		Luma: func(p codec.Plane) error {
-			if v.dumpLuma == "" {
-				return nil
-			}
-			defer func() { last = time.Now() }() // no part of the next stage
-			return writePGM(v.dumpLuma, p)
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	ms["total"] = 0
-	for s, t := range ms {
-		if s != "total" {
-			ms["total"] += t
-		}
-	}
-	if v.deblock && !in.Deblocked {
-		if f.Codec == fleet.H264 || f.Codec == fleet.H265 {
-			cmd.PrintErrf("%s: --deblock was not honoured: the %s decoder has no loop filter\n", file, in.Decoder)
-		} else {
-			cmd.PrintErrf("%s: --deblock changes nothing: a %s has no loop filter\n", file, f.Codec)
-		}
-	}
-	if !v.deblock && in.Deblocked && v.dumpLuma != "" {
-		cmd.PrintErrf("%s: the plane is deblocked: %s always applies the loop filter\n", file, in.Decoder)
-	}
-	res := &PictureReading{
-		Width: int(in.Width), Height: int(in.Height), Codec: f.Codec, Decoder: in.Decoder, Deblocked: in.Deblocked,
-		PDQ: in.Fingerprint.PDQ, PDQQuality: int(in.Fingerprint.PDQQuality), PHash: in.Fingerprint.PHash, Mask: in.Fingerprint.Mask,
-		SHA256: hex.EncodeToString(in.SHA256[:]), Quality: in.Quality, Focus: detail.Focus(), PictureVerdict: verdictOf(in.Verdict), MS: ms,
-	}
-	if in.Missing > 0 {
-		return res, codec.Corrupt("%.1f %% of the picture is missing: it has no fingerprint", 100*in.Missing)
-	}
-	return res, nil
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
-
-// frameOf finds the one frame of a file that is read.
-func frameOf(data []byte) (fleet.Frame, error) {
-	c, ok := codec.Sniff(data)
-	switch {
-	case !ok && len(data) == 0:
-		return fleet.Frame{}, codec.Corrupt("the file is empty")
-	case !ok:
-		return fleet.Frame{}, codec.Unsupported("no picture that is known: want JPEG, PNG, PGM, an H.264 or H.265 stream (Annex B), or MP4")
-	case c == fleet.H264 || c == fleet.H265:
-		var err error
-		if data, err = codec.KeyFrame(c, data); err != nil {
-			return fleet.Frame{}, err
-		}
-	}
-	return fleet.Frame{Data: data, Codec: c}, nil
-}
-
-// writePGM writes a plane without its padding.
-func writePGM(file string, p codec.Plane) error {
-	b := fmt.Appendf(nil, "P5\n%d %d\n255\n", p.Width, p.Height)
-	for y := range p.Height {
-		b = append(b, p.Row(y)...)
-	}
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		return fmt.Errorf("--dump-luma: %w", err)
-	}
-	return nil
-}
-
-// pictureDistance is what --compare prints.
-type pictureDistance struct {
-	A       fingerprinted `json:"a"`
-	B       fingerprinted `json:"b"`
-	PDQ     int           `json:"pdq_distance"`   // of 256 bits
-	PHash   int           `json:"phash_distance"` // of 64 bits
-	Match   bool          `json:"match"`
-	Meaning string        `json:"meaning"`
-}
-
-const (
-	// The distance up to which two hashes mean the same picture, and the quality
-	// below which a hash means nothing: PDQ's own recommendations.
-	pdqMatch  = 31
-	pdqUseful = 50
-	// Of 256 random bits 128 differ, give or take 8: six times that is 1 in 10^9.
-	pdqAlike = 80
-)
-
-func distanceOf(a, b fingerprinted) pictureDistance {
-	d := pictureDistance{A: a, B: b, PHash: bits.OnesCount64(uint64(a.PHash ^ b.PHash))}
-	for i := range a.PDQ {
-		d.PDQ += bits.OnesCount8(a.PDQ[i] ^ b.PDQ[i])
-	}
-	switch {
-	case a.SHA256 == b.SHA256:
-		d.Match, d.Meaning = true, "the same frame, byte for byte"
-	case min(a.PDQQuality, b.PDQQuality) < pdqUseful:
-		d.Meaning = fmt.Sprintf("unknown: a picture of PDQ quality below %d shows too little to be told from others", pdqUseful)
-	case d.PDQ <= pdqMatch:
-		d.Match, d.Meaning = true, fmt.Sprintf("the same picture: copies differ in up to %d of PDQ's 256 bits", pdqMatch)
-	case d.PDQ <= pdqAlike:
-		d.Meaning = fmt.Sprintf("alike, not a copy: more than %d bits of PDQ differ, yet fewer than chance makes of unrelated pictures", pdqMatch)
-	default:
-		d.Meaning = "different pictures: unrelated ones differ in about 128 of PDQ's 256 bits and 32 of pHash's 64"
-	}
-	return d
-}
-
-func (v *fingerprintVerb) printDistance(cmd *cobra.Command, a, b fingerprinted) error {
-	dist := distanceOf(a, b)
-	return v.d.print(cmd, dist, func(w *bytes.Buffer) {
-		fmt.Fprintf(w, "PDQ\t%d of 256 bits differ (quality %d and %d)\n", dist.PDQ, a.PDQQuality, b.PDQQuality)
-		fmt.Fprintf(w, "pHash\t%d of 64 bits differ\n", dist.PHash)
-		fmt.Fprintf(w, "meaning\t%s\n", dist.Meaning)
-	})
-}

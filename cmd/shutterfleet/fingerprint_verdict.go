@@ -2,9 +2,11 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"time"
 
+	"github.com/shutterfleet/shutterfleet/capture"
 	"github.com/shutterfleet/shutterfleet/capture/quality"
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler/admin"
@@ -52,22 +54,29 @@ type stillJudge struct {
 	camera bool
 	every  time.Duration
 
-	state quality.State
-	next  time.Time
+	state quality.State // of the files before: whose turn it is has it
 }
 
-func (j *stillJudge) judge(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+// at returns who judges the picture of one file. Frames of a camera are judged in
+// their order, whichever was read first.
+func (j *stillJudge) at(ctx context.Context, p *pending) capture.Judge {
 	if !j.camera {
-		v, _ := quality.Judge(quality.Options{}, quality.State{}, x)
+		return func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+			v, _ := quality.Judge(quality.Options{}, quality.State{}, x)
+			return v.Record()
+		}
+	}
+	return func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+		select {
+		case <-p.before:
+		case <-ctx.Done():
+			return fleet.Verdict{} // nobody will see it
+		}
+		// Files do not tell when their pictures were taken: any day will do. One
+		// that could not be read took its time as well.
+		x.At = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(p.place) * j.every)
+		var v quality.Verdict
+		v, j.state = quality.Judge(quality.Options{}, j.state, x)
 		return v.Record()
 	}
-	// Files do not tell when their pictures were taken: any day will do.
-	if j.next.IsZero() {
-		j.next = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	}
-	x.At = j.next
-	j.next = j.next.Add(j.every)
-	var v quality.Verdict
-	v, j.state = quality.Judge(quality.Options{}, j.state, x)
-	return v.Record()
 }

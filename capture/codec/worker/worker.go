@@ -10,13 +10,17 @@
 // machine without FFmpeg is no fault: frames then end in unsupported-codec,
 // with the advice to install it.
 //
-// Whether a picture came whole is not told. FFmpeg fills in what it lacks, and of
-// H.265 it says nothing of that, at no level of its log and in no exit code: of
-// streams of one slice and of four (5.1, 640x360) it passed those without their
-// second, third or fourth slice, with flipped bits, and cut to 90 or 97 % without
-// a word, which -err_detect explode changes for some of the shorter cuts alone.
-// A slice that never came is black there, the end of one that was cut is made up,
-// and the rules of package quality see no more than that.
+// Whether a picture came whole is not told here: FFmpeg fills in what it lacks. Of
+// H.265, package h265 tells it from the syntax. What FFmpeg 5.1 itself says is not
+// enough. Of 200 key pictures by x265, of all kinds, it found, in its log or its exit code:
+//
+//	                                        cut, of 200   bits flipped, of 200   slice lost, of 51   whole, of 200
+//	-v error, and -v warning                     0                1                    18                 0
+//	-err_detect crccheck+bitstream+buffer
+//	  +explode -xerror                          98               48                    19                 0
+//	  those of them with a picture hash      43 of 68         30 of 68               5 of 14              0
+//
+// The picture hash is an SEI message that cameras do not send.
 //
 // A child is not kept for the next frame, though starting it is most of what a
 // frame costs: 80 ms and more, of which 4 are decoding, at 640x360. What was tried is
@@ -294,12 +298,33 @@ func readY4M(r *bufio.Reader, l codec.Limits, plane *codec.Plane) error {
 // tail keeps the first lines of what the child complained about, as one line.
 type tail struct{ b []byte }
 
-// maxComplaint is what fits a capture's detail beside our own words.
-const maxComplaint = 160
+const (
+	maxComplaint = 160  // is what fits a capture's detail beside our own words
+	maxKept      = 1024 // with what String leaves out
+)
 
 func (t *tail) Write(p []byte) (int, error) {
-	t.b = append(t.b, p[:min(len(p), maxComplaint-len(t.b))]...)
+	t.b = append(t.b, p[:min(len(p), maxKept-len(t.b))]...)
 	return len(p), nil
 }
 
-func (t *tail) String() string { return strings.Join(strings.Fields(string(t.b)), " ") }
+// String leaves out what says nothing to people: which part of FFmpeg speaks, at
+// which address, and that its cache does not know how long a pipe is.
+func (t *tail) String() string {
+	var said []string
+	for line := range strings.Lines(string(t.b)) {
+		for strings.HasPrefix(line, "[") {
+			speaker, rest, ok := strings.Cut(line, "] ")
+			if !ok || !strings.Contains(speaker, " @ 0x") {
+				break
+			}
+			line = rest
+		}
+		if strings.HasPrefix(line, "Inner protocol failed to seekback") {
+			continue
+		}
+		said = append(said, strings.Fields(strings.TrimPrefix(line, "cache:pipe:0: "))...)
+	}
+	text := strings.Join(said, " ")
+	return text[:min(len(text), maxComplaint)]
+}

@@ -1,0 +1,412 @@
+package h265
+
+import (
+	"math/bits"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+)
+
+// sps holds what is followed of a sequence parameter set, 7.3.2.2.
+type sps struct {
+	width, height      int
+	log2MinCB, log2CTB int
+	log2MinTB          int
+	log2MaxTB          int
+	intraDepth         int // max_transform_hierarchy_depth_intra
+	bitDepth           [2]int
+	sao                bool
+	log2POC            int
+	rpsCount           int   // num_short_term_ref_pic_sets
+	rpsDeltas          []int // NumDeltaPocs of each
+	longTerm           bool
+	longTermCount      int
+	temporalMVP        bool
+	ctbWidth, ctbs     int
+}
+
+// pps holds what is followed of a picture parameter set, 7.3.2.3.
+type pps struct {
+	sps                int
+	dependentSlices    bool
+	outputFlag         bool
+	extraBits          int
+	signHiding         bool
+	initQP             int
+	transformSkip      bool
+	qpDelta            bool
+	qpDeltaDepth       int
+	chromaOffsets      bool
+	transquantBypass   bool
+	rowSync            bool // entropy_coding_sync_enabled_flag
+	acrossSlices       bool
+	deblockingOverride bool
+	deblockingOff      bool
+	headerExtension    bool
+	tiles              bool
+}
+
+// parseSPS reads a sequence parameter set. The range extensions profile, 4, is
+// that of x265's streams of key pictures alone: it is followed as far as it has
+// no extension.
+func parseSPS(r *bitReader, l codec.Limits) (id int, s sps, err error) {
+	r.skip(4)
+	layers := r.u(3)
+	r.skip(1)
+	profile := profileTierLevel(r, layers)
+	id = r.ue()
+	chroma := r.ue()
+	if chroma == 3 {
+		r.skip(1)
+	}
+	s.width, s.height = r.ue(), r.ue()
+	if r.flag() { // conformance window
+		for range 4 {
+			r.ue()
+		}
+	}
+	s.bitDepth = [2]int{8 + r.ue(), 8 + r.ue()}
+	s.log2POC = 4 + r.ue()
+	first := layers
+	if r.flag() {
+		first = 0
+	}
+	for range layers - first + 1 {
+		r.ue()
+		r.ue()
+		r.ue()
+	}
+	s.log2MinCB = 3 + r.ue()
+	s.log2CTB = s.log2MinCB + r.ue()
+	s.log2MinTB = 2 + r.ue()
+	s.log2MaxTB = s.log2MinTB + r.ue()
+	r.ue() // max_transform_hierarchy_depth_inter
+	s.intraDepth = r.ue()
+	if r.flag() && r.flag() {
+		scalingLists(r)
+	}
+	r.skip(1) // asymmetric partitions
+	s.sao = r.flag()
+	pcm := r.flag()
+	switch {
+	case !r.ok() || id > 15:
+		return 0, s, codec.Corrupt("the H.265 sequence parameter set is broken")
+	case profile < 1 || profile > 4 || chroma != 1 || s.bitDepth[0] > 10 || s.bitDepth[1] > 10:
+		return 0, s, codec.Unsupported("H.265 of profile %d, chroma format %d, is not followed", profile, chroma)
+	case pcm:
+		return 0, s, codec.Unsupported("H.265 with PCM blocks is not followed")
+	case s.log2CTB > 6 || s.log2CTB < 4 || s.log2MinTB >= s.log2MinCB || s.log2MaxTB > min(s.log2CTB, 5) || s.log2POC > 16 || s.intraDepth > 4 ||
+		s.width&(1<<s.log2MinCB-1) != 0 || s.height&(1<<s.log2MinCB-1) != 0:
+		return 0, s, codec.Corrupt("the H.265 sequence parameter set is broken")
+	}
+	if err := l.CheckSize(s.width, s.height); err != nil {
+		return 0, s, err
+	}
+	round := 1<<s.log2CTB - 1
+	s.ctbWidth = (s.width + round) >> s.log2CTB
+	s.ctbs = s.ctbWidth * ((s.height + round) >> s.log2CTB)
+	if s.rpsCount = r.ue(); s.rpsCount > 64 {
+		return 0, s, codec.Corrupt("the H.265 sequence parameter set is broken")
+	}
+	for i := range s.rpsCount {
+		s.rpsDeltas = append(s.rpsDeltas, refPicSet(r, i, s.rpsCount, s.rpsDeltas))
+	}
+	if s.longTerm = r.flag(); s.longTerm {
+		s.longTermCount = r.ue()
+		if s.longTermCount > 32 {
+			return 0, s, codec.Corrupt("the H.265 sequence parameter set is broken")
+		}
+		r.skip(s.longTermCount * (s.log2POC + 1))
+	}
+	s.temporalMVP = r.flag()
+	r.skip(1) // strong_intra_smoothing_enabled_flag
+	extended := false
+	if timed := r.flag() && usability(r); !timed {
+		extended = r.flag()
+	} else if profile == 4 {
+		extended = true // for all that is known
+	}
+	switch {
+	case !r.ok():
+		return 0, s, codec.Corrupt("the H.265 sequence parameter set is cut off")
+	case extended:
+		return 0, s, codec.Unsupported("H.265 with extensions is not followed")
+	}
+	return id, s, nil
+}
+
+// usability is vui_parameters(), E.2.1, up to hrd_parameters(), of which it says
+// whether they follow.
+func usability(r *bitReader) (hrd bool) {
+	if r.flag() && r.u(8) == 255 { // aspect ratio
+		r.skip(32)
+	}
+	if r.flag() { // overscan
+		r.skip(1)
+	}
+	if r.flag() { // signal type
+		r.skip(4)
+		if r.flag() {
+			r.skip(24)
+		}
+	}
+	if r.flag() { // places of chroma
+		r.ue()
+		r.ue()
+	}
+	r.skip(3)
+	if r.flag() { // default display window
+		for range 4 {
+			r.ue()
+		}
+	}
+	if r.flag() { // timing
+		r.skip(64)
+		if r.flag() {
+			r.ue()
+		}
+		if r.flag() {
+			return true
+		}
+	}
+	if r.flag() { // restrictions
+		r.skip(3)
+		for range 5 {
+			r.ue()
+		}
+	}
+	return false
+}
+
+// profileTierLevel is 7.3.3; it returns general_profile_idc.
+func profileTierLevel(r *bitReader, layers int) int {
+	r.skip(3)
+	profile := r.u(5)
+	r.skip(88)
+	if layers == 0 {
+		return profile
+	}
+	more := 0
+	for i := range 8 {
+		has, level := r.u(1), r.u(1)
+		if i < layers {
+			more += 88*has + 8*level
+		}
+	}
+	r.skip(more)
+	return profile
+}
+
+// scalingLists is scaling_list_data(), 7.3.4. It changes no syntax.
+func scalingLists(r *bitReader) {
+	for size := range 4 {
+		step := 1
+		if size == 3 {
+			step = 3
+		}
+		for m := 0; m < 6 && r.ok(); m += step {
+			if !r.flag() {
+				r.ue()
+				continue
+			}
+			if size > 1 {
+				r.se()
+			}
+			for range min(64, 1<<(4+2*size)) {
+				r.se()
+			}
+		}
+	}
+}
+
+// refPicSet is st_ref_pic_set(), 7.3.7: it returns NumDeltaPocs, which is all that
+// the next ones need.
+func refPicSet(r *bitReader, i, count int, deltas []int) int {
+	if i > 0 && r.flag() {
+		back := 1
+		if i == count {
+			back += r.ue()
+		}
+		r.skip(1)
+		r.ue()
+		if back > i || !r.ok() {
+			r.pos = r.end + 1
+			return 0
+		}
+		n := 0
+		for range deltas[i-back] + 1 {
+			used := r.flag()
+			if used || r.flag() {
+				n++
+			}
+		}
+		return n
+	}
+	n, p := r.ue(), r.ue()
+	if n > 16 || p > 16 {
+		r.pos = r.end + 1
+		return 0
+	}
+	for range n + p {
+		r.ue()
+		r.skip(1)
+	}
+	return n + p
+}
+
+func parsePPS(r *bitReader) (id int, p pps, err error) {
+	id, p.sps = r.ue(), r.ue()
+	p.dependentSlices, p.outputFlag = r.flag(), r.flag()
+	p.extraBits = r.u(3)
+	p.signHiding = r.flag()
+	r.skip(1)
+	r.ue()
+	r.ue()
+	p.initQP = 26 + r.se()
+	r.skip(1)
+	p.transformSkip = r.flag()
+	if p.qpDelta = r.flag(); p.qpDelta {
+		p.qpDeltaDepth = r.ue()
+	}
+	r.se()
+	r.se()
+	p.chromaOffsets = r.flag()
+	r.skip(2)
+	p.transquantBypass, p.tiles, p.rowSync = r.flag(), r.flag(), r.flag()
+	if p.tiles {
+		return 0, p, codec.Unsupported("H.265 with tiles is not followed")
+	}
+	p.acrossSlices = r.flag()
+	if r.flag() { // deblocking control
+		p.deblockingOverride, p.deblockingOff = r.flag(), r.flag()
+		if !p.deblockingOff {
+			r.se()
+			r.se()
+		}
+	}
+	if r.flag() {
+		scalingLists(r)
+	}
+	r.skip(1)
+	r.ue()
+	p.headerExtension = r.flag()
+	if r.flag() {
+		return 0, p, codec.Unsupported("H.265 with extensions is not followed")
+	}
+	if !r.ok() || id > 63 || p.sps > 15 || p.qpDeltaDepth > 3 {
+		return 0, p, codec.Corrupt("the H.265 picture parameter set is broken")
+	}
+	return id, p, nil
+}
+
+// slice is what is followed of a slice segment header, 7.3.6.1.
+type slice struct {
+	*sps
+	*pps
+	first      bool
+	address    int
+	qp         int
+	saoLuma    bool
+	saoChroma  bool
+	firstBlock int // in bits, where the data begins
+}
+
+// parseSlice reads the header of a key picture's slice segment.
+func (c *Checker) parseSlice(r *bitReader, kind int) (s slice, err error) {
+	broken := codec.Corrupt("a slice header of the H.265 picture is broken")
+	s.first = r.flag()
+	r.skip(1) // no_output_of_prior_pics_flag
+	id := r.ue()
+	if id >= len(c.pps) || c.pps[id] == nil || c.sps[c.pps[id].sps] == nil {
+		return s, broken
+	}
+	s.pps = c.pps[id]
+	s.sps = c.sps[s.pps.sps]
+	if !s.first {
+		if s.dependentSlices && r.flag() {
+			return s, codec.Unsupported("H.265 with dependent slices is not followed")
+		}
+		s.address = r.u(bits.Len(uint(s.ctbs - 1)))
+	}
+	r.skip(s.extraBits)
+	if r.ue() != 2 || s.address >= s.ctbs { // an I slice
+		return s, broken
+	}
+	if s.outputFlag {
+		r.skip(1)
+	}
+	if kind != nalIDR && kind != nalIDRWithoutLeading {
+		s.references(r)
+	}
+	if s.sao {
+		s.saoLuma, s.saoChroma = r.flag(), r.flag()
+	}
+	s.qp = s.initQP + r.se()
+	if s.chromaOffsets {
+		r.se()
+		r.se()
+	}
+	off := s.deblockingOff
+	if s.deblockingOverride && r.flag() {
+		if off = r.flag(); !off {
+			r.se()
+			r.se()
+		}
+	}
+	if s.acrossSlices && (s.saoLuma || s.saoChroma || !off) {
+		r.skip(1)
+	}
+	if s.rowSync {
+		if n := r.ue(); n > s.ctbs {
+			return s, broken
+		} else if n > 0 {
+			each := 1 + r.ue()
+			if each > 32 {
+				return s, broken
+			}
+			r.skip(n * each)
+		}
+	}
+	if s.headerExtension {
+		r.skip(8 * min(r.ue(), 256))
+	}
+	if !r.flag() { // byte_alignment()
+		return s, broken
+	}
+	r.skip(-r.pos & 7)
+	if !r.ok() {
+		return s, broken
+	}
+	return s, nil
+}
+
+// references reads what a key picture that is no IDR picture says of others.
+func (s *slice) references(r *bitReader) {
+	r.skip(s.log2POC)
+	if !r.flag() {
+		refPicSet(r, s.rpsCount, s.rpsCount, s.rpsDeltas)
+	} else if s.rpsCount > 1 {
+		r.skip(bits.Len(uint(s.rpsCount - 1)))
+	}
+	if s.longTerm {
+		known := 0
+		if s.longTermCount > 0 {
+			known = r.ue()
+		}
+		n := known + r.ue()
+		for i := 0; i < n && r.ok(); i++ {
+			if i < known {
+				if s.longTermCount > 1 {
+					r.skip(bits.Len(uint(s.longTermCount - 1)))
+				}
+			} else {
+				r.skip(s.log2POC + 1)
+			}
+			if r.flag() {
+				r.ue()
+			}
+		}
+	}
+	if s.temporalMVP {
+		r.skip(1)
+	}
+}
