@@ -34,7 +34,7 @@ func claim(l layout, first, bytes int, rng *rand.Rand) []byte {
 }
 
 // TestHostileClaims holds what a stream can have allocated that claims a large
-// picture and does not bring it: freeMBs for each of its bytes.
+// picture and does not bring it: what four macroblocks take for each of its bytes.
 func TestHostileClaims(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	sets := &stream{} // parameter sets that replace each other, each read for a slice
@@ -60,8 +60,8 @@ func TestHostileClaims(t *testing.T) {
 			got := taken(func() {
 				err = d.Decode(t.Context(), data, Options{Chroma: true, Partial: partial}, &pic)
 			})
-			// 440 bytes a macroblock, and the tables that any stream needs.
-			if most := 440*freeMBs*len(data) + 256<<10; got > most {
+			// Four macroblocks of 440 bytes, and the tables that any stream needs.
+			if most := 4*440*len(data) + 256<<10; got > most {
 				t.Errorf("%s: %d bytes have %d allocated, want at most %d", name, len(data), got, most)
 			}
 			if err == nil {

@@ -218,7 +218,7 @@ func TestContextEndsWithinPicture(t *testing.T) {
 	sound := x264(t, "yuv420p", "qp=30", "1") // 6 rows
 	var d Decoder
 	var pic codec.Picture
-	for n := range 6 {
+	for n := range len(units(sound)) + 6 {
 		if err := d.Decode(&ending{t.Context(), n}, sound, Options{}, &pic); cause(err) != fleet.CauseTimeout {
 			t.Errorf("a context that ends at row %d: %v", n, err)
 		}

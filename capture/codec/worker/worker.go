@@ -239,6 +239,7 @@ func arguments(demuxer string, thumbnail int, l codec.Limits) []string {
 	args := []string{
 		"-nostdin", "-hide_banner", "-v", "error", "-threads", "1",
 		"-max_pixels", strconv.Itoa(l.Pixels),
+		"-flags", "unaligned", // else what a stream crops at its left is shown, up to 63 samples, for the sake of alignment
 	}
 	if demuxer == demuxers[codec.MP4] {
 		// Its index may stand at the file's end, so the pipe is kept in a

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image/jpeg"
 	"os"
 	"os/exec"
@@ -135,6 +136,51 @@ func TestTenBits(t *testing.T) {
 		d := int(plane.Pix[i]) - want
 		if off = max(off, d, -d); off > 1 {
 			t.Fatalf("sample %d is %d, coded as %d", i, plane.Pix[i], want)
+		}
+	}
+}
+
+// TestCropped holds streams that crop their pictures at all sides against the
+// same part of the whole picture.
+func TestCropped(t *testing.T) {
+	w := open(t, worker.Options{})
+	const width, height, left, right, top, bottom = 320, 192, 6, 10, 4, 2
+	for _, c := range []struct {
+		codec                fleet.Codec
+		encoder, muxer, crop string
+		extra                []string
+	}{
+		{fleet.H264, "libx264", "h264", "h264_metadata", []string{"-x264-params", "keyint=1"}},
+		{fleet.H265, "libx265", "hevc", "hevc_metadata", []string{"-x265-params", "log-level=none"}},
+		{codec.MP4, "libx265", "mp4", "hevc_metadata", []string{"-x265-params", "log-level=none"}},
+	} {
+		decode := func(filter string) (plane codec.Plane, thumb []byte) {
+			file := filepath.Join(t.TempDir(), "video")
+			args := append([]string{"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d", width, height), "-frames:v", "1", "-pix_fmt", "yuv420p", "-c:v", c.encoder}, c.extra...)
+			ffmpeg(t, nil, append(args, "-bsf:v", filter, "-f", c.muxer, file)...)
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if thumb, err = w.Decode(t.Context(), c.codec, data, 160, &plane); err != nil {
+				t.Fatal(err)
+			}
+			return plane, thumb
+		}
+		whole, _ := decode("null")
+		part, thumb := decode(fmt.Sprintf("%s=crop_left=%d:crop_right=%d:crop_top=%d:crop_bottom=%d", c.crop, left, right, top, bottom))
+		if whole.Width != width || part.Width != width-left-right || part.Height != height-top-bottom {
+			t.Errorf("%s: %dx%d of %dx%d, want %dx%d", c.codec, part.Width, part.Height, whole.Width, whole.Height, width-left-right, height-top-bottom)
+			continue
+		}
+		for y := range part.Height {
+			if !bytes.Equal(part.Row(y), whole.Row(y + top)[left:width-right]) {
+				t.Errorf("%s: row %d is another part of the picture", c.codec, y)
+				break
+			}
+		}
+		if m, err := jpeg.Decode(bytes.NewReader(thumb)); err != nil || m.Bounds().Dx() != 160 {
+			t.Errorf("%s: thumbnail of %d bytes: %v", c.codec, len(thumb), err)
 		}
 	}
 }
