@@ -65,14 +65,10 @@ func (c *commands) end(id string) {
 	}
 }
 
-// cancel ends a command early. One that is not under way has ended already.
-func (c *commands) cancel(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if cancel := c.running[id]; cancel != nil {
-		cancel()
-	}
-}
+// cancel ends a command early. One that is not under way has ended already. It
+// makes room at once: the centre counts it no more, and may send another while
+// this one is still on its way out.
+func (c *commands) cancel(id string) { c.end(id) }
 
 // command remembers a command's id durably, and begins it beside what else the
 // stream brings. One that was taken before is neither done nor answered again:

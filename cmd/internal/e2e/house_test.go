@@ -80,7 +80,8 @@ func newHouse(t *testing.T, cameras []camtest.Camera) *house {
 	check(t, err)
 	background(t, h.town.Run)
 	<-h.town.Ready()
-	h.doors = centre.Options{DataDir: filepath.Join(h.dir, "centre"), AgentsListen: freeAddr(t), AdminListen: freeAddr(t)}
+	agents, admin := doorsOf(t, h.town)
+	h.doors = centre.Options{DataDir: filepath.Join(h.dir, "centre"), AgentsListen: agents, AdminListen: admin}
 	h.startCentre()
 	h.line = newLine(t, h.doors.AgentsListen)
 	h.api, err = client.New(client.Options{Server: "http://" + h.doors.AdminListen, TokenFile: filepath.Join(h.doors.DataDir, "admin.token")})
@@ -138,7 +139,8 @@ func (h *house) apply(yaml string) {
 	check(h.t, h.api.Post(h.t.Context(), "schedules/apply", url.Values{"prune": {"true"}}, "application/yaml", []byte("schedules: ["+yaml+"]"), nil))
 }
 
-// captures lists the outcomes so far, oldest first.
+// captures lists the outcomes so far, in the order they came in: an agent that
+// has several tells the newest first.
 func (h *house) captures() []admin.Capture {
 	h.t.Helper()
 	out, err := client.List[admin.Capture](h.t.Context(), h.api, "captures", nil, 0)

@@ -185,7 +185,7 @@ func TestMaskOfTwoAgents(t *testing.T) {
 	// agent than before, as both came one after the other.
 	server := func(t fleet.Instant) (agent fleet.AgentID, n int) {
 		for _, c := range h.captures() {
-			if c.Outcome == fleet.Captured && c.At > t {
+			if c.Outcome == fleet.Captured && c.At-fleet.Instant(c.BoundMS) > t {
 				agent = c.Agent
 				n++
 			}
@@ -223,7 +223,7 @@ func TestMaskOfTwoAgents(t *testing.T) {
 	wait(t, "pictures of the other agent", func() bool { now, n := server(off); return n >= 3 && now != first })
 	under := map[fleet.AgentID]int{}
 	for _, c := range h.finish() {
-		if c.Outcome != fleet.Captured || c.At <= set {
+		if c.Outcome != fleet.Captured || c.At-fleet.Instant(c.BoundMS) <= set {
 			continue
 		}
 		under[c.Agent]++
