@@ -77,7 +77,7 @@ func (d *Decoder) blockwise(c *component, w window, bx, by int) (window, bool) {
 	if detail && bx < c.blocksX && by < c.blocksY { // else it only fills up an MCU
 		d.detail.add(&b, last)
 	}
-	put(&b, last, c.side, c.plane.Pix[by*c.side*c.plane.Stride+bx*c.side:], c.plane.Stride)
+	put(d.level, &b, last, c.side, c.plane.Pix[by*c.side*c.plane.Stride+bx*c.side:], c.plane.Stride)
 	return w, true
 }
 

@@ -226,7 +226,7 @@ func (d *Decoder) transform(ctx context.Context, c *component) error {
 			if detail {
 				d.detail.add(&b, last)
 			}
-			put(&b, last, c.side, row[bx*c.side:], c.plane.Stride)
+			put(d.level, &b, last, c.side, row[bx*c.side:], c.plane.Stride)
 		}
 	}
 	return nil
