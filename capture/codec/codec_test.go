@@ -191,7 +191,10 @@ func TestCheckSize(t *testing.T) {
 func TestColumns(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var c codec.Columns
-	for _, width := range []int{40, 1, 7, 8, 9, 333} {
+	for i, width := range []int{40, 1, 7, 8, 9, 16, 333, 40, 1, 7, 8, 9, 16, 333} {
+		if i >= 7 {
+			c.Level = codec.PlainGo // after the best one
+		}
 		c.Reset(width)
 		want := make([]uint32, width)
 		row := make([]byte, width)

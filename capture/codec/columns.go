@@ -6,6 +6,8 @@ import "encoding/binary"
 // of everything here that makes a picture smaller. The zero Columns is ready;
 // its memory is kept from one use to the next.
 type Columns struct {
+	Level Level // of the loop over a row; the zero Level is the best one
+
 	sums  []uint32
 	lanes []uint64 // sums that still fit 16 bits, four to a word
 	room  uint32   // by how much the weights in the lanes may still grow
@@ -42,7 +44,8 @@ func (c *Columns) Add(row []byte, weight uint32) {
 		sums[x] += uint32(row[x]) * weight
 	}
 	row = row[:full]
-	if n := addLanes(lanes, row, w); n > 0 {
+	if c.Level != PlainGo {
+		n := addLanes(lanes, row, w)
 		row, lanes = row[n:], lanes[n/4:]
 	}
 	for ; len(row) >= 8 && len(lanes) >= 2; row, lanes = row[8:], lanes[2:] {

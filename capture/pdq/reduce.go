@@ -165,6 +165,7 @@ func (h *Hasher) Reduce(p codec.Plane, g *codec.Grid) bool {
 // behind them for the tent's end.
 func (h *Hasher) down(p codec.Plane, t *tap) []uint32 {
 	if h.level <= codec.PlainGo {
+		h.columns.Level = h.level
 		h.columns.Reset(p.Width)
 		for k, w := range t.weights {
 			h.columns.Add(p.Row(t.from+k), uint32(w))

@@ -77,7 +77,7 @@ func (d *Decoder) blockwise(c *component, w window, bx, by int) (window, bool) {
 	if detail && bx < c.blocksX && by < c.blocksY { // else it only fills up an MCU
 		d.detail.add(&b, last)
 	}
-	put(&b, last, c.side, c.plane.Pix[by*c.side*c.plane.Stride+bx*c.side:], c.plane.Stride)
+	put(d.level, &b, last, c.side, c.plane.Pix[by*c.side*c.plane.Stride+bx*c.side:], c.plane.Stride)
 	return w, true
 }
 
@@ -91,13 +91,17 @@ func (d *Decoder) first(c *component, w window) (window, bool) {
 }
 
 func (d *Decoder) longFirst(c *component, w window) (window, bool) {
-	d.r.window = w
-	size := uint(d.r.symbol(c.dcTable))
-	if size > 15 {
+	sym, length, ok := c.dcTable.next(w.acc)
+	size := uint(sym)
+	if !ok || size > 15 {
 		return w, false
 	}
-	c.dc += d.r.extend(size)
-	return d.r.fill(d.r.window), true
+	w = w.take(length)
+	if size > 0 {
+		c.dc += signed(w.acc, size)
+		w = w.take(size)
+	}
+	return d.r.fill(w), true
 }
 
 // skip goes over one block and keeps its lowest coefficient alone.

@@ -68,35 +68,3 @@ func (r *reader) fillBytes(w window) window {
 	}
 	return w
 }
-
-// extend takes k bits, 0 to 15, as a signed number.
-func (r *reader) extend(k uint) int32 {
-	if k == 0 {
-		return 0
-	}
-	if r.n < 32 {
-		r.window = r.fill(r.window)
-	}
-	v := signed(r.acc, k)
-	r.window = r.take(k)
-	return v
-}
-
-// symbol takes one Huffman code. An unknown code takes all bits there are, so
-// that it shows as an overrun.
-func (r *reader) symbol(t *table) byte {
-	if r.n < 32 {
-		r.window = r.fill(r.window)
-	}
-	if e := t.codes[r.acc>>(64-lutBits)]; e != 0 {
-		r.window = r.take(uint(e >> 8))
-		return byte(e)
-	}
-	s, k, ok := t.long(r.acc)
-	if !ok {
-		r.pad = r.n + 1<<20
-		return 0
-	}
-	r.window = r.take(k)
-	return s
-}

@@ -62,7 +62,7 @@ func full(b *block, dst []byte, stride int) {
 		b0, b1, b2, b3 := b[x], b[8+x], b[16+x], b[24+x]
 		b4, b5, b6, b7 := b[32+x], b[40+x], b[48+x], b[56+x]
 		if b1|b2|b3|b4|b5|b6|b7 == 0 {
-			v := b0 << 2
+			v := (b0<<13 + 1<<10) >> 11 // as all would come out, whatever hostile tables make of b0
 			b[x], b[8+x], b[16+x], b[24+x], b[32+x], b[40+x], b[48+x], b[56+x] = v, v, v, v, v, v, v, v
 			continue
 		}
@@ -104,7 +104,7 @@ func fullLow(b *block, dst []byte, stride int) {
 	for x := range 4 {
 		b0, b1, b2, b3 := b[x], b[8+x], b[16+x], b[24+x]
 		if b1|b2|b3 == 0 {
-			v := b0 << 2
+			v := (b0<<13 + 1<<10) >> 11
 			b[x], b[8+x], b[16+x], b[24+x], b[32+x], b[40+x], b[48+x], b[56+x] = v, v, v, v, v, v, v, v
 			continue
 		}

@@ -51,6 +51,7 @@ type Options struct {
 // caller at a time.
 type Decoder struct {
 	opts   Options
+	level  codec.Level // of the transform; 0 until the first picture
 	r      reader
 	quant  [4][64]uint16 // in zigzag order
 	hasQ   [4]bool
@@ -128,6 +129,9 @@ func (d *Decoder) reset(data []byte, o Options) error {
 			return err
 		}
 		d.std = std
+	}
+	if d.level == 0 {
+		d.level = codec.BestLevel()
 	}
 	d.tables = [2][4]*table{{d.std[0], d.std[1]}, {d.std[2], d.std[3]}}
 	d.opts = o

@@ -35,45 +35,61 @@ func cleared[T any](s []T, n int) []T {
 	return s
 }
 
-// refine reads what one scan says about one block, T.81 G.1.
-func (d *Decoder) refine(c *component, bx, by int, s spectrum) error {
-	i := by*c.paddedX + bx
-	var coefs []int16
-	if c.wanted {
-		coefs = c.coefs[i*c.per : i*c.per+c.per]
-	}
-	w, ok := d.r.window, true
-	switch {
-	case s.from == 0 && s.high == 0:
-		if w, ok = d.first(c, d.r.fill(w)); coefs != nil {
-			coefs[0] = int16(c.dc << s.low)
+// levelsMCU reads what a scan of lowest coefficients says about one MCU, T.81 G.1.2.1.
+func (d *Decoder) levelsMCU(comps []*component, mx, my int, s spectrum) error {
+	w := d.r.window
+	for _, c := range comps {
+		h, v := c.h, c.v
+		if len(comps) == 1 {
+			h, v = 1, 1
 		}
-	case s.from == 0:
-		if w.n == 0 {
-			w = d.r.fill(w)
+		for by := my * v; by < my*v+v; by++ {
+			for bx := mx * h; bx < mx*h+h; bx++ {
+				w = d.r.fill(w)
+				i := (by*c.paddedX + bx) * c.per
+				if s.high > 0 {
+					if c.wanted {
+						c.coefs[i] |= int16(w.acc>>63) << s.low
+					}
+					w = w.take(1)
+					continue
+				}
+				var ok bool
+				if w, ok = d.first(c, w); !ok {
+					return errBroken
+				}
+				if c.wanted {
+					c.coefs[i] = int16(c.dc << s.low)
+				}
+			}
 		}
-		if coefs != nil {
-			coefs[0] |= int16(w.acc>>63) << s.low
-		}
-		w = w.take(1)
-	case s.high == 0:
-		if d.eobRun > 0 {
-			d.eobRun--
-			return nil
-		}
-		w, ok = d.firstAC(c, w, coefs, &c.set[i], s)
-	default:
-		w, ok = d.moreAC(c, w, coefs, &c.set[i], s)
 	}
 	d.r.window = w
+	return nil
+}
+
+// band reads what a scan of other coefficients says about one block.
+func (d *Decoder) band(c *component, bx, by int, s spectrum) error {
+	i := by*c.paddedX + bx
+	if d.eobRun > 0 && c.set[i]>>s.from == 0 {
+		d.eobRun-- // nothing comes, and nothing is there to be corrected
+		return nil
+	}
+	coefs := c.coefs[i*c.per : i*c.per+c.per]
+	var ok bool
+	if s.high == 0 {
+		d.r.window, ok = d.firstAC(c, d.r.window, coefs, &c.set[i], s)
+	} else {
+		d.r.window, ok = d.moreAC(c, d.r.window, coefs, &c.set[i], s)
+	}
 	if !ok {
 		return errBroken
 	}
 	return nil
 }
 
-// firstAC reads the high bits of a band of coefficients. It keeps those that
-// coefs has room for.
+// firstAC reads the high bits of a band of coefficients, of a block in which there
+// are any. It keeps those that coefs has room for.
 func (d *Decoder) firstAC(c *component, w window, coefs []int16, set *uint64, s spectrum) (window, bool) {
 	t := c.acTab
 	for k := s.from; k <= s.until; k++ {
@@ -226,7 +242,7 @@ func (d *Decoder) transform(ctx context.Context, c *component) error {
 			if detail {
 				d.detail.add(&b, last)
 			}
-			put(&b, last, c.side, row[bx*c.side:], c.plane.Stride)
+			put(d.level, &b, last, c.side, row[bx*c.side:], c.plane.Stride)
 		}
 	}
 	return nil

@@ -153,10 +153,11 @@ func (d *Decoder) ready(c *component, s spectrum, pos int, pic *codec.Picture) e
 var needed = [9]int{1: 0, 2: 4, 4: 24, 8: 63}
 
 // put transforms a block into samples. Nothing beyond coefficient last is set.
-func put(b *block, last, side int, dst []byte, stride int) {
+func put(l codec.Level, b *block, last, side int, dst []byte, stride int) {
 	switch {
 	case last == 0:
 		flat(b[0], side, dst, stride)
+	case side == 8 && fullVector(l, b, dst, stride):
 	case side == 8 && last <= lowLast:
 		fullLow(b, dst, stride)
 	case side == 8:

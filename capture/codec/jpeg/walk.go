@@ -88,17 +88,24 @@ func cutOffAt(row, rows int) error {
 // alone. good is the first one that is not there after an error.
 func (d *Decoder) interval(ctx context.Context, comps []*component, s spectrum, at, until, mcusX, mcusY int) (good int, err error) {
 	d.restarted(comps)
-	for mx, my := at%mcusX, at/mcusX; at < until; at++ {
-		if mx == 0 && ctx.Err() != nil {
-			return at, fleet.Errorf(fleet.CauseTimeout, "decode JPEG: %w", context.Cause(ctx))
+	mx, my, looked := at%mcusX, at/mcusX, -1
+	for at < until {
+		if my != looked {
+			if looked = my; ctx.Err() != nil {
+				return at, fleet.Errorf(fleet.CauseTimeout, "decode JPEG: %w", context.Cause(ctx))
+			}
 		}
+		n := 1
 		switch {
 		case !d.progressive:
 			err = d.baselineMCU(comps, mx, my)
-		case len(comps) == 1:
-			err = d.refine(comps[0], mx, my, s)
+		case s.from == 0:
+			err = d.levelsMCU(comps, mx, my, s)
+		case d.eobRun > 0 && s.high == 0: // nothing in so many blocks
+			n = min(d.eobRun, until-at)
+			d.eobRun -= n
 		default:
-			err = d.mcu(comps, mx, my, s)
+			err = d.band(comps[0], mx, my, s)
 		}
 		if err != nil {
 			return at, err
@@ -106,24 +113,12 @@ func (d *Decoder) interval(ctx context.Context, comps []*component, s spectrum, 
 		if d.r.overrun() {
 			return at, errCutOff
 		}
-		if mx++; mx == mcusX {
-			mx, my = 0, my+1
+		at += n
+		for mx += n; mx >= mcusX; my++ {
+			mx -= mcusX
 		}
 	}
 	return at, nil
-}
-
-func (d *Decoder) mcu(comps []*component, mx, my int, s spectrum) error {
-	for _, c := range comps {
-		for v := range c.v {
-			for h := range c.h {
-				if err := d.refine(c, mx*c.h+h, my*c.v+v, s); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // restarted forgets what blocks predict from their predecessors.

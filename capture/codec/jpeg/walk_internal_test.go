@@ -1,9 +1,12 @@
 package jpeg
 
 import (
+	"bytes"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec"
 )
 
 // writer is the coder of the model: it puts bits together and stuffs zeros.
@@ -216,6 +219,37 @@ func TestFullLow(t *testing.T) {
 		full(&b, want[:], 8)
 		if got != want {
 			t.Fatalf("%v, want %v", got, want)
+		}
+	})
+}
+
+// TestVectors: every level writes the same samples, and nothing beside them, of
+// coefficients that no picture has too.
+func TestVectors(t *testing.T) {
+	levels := codec.Levels()
+	rapid.Check(t, func(t *rapid.T) {
+		value := rapid.SampledFrom([]*rapid.Generator[int32]{
+			rapid.Int32Range(-40, 40), rapid.Int32Range(-2048, 2047), rapid.Int32Range(-1<<15, 1<<15), rapid.Int32(),
+		}).Draw(t, "values")
+		var b block
+		for range rapid.IntRange(1, 64).Draw(t, "coefficients") {
+			b[rapid.IntRange(0, 63).Draw(t, "at")] = value.Draw(t, "value")
+		}
+		stride := rapid.IntRange(8, 20).Draw(t, "stride")
+		want := bytes.Repeat([]byte{77}, 7*stride+8)
+		a := b
+		full(&a, want, stride)
+		for _, l := range levels[1:] {
+			got := bytes.Repeat([]byte{77}, 7*stride+8)
+			a := b
+			if done, can := fullVector(l, &a, got, stride), l == codec.AVX2 || l == codec.AVX512; done != can {
+				t.Fatalf("level %v: done %v", l, done)
+			} else if !can {
+				continue
+			}
+			if !bytes.Equal(got, want) {
+				t.Fatalf("level %v of %v: %d, in plain Go %d", l, b, got, want)
+			}
 		}
 	})
 }
