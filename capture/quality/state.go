@@ -167,10 +167,7 @@ const noHour = -1
 // normal returns the usual value of a metric at an hour; false when the camera
 // is not yet known by this light.
 func (s *State) normal(m metric, hour int) (float64, bool) {
-	b := dayBin
-	if s.night {
-		b = nightBin
-	}
+	b, _ := s.light()
 	if s.counts[b] < learned {
 		return 0, false
 	}
@@ -178,6 +175,14 @@ func (s *State) normal(m metric, hour int) (float64, bool) {
 		b = hour
 	}
 	return math.Exp2(float64(s.usual[b][m])/256) - floors[m], true
+}
+
+// light is by which light it is: the index of its counts and that of its bands.
+func (s *State) light() (bin, plane int) {
+	if s.night {
+		return nightBin, byNight
+	}
+	return dayBin, byDay
 }
 
 // lightAt is how light it usually is around an hour: over it and its
@@ -219,10 +224,7 @@ func towards(usual, x int16, n int) int16 {
 
 // learn moves what is usual towards a frame.
 func (s *State) learn(f *frame) {
-	bin, plane := dayBin, byDay
-	if s.night {
-		bin, plane = nightBin, byNight
-	}
+	bin, plane := s.light()
 	for _, b := range [2]int{f.hour, bin} {
 		n := int(s.counts[b])
 		for m, v := range f.values {

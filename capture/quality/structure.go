@@ -199,10 +199,7 @@ func (f *frame) look() {
 			return // a look that is being learned
 		}
 	}
-	bin := dayBin
-	if f.state.night {
-		bin = nightBin
-	}
+	bin, _ := f.state.light()
 	f.sure = f.known && f.sight.enough() && f.state.counts[bin] >= learned
 	if usual, ok := f.state.lightAt(f.hour); ok && f.state.isNight(usual) != f.state.night {
 		f.sure = f.known && f.sight.enough() // it is not the time for a light that nobody has seen

@@ -41,6 +41,11 @@ const (
 	brightRatio = 3    // times the usual share
 	noiseRatio  = 2.2
 	noiseLevels = 3.0 // and so many levels above
+	// Of noise the three are 0.9 to 1.6, 1.0 to 3.6 and -0.7 to 1.2, of snow that
+	// would count as noise 3.6 to 6, 4.8 to 7 and 11 to 20.
+	flakesOutlie = 2.4 // times what noise adds to the squared Laplacian: it is sparse
+	flakesWide   = 3   // times what noise adds to the gradients for that: it is wider than a sample
+	flakesCame   = 3   // times what noise adds to the gradients came to them
 	// still is the ratio of cells that changed: a tenth of what noise changes.
 	still     = 0.1
 	leastLive = 0.01 // a camera that usually changes fewer cells cannot be told from a frozen one
@@ -267,10 +272,7 @@ func (f *frame) frozen() (Verdict, bool) {
 // blurred: the gradients are weak nearly everywhere, also for the contrast there
 // is, which fog takes and headlights add, and what is coarse is as it was.
 func (f *frame) blurred() (Verdict, bool) {
-	bin, plane := dayBin, byDay
-	if f.state.night {
-		bin, plane = nightBin, byNight
-	}
+	bin, plane := f.state.light()
 	usual, ok := f.state.normal(contrast, f.hour)
 	if !ok || f.state.counts[bin] < learned {
 		return Verdict{}, false
@@ -335,8 +337,28 @@ func (f *frame) alikeBlurred() (best float64) {
 
 func (f *frame) noisy() (Verdict, bool) {
 	usual, ok := f.state.normal(noise, f.hour)
-	if !ok {
+	if !ok || f.flakes() {
 		return Verdict{}, false
 	}
 	return above(Noisy, "noise", f.values[noise], usual, max(noiseRatio*usual, usual+noiseLevels)/f.slack(Noisy))
+}
+
+// flakes says that what looks like noise is snow: few samples that stand out by
+// far, and each wider than a sample. Noise of variance n adds 20 n to the
+// squared Laplacian and 24 n to the squared gradients, whatever its
+// distribution; single wrong samples are as sparse as snow, and add as much to
+// the one for the other. A scene of its own that has as much in it is no snow:
+// what counts is what came to the gradients since.
+func (f *frame) flakes() bool {
+	n := float64(f.Scores.Noise) * float64(f.Scores.Noise)
+	sharp, steep := float64(f.Scores.Sharpness), float64(f.Scores.Tenengrad)
+	if sharp < flakesOutlie*20*n || steep < flakesWide*24/20*sharp {
+		return false
+	}
+	_, light := f.state.light()
+	came := 0.0
+	for i, v := range f.bands {
+		came += v - (math.Exp2(float64(f.state.bands[light][i])/256) - bandFloor)
+	}
+	return came/Blocks > flakesCame*24*n
 }

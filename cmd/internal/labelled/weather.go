@@ -21,7 +21,8 @@ func Negatives() []Negative {
 		{Ordinary, "the light wavers, things move, other hours than were learned last", func(*take, *rand.Rand) {}},
 		{"fog", "30, 50 and 70 % of the contrast gone into gray", fog},
 		{"rain", "400 streaks and a sixth of the contrast", rain},
-		{"snow", "500 flakes of 1 to 4 pixels", snow},
+		{"snow", "500 flakes of 1 to 4 pixels", snow(500)},
+		{"heavy-snow", "1,500 of them", snow(1500)},
 		{"headlights", "two glows, by night a fifth more light on everything", headlights},
 		{"truck", "one that covers 40 % of the width and half of the height", truck},
 		{"people", "three, half as tall as the picture", people},
@@ -64,12 +65,14 @@ func rain(t *take, rng *rand.Rand) {
 	}
 }
 
-func snow(t *take, rng *rand.Rand) {
-	seed, part, white := rng.Uint64(), t.part, float32(230*lit(t))
-	t.air = func(p picture) {
-		rng := rand.New(rand.NewPCG(seed, uint64(part)))
-		for range 500 {
-			disc(p, rng.Float64()*frameWidth, rng.Float64()*frameHeight, 1+3*rng.Float64()*rng.Float64(), white, 0.8)
+func snow(flakes int) func(*take, *rand.Rand) {
+	return func(t *take, rng *rand.Rand) {
+		seed, part, white := rng.Uint64(), t.part, float32(230*lit(t))
+		t.air = func(p picture) {
+			rng := rand.New(rand.NewPCG(seed, uint64(part)))
+			for range flakes {
+				disc(p, rng.Float64()*frameWidth, rng.Float64()*frameHeight, 1+3*rng.Float64()*rng.Float64(), white, 0.8)
+			}
 		}
 	}
 }
