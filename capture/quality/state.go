@@ -56,6 +56,7 @@ type State struct {
 	usual      [bins][metrics]int16 // log2, in 1/256
 	look       uint8                // the background that the last ordinary frame went into
 	seen       [looks]uint8         // how many frames are in each background
+	spans      [looks]span          // when they came, while it is being learned
 	background [looks]Plane
 	alike      [looks][Blocks * Blocks]uint8 // how alike each block is to the background's usually, in 1/255
 	bands      [2][Blocks]int16              // the usual gradients of each band by day and by night, as usual is
@@ -64,11 +65,17 @@ type State struct {
 }
 
 // StateBytes is how long a packed State is: always as long.
-const StateBytes = 1 + 7 + 8 + 2 + bins + bins*int(metrics)*2 + 2*Blocks*2 + looks*Blocks*Blocks + (looks+1)*cells
+const StateBytes = 1 + 7 + 8 + 2 + looks*4 + bins + bins*int(metrics)*2 + 2*Blocks*2 + looks*Blocks*Blocks + (looks+1)*cells
 
 // stateVersion is the first byte of a packed State. Version 1 knew no blocks and
-// no bands: what was learned under it is learned anew.
-const stateVersion = 2
+// no bands: what was learned under it is learned anew. Version 2 knew no spans:
+// what it had learned is kept, and a look that it was learning is begun again.
+const (
+	stateVersion = 3
+	spanless     = 2
+
+	spanlessBytes = StateBytes - looks*4
+)
 
 // MarshalBinary packs s into StateBytes bytes: version, flags, counts and the
 // usual values in big-endian order, then blocks and three planes.
@@ -81,6 +88,9 @@ func (s *State) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, stateVersion, flag(s.night), flag(s.hasBefore), s.pace, s.calm, byte(s.lasting), byte(s.candidate), s.look)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.since))
 	b = append(b, s.seen[:]...)
+	for _, v := range s.spans {
+		b = binary.BigEndian.AppendUint32(b, uint32(v))
+	}
 	b = append(b, s.counts[:]...)
 	for i := range s.usual {
 		for _, v := range s.usual[i] {
@@ -99,22 +109,49 @@ func (s *State) AppendBinary(b []byte) ([]byte, error) {
 	return append(b, s.before[:]...), nil
 }
 
-// UnmarshalBinary reads what MarshalBinary wrote. After an error s is unchanged;
-// a camera whose state cannot be read is learned anew from the zero State.
+// CutState parts a packed State, of this version or the one before, from what
+// somebody has put behind it. What is no State is all state, for UnmarshalBinary
+// to refuse.
+func CutState(b []byte) (state, rest []byte) {
+	n := StateBytes
+	if len(b) > 0 && b[0] == spanless {
+		n = spanlessBytes
+	}
+	n = min(n, len(b))
+	return b[:n:n], b[n:]
+}
+
+// UnmarshalBinary reads what MarshalBinary wrote, in this version or the one
+// before. After an error s is unchanged; a camera whose state cannot be read is
+// learned anew from the zero State.
 func (s *State) UnmarshalBinary(b []byte) error {
-	if len(b) == 0 || b[0] != stateVersion {
+	if len(b) == 0 || b[0] != stateVersion && b[0] != spanless {
 		return fmt.Errorf("quality state has another version than %d: begin with an empty one", stateVersion)
 	}
-	if len(b) != StateBytes {
-		return fmt.Errorf("quality state has %d bytes, want %d: begin with an empty one", len(b), StateBytes)
+	want := StateBytes
+	if b[0] == spanless {
+		want = spanlessBytes
+	}
+	if len(b) != want {
+		return fmt.Errorf("quality state has %d bytes, want %d: begin with an empty one", len(b), want)
 	}
 	if b[1] > 1 || b[2] > 1 || Kind(b[5]) >= kinds || Kind(b[6]) >= kinds || b[7] >= looks {
 		return fmt.Errorf("quality state has impossible flags %x: begin with an empty one", b[1:8])
 	}
 	t := State{night: b[1] == 1, hasBefore: b[2] == 1, pace: b[3], calm: b[4], lasting: Kind(b[5]), candidate: Kind(b[6]), look: b[7]}
 	t.since = int64(binary.BigEndian.Uint64(b[8:]))
+	version := b[0]
 	b = b[16:]
 	b = b[copy(t.seen[:], b):]
+	for i := range t.spans {
+		if version == spanless {
+			break
+		}
+		if t.spans[i] = span(binary.BigEndian.Uint32(b)); t.spans[i] > allSpans {
+			return fmt.Errorf("quality state has impossible spans %x: begin with an empty one", b[:4])
+		}
+		b = b[4:]
+	}
 	b = b[copy(t.counts[:], b):]
 	for i := range t.usual {
 		for k := range t.usual[i] {
@@ -133,8 +170,21 @@ func (s *State) UnmarshalBinary(b []byte) error {
 	b = b[copy(t.background[0][:], b):]
 	b = b[copy(t.background[1][:], b):]
 	copy(t.before[:], b)
+	if version == spanless {
+		t.dropYoung()
+	}
 	*s = t
 	return nil
+}
+
+// dropYoung forgets the look that is being learned beside a learned one.
+func (s *State) dropYoung() {
+	for i, n := range s.seen {
+		if other := looks - 1 - i; n < learned && s.seen[other] >= learned {
+			s.forget(i)
+			s.look = uint8(other)
+		}
+	}
 }
 
 func flag(b bool) byte {
@@ -200,6 +250,17 @@ func (s *State) lightAt(hour int) (float64, bool) {
 	return math.Exp2(float64(sum)/float64(n)/256) - floors[light], true
 }
 
+// darkestAt is how light it usually is in the darkest of an hour and its
+// neighbors, of which all are known: at dusk that is night, and their mean is
+// not.
+func (s *State) darkestAt(hour int) float64 {
+	least := s.usual[hour][light]
+	for _, d := range [2]int{1, 23} {
+		least = min(least, s.usual[(hour+d)%24][light])
+	}
+	return math.Exp2(float64(least)/256) - floors[light]
+}
+
 // roundTheClock says whether frames of all hours are known: what night is like
 // then is known as well, even if none was dark enough to be called one.
 func (s *State) roundTheClock() bool {
@@ -247,10 +308,7 @@ func (s *State) learn(f *frame) {
 		}
 	}
 	s.absorb(look, f.plane)
-	s.look = uint8(look)
-	if other := looks - 1 - look; s.seen[other] < learned && s.seen[other] > 0 {
-		s.seen[other]-- // what was no look after all is forgotten
-	}
+	s.settle(look, f.hour)
 }
 
 // blocksFrom is how many frames a background has before blocks are held to it.

@@ -81,10 +81,12 @@ type frame struct {
 	met    [looks]blocks // with each background, as far as it was asked
 	sights [looks]sight
 	asked  [looks]bool
-	best   int   // the background that it is most like
-	sight  sight // how it meets that one
-	known  bool  // that there is one
-	sure   bool  // it would be known if it were the same picture
+	young  [looks]bool // it is like one of which there are few frames
+	best   int         // the learned background that it is most like
+	sight  sight       // how it meets that one
+	known  bool        // that there is one
+	due    bool        // it should be like that one, by its light and the time
+	sure   bool        // and it is like no other that is being learned
 }
 
 // slack is how much easier a verdict is to keep than to get.
@@ -213,7 +215,7 @@ func (f *frame) underExposed() (Verdict, bool) {
 	case known && timed:
 		usual = min(usual, hours) // a night that is lit as if it were day
 	case !known && timed && f.state.roundTheClock():
-		usual = hours // its nights are no darker than that
+		usual = f.state.darkestAt(f.hour) // its nights are no darker than that
 	case !known && timed:
 		usual = hours * unseenRatio / dimRatio // a night that nobody has seen
 	case !known:
