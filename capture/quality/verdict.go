@@ -3,8 +3,6 @@ package quality
 import (
 	"math"
 	"slices"
-
-	"github.com/shutterfleet/shutterfleet/capture/codec"
 )
 
 // The limits that hold for any camera: what these frames show is no picture.
@@ -71,22 +69,24 @@ const (
 // frame is one frame on the way to its verdict.
 type frame struct {
 	Sample
-	state  *State
-	plane  *Plane
-	hour   int
-	change Change
-	values [metrics]float64
-	bands  [Blocks]float64 // gradients of each
-	now    structure
-	met    [looks]blocks // with each background, as far as it was asked
-	sights [looks]sight
-	asked  [looks]bool
-	young  [looks]bool // it is like one of which there are few frames
-	best   int         // the learned background that it is most like
-	sight  sight       // how it meets that one
-	known  bool        // that there is one
-	due    bool        // it should be like that one, by its light and the time
-	sure   bool        // and it is like no other that is being learned
+	state          *State
+	plane          *Plane
+	hour           int
+	change         Change
+	floor, ceiling float32 // levels at which samples are lost
+	dark           float64 // share of what is
+	values         [metrics]float64
+	bands          [Blocks]float64 // gradients of each
+	now            structure
+	met            [looks]blocks // with each background, as far as it was asked
+	sights         [looks]sight
+	asked          [looks]bool
+	young          [looks]bool // it is like one of which there are few frames
+	best           int         // the learned background that it is most like
+	sight          sight       // how it meets that one
+	known          bool        // that there is one
+	due            bool        // it should be like that one, by its light and the time
+	sure           bool        // and it is like no other that is being learned
 }
 
 // slack is how much easier a verdict is to keep than to get.
@@ -149,7 +149,7 @@ func (f *frame) missing() (Verdict, bool) {
 // same, a gray level or the last row that came, and the background does not: a
 // privacy mask is always there.
 func (f *frame) corrupt() (Verdict, bool) {
-	rows := stuck(f.Grid)
+	rows := f.stuck()
 	if !f.known || rows >= side-1 { // all of it: flat or black
 		return Verdict{}, false
 	}
@@ -167,12 +167,13 @@ func (f *frame) corrupt() (Verdict, bool) {
 // stuck counts the rows at the bottom that are as the one above them. Cells at
 // the ends of the range, where all noise is lost, do not count, nor do rows
 // that consist of them.
-func stuck(g *codec.Grid) (rows int) {
+func (f *frame) stuck() (rows int) {
+	g := f.Grid
 	for y := side - 1; y > 0; y-- {
 		live := 0
 		for x := range side {
 			v, above := g.Pix[y*side+x], g.Pix[(y-1)*side+x]
-			if v <= darkest || v >= brightest {
+			if v <= f.floor || v >= f.ceiling {
 				continue
 			}
 			if live++; v-above > stuckLevels || above-v > stuckLevels {
@@ -188,11 +189,11 @@ func stuck(g *codec.Grid) (rows int) {
 }
 
 func (f *frame) black() (Verdict, bool) {
-	return above(Black, "dark", float64(f.Scores.Dark), 0, blackShare/f.slack(Black))
+	return above(Black, "dark", f.dark, 0, blackShare/f.slack(Black))
 }
 
 func (f *frame) overExposed() (Verdict, bool) {
-	if v, ok := above(OverExposed, "bright", float64(f.Scores.Bright), 0, whiteShare); ok {
+	if v, ok := above(OverExposed, "bright", f.values[bright], 0, whiteShare); ok {
 		return v, true
 	}
 	usual, ok := f.state.normal(bright, f.hour)
@@ -237,7 +238,7 @@ func (f *frame) flat() (Verdict, bool) {
 		return Verdict{}, false
 	}
 	level, share := around(f.plane, flatSpread, 0)
-	if level <= darkest+flatSpread || level >= brightest-flatSpread {
+	if float32(level) <= f.floor+flatSpread || float32(level) >= f.ceiling-flatSpread {
 		return Verdict{}, false
 	}
 	return above(Flat, "cells of one level", share, 0, flatShare/f.slack(Flat))
@@ -341,6 +342,9 @@ func (f *frame) noisy() (Verdict, bool) {
 	usual, ok := f.state.normal(noise, f.hour)
 	if !ok || f.flakes() {
 		return Verdict{}, false
+	}
+	if hours, ok := f.state.atHour(noise, f.hour); ok {
+		usual = max(usual, hours) // a night that lamps light up has the noise of nights
 	}
 	return above(Noisy, "noise", f.values[noise], usual, max(noiseRatio*usual, usual+noiseLevels)/f.slack(Noisy))
 }
