@@ -28,6 +28,9 @@ func Negatives() []Negative {
 		{"people", "three, half as tall as the picture", people},
 		{"clouds", "1 EV less light", func(t *take, _ *rand.Rand) { t.gain = stops(-1) }},
 		{"ir-switch", "night's light by day, and day's by night", func(t *take, _ *rand.Rand) { t.day = 1 - t.day }},
+		{"still", "nothing moves and the light stands: the sensor's noise alone", func(t *take, _ *rand.Rand) {
+			t.since = t.at.Add(-time.Duration(t.part+1) * time.Minute)
+		}},
 		{"twilight", "half an hour of sunset, or of sunrise", twilight},
 	}
 }
