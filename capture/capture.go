@@ -215,7 +215,7 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *
 	defer r.leave(d)
 	own := d.pic
 	defer func() { d.pic = own }()
-	d.pic, d.studio = codec.Picture{Y: *plane}, false // the child does not say
+	d.pic, d.studio = codec.Picture{Y: *plane}, f.Codec != fleet.JPEG // the child does not say, and most video is
 	// FFmpeg's decoders apply the filters of the stream.
 	in.Decoder, in.Deblocked = "ffmpeg", f.Codec != fleet.JPEG
 	return r.reading(f, d, thumb, p)

@@ -60,6 +60,7 @@ func TestRange(t *testing.T) {
 		{"nothing is said", fleet.Frame{Codec: fleet.H264, Data: encode(t, fleet.H264)}, true},
 		{"all levels", fleet.Frame{Codec: fleet.H264, Data: encode(t, fleet.H264, wide...)}, false},
 		{"studio range, said", fleet.Frame{Codec: fleet.H264, Data: encode(t, fleet.H264, "-x264-params", "videoformat=pal:fullrange=off")}, true},
+		{"what FFmpeg decodes", fleet.Frame{Codec: fleet.H265, Data: encode(t, fleet.H265)}, true},
 		{"a PGM after that", fleet.Frame{Codec: fleet.PGM, Data: pgmOf("clouds", 640, 360)}, false},
 	} {
 		_, err := r.ReadJudged(t.Context(), x.frame, nil, func(_ *fleet.Reading, s quality.Sample) fleet.Verdict {

@@ -208,6 +208,10 @@ func (f *frame) measure() {
 		f.state.wide = true
 		return
 	}
+	if !f.state.studio {
+		f.state.studio = true
+		f.state.counts = [bins]uint8{} // what was usual was measured otherwise
+	}
 	var low, high int
 	for _, v := range f.plane {
 		if v <= studioDarkest {

@@ -2,6 +2,7 @@ package quality_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/capture/quality"
@@ -65,6 +66,46 @@ func TestStudioRange(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// TestRangeIsLearned: a camera that was learned before its range was told has a
+// sky that is blown out now, and darker nights. Nothing is said of them, and
+// faults are told once what is usual is known anew.
+func TestRangeIsLearned(t *testing.T) {
+	for seed := range uint64(2) {
+		s := newScene(1000 + seed)
+		draw := func(night bool) codec.Plane {
+			o := light(night)
+			if night {
+				o.gain = 0.15
+			}
+			o.paint = func(_, y int, v float64) float64 {
+				if y < sceneHeight*45/100 && !night {
+					return 252
+				}
+				return v
+			}
+			return compressed(s.draw(o))
+		}
+		var c camera
+		for _, studio := range []bool{false, true} {
+			c.studio = studio
+			for day := range 2 {
+				for i := range 48 {
+					c.at = time.Date(2026, 3, 1+day, i/2, i%2*30, 0, 0, time.UTC)
+					if v := c.judge(draw(i < 14 || i >= 38)); v.Kind != quality.Ok || studio && day == 1 && v.Learning {
+						t.Errorf("scene %d, studio range said: %v, day %d, %d:%d: %+v", seed, studio, day, i/2, i%2*30, v)
+					}
+				}
+			}
+		}
+		c.at = c.at.Add(12 * time.Hour)
+		o := light(false)
+		o.gain = 40
+		if v := c.judge(compressed(s.draw(o))); v.Kind != quality.OverExposed {
+			t.Errorf("scene %d, blown out: %+v", seed, v)
 		}
 	}
 }

@@ -62,7 +62,8 @@ type State struct {
 	bands      [2][Blocks]int16              // the usual gradients of each band by day and by night, as usual is
 	before     Plane
 	hasBefore  bool
-	wide       bool // it says that its luma is of 16..235, and it is not
+	studio     bool // what is usual was measured of luma of 16..235
+	wide       bool // it says that its luma is of that range, and it is not
 }
 
 // StateBytes is how long a packed State is: always as long.
@@ -86,7 +87,7 @@ func (s *State) MarshalBinary() ([]byte, error) {
 
 // AppendBinary is MarshalBinary behind b.
 func (s *State) AppendBinary(b []byte) ([]byte, error) {
-	b = append(b, stateVersion, flag(s.night), flag(s.hasBefore)|flag(s.wide)<<1, s.pace, s.calm, byte(s.lasting), byte(s.candidate), s.look)
+	b = append(b, stateVersion, flag(s.night), flag(s.hasBefore)|flag(s.wide)<<1|flag(s.studio)<<2, s.pace, s.calm, byte(s.lasting), byte(s.candidate), s.look)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.since))
 	b = append(b, s.seen[:]...)
 	for _, v := range s.spans {
@@ -136,10 +137,10 @@ func (s *State) UnmarshalBinary(b []byte) error {
 	if len(b) != want {
 		return fmt.Errorf("quality state has %d bytes, want %d: begin with an empty one", len(b), want)
 	}
-	if b[1] > 1 || b[2] > 3 || Kind(b[5]) >= kinds || Kind(b[6]) >= kinds || b[7] >= looks {
+	if b[1] > 1 || b[2] > 7 || Kind(b[5]) >= kinds || Kind(b[6]) >= kinds || b[7] >= looks {
 		return fmt.Errorf("quality state has impossible flags %x: begin with an empty one", b[1:8])
 	}
-	t := State{night: b[1] == 1, hasBefore: b[2]&1 == 1, wide: b[2]&2 == 2, pace: b[3], calm: b[4], lasting: Kind(b[5]), candidate: Kind(b[6]), look: b[7]}
+	t := State{night: b[1] == 1, hasBefore: b[2]&1 == 1, wide: b[2]&2 != 0, studio: b[2]&4 != 0, pace: b[3], calm: b[4], lasting: Kind(b[5]), candidate: Kind(b[6]), look: b[7]}
 	t.since = int64(binary.BigEndian.Uint64(b[8:]))
 	version := b[0]
 	b = b[16:]
@@ -198,7 +199,7 @@ func flag(b bool) byte {
 // Relearned returns a State that has forgotten how the camera looked and what
 // was usual for it: for after an operator has accepted that it moved.
 func (s State) Relearned() State {
-	return State{night: s.night, before: s.before, hasBefore: s.hasBefore, wide: s.wide}
+	return State{night: s.night, before: s.before, hasBefore: s.hasBefore, wide: s.wide, studio: s.studio}
 }
 
 // Lasting is the verdict that holds for the camera and not for one frame alone.
