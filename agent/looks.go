@@ -264,10 +264,11 @@ func (l *Looks) remask(k *look, c fleet.CameraID, mask fleet.MaskSum) {
 
 // maskOf takes the mask's sum off a note, at whose end it is when there was one.
 func maskOf(note []byte) (fleet.MaskSum, []byte) {
-	if len(note) != quality.StateBytes+8 {
+	state, sum := quality.CutState(note)
+	if len(sum) != 8 {
 		return 0, note
 	}
-	return fleet.MaskSum(binary.BigEndian.Uint64(note[quality.StateBytes:])), note[:quality.StateBytes]
+	return fleet.MaskSum(binary.BigEndian.Uint64(sum)), state
 }
 
 // Run notes what is learned, now and then, until ctx is done. What is learned

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -442,6 +443,36 @@ func TestUnreadableLooks(t *testing.T) {
 	l := agent.NewLooks(&still{}, notes, agent.LooksOptions{})
 	if v, _ := judged(t, l, 1, shotOf(1, 1, time.Now())); v.Fault != fleet.FaultNone || !v.Learning {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestLooksOfTheVersionBefore: what an agent noted before an update is read after
+// it, with a mask and without.
+func TestLooksOfTheVersionBefore(t *testing.T) {
+	half := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.5, Height: 1}}}
+	for name, mask := range map[string]*fleet.Mask{"no mask": nil, "a mask": half} {
+		notes := &slips{}
+		looks := func() *agent.Looks {
+			return agent.NewLooks(&still{}, notes, agent.LooksOptions{Masks: func(fleet.CameraID) (*fleet.Mask, error) { return mask, nil }})
+		}
+		l, now := looks(), time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)
+		for n := range uint64(20) {
+			now = now.Add(time.Minute)
+			_, keep := judged(t, l, 1, shotOf(1, n, now))
+			keep()
+		}
+		l.Save()
+		key := fleet.CameraID(1).String()
+		note, err := notes.Note(store.Looks, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		note = slices.Delete(slices.Clone(note), 18, 26) // it had no spans
+		note[0] = 2
+		notes.SetNote(store.Looks, key, note)
+		if v, _ := judged(t, looks(), 1, shotOf(1, 99, now.Add(time.Minute))); v.Learning {
+			t.Errorf("%s: it is learned anew", name)
+		}
 	}
 }
 

@@ -64,6 +64,7 @@ type desk struct {
 	phash   phash.Hasher
 	quality quality.Meter
 	shrink  shrinker
+	studio  bool // pic's luma is said to be of 16..235
 }
 
 // New returns a Reader. It refuses on a machine or in a build that computes
@@ -155,6 +156,7 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	}
 	defer r.leave(d)
 	color := r.color()
+	d.studio = false
 	decoder := string(f.Codec)
 	switch f.Codec {
 	case fleet.JPEG:
@@ -167,6 +169,7 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	case fleet.H264:
 		err = d.h264.Decode(ctx, f.Data, h264.Options{Limits: r.opts.Limits, Chroma: color > 0, Deblock: p.Deblock, Partial: true}, &d.pic)
 		in.Deblocked = p.Deblock && d.pic.Missing == 0
+		d.studio = !d.h264.FullRange()
 	case fleet.PNG:
 		err = codec.DecodePNG(f.Data, r.opts.Limits, color > 0, &d.pic)
 	case codec.BMP, codec.TIFF:
@@ -218,7 +221,7 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *
 	defer r.leave(d)
 	own := d.pic
 	defer func() { d.pic = own }()
-	d.pic = codec.Picture{Y: *plane}
+	d.pic, d.studio = codec.Picture{Y: *plane}, f.Codec != fleet.JPEG // the child does not say, and most video is
 	if f.Codec == fleet.H265 {
 		// FFmpeg makes up what it lacks and does not say so.
 		if d.pic.Missing, err = d.h265.Missing(ctx, f.Data, r.opts.Limits); ctx.Err() != nil {
@@ -318,7 +321,7 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	switch {
 	case probe.Judge == nil:
 	case hashed && seen >= leastSeen:
-		res.Verdict = probe.Judge(&res, quality.Sample{Scores: &d.scores, Grid: &d.grid, At: f.At, Missing: missing})
+		res.Verdict = probe.Judge(&res, quality.Sample{Scores: &d.scores, Grid: &d.grid, At: f.At, Missing: missing, Studio: d.studio})
 	case missing > 0:
 		return fleet.Reading{}, damaged(missing)
 	}

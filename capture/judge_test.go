@@ -47,6 +47,34 @@ func TestReadJudged(t *testing.T) {
 	}
 }
 
+// TestRange: what a stream says of its range comes to the judge. One that says
+// nothing has studio range, and pictures of other kinds have all levels.
+func TestRange(t *testing.T) {
+	r := reader(t, capture.Options{NoThumbnail: true})
+	wide := []string{"-pix_fmt", "yuvj420p", "-x264-params", "sar=7/5:overscan=show:videoformat=pal"}
+	for _, x := range []struct {
+		name   string
+		frame  fleet.Frame
+		studio bool
+	}{
+		{"nothing is said", fleet.Frame{Codec: fleet.H264, Data: encode(t, fleet.H264)}, true},
+		{"all levels", fleet.Frame{Codec: fleet.H264, Data: encode(t, fleet.H264, wide...)}, false},
+		{"studio range, said", fleet.Frame{Codec: fleet.H264, Data: encode(t, fleet.H264, "-x264-params", "videoformat=pal:fullrange=off")}, true},
+		{"what FFmpeg decodes", fleet.Frame{Codec: fleet.H265, Data: encode(t, fleet.H265)}, true},
+		{"a PGM after that", fleet.Frame{Codec: fleet.PGM, Data: pgmOf("clouds", 640, 360)}, false},
+	} {
+		_, err := r.ReadJudged(t.Context(), x.frame, nil, func(_ *fleet.Reading, s quality.Sample) fleet.Verdict {
+			if s.Studio != x.studio {
+				t.Errorf("%s: studio range is %v", x.name, s.Studio)
+			}
+			return fleet.Verdict{}
+		})
+		if err != nil {
+			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+}
+
 // TestTinyPicturesAreNotJudged: there is no grid of them.
 func TestTinyPicturesAreNotJudged(t *testing.T) {
 	r := reader(t, capture.Options{NoThumbnail: true})

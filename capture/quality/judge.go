@@ -3,6 +3,7 @@ package quality
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
@@ -96,6 +97,7 @@ type Sample struct {
 	Grid    *codec.Grid
 	At      time.Time // in the camera's zone: its hour matters
 	Missing float32   // share of the picture that did not come: the decoder made it up
+	Studio  bool      // the stream says, or lets understand, that luma is of 16..235, as most video is
 }
 
 // Options configure Judge. The zero Options are the defaults.
@@ -127,9 +129,9 @@ func Judge(o Options, s State, x Sample) (Verdict, State) {
 	o = o.withDefaults()
 	plane := Reduced(x.Grid)
 	hour := x.At.Hour()
-	s.night = s.isNight(float64(x.Scores.Mean))
-
 	f := frame{Sample: x, state: &s, plane: &plane, hour: hour, values: values(x.Scores, &plane)}
+	f.measure()
+	s.night = s.isNight(f.values[light])
 	f.look()
 	if s.hasBefore {
 		f.change = Compare(&s.before, &plane)
@@ -183,6 +185,45 @@ func (s *State) isNight(mean float64) bool {
 		return mean < high
 	}
 	return mean < low
+}
+
+// The levels that darkest and brightest become where luma is of 16..235.
+const (
+	studioDarkest   = 16 + darkest*219/255
+	studioBrightest = 16 + brightest*219/255
+)
+
+// measure takes light, and what is lost at the ends of the range, from the range
+// that the picture has. Of 16..235 nothing is beyond darkest or brightest. There
+// cells are counted in place of samples, which makes no difference where so many
+// are lost that it matters. Cameras that send all levels do not all say so: one
+// that has shown a level that studio range has not is believed no more. Encoders
+// make a few levels more or less.
+func (f *frame) measure() {
+	f.floor, f.ceiling, f.dark = darkest, brightest, float64(f.Scores.Dark)
+	if !f.Studio || f.state.wide {
+		return
+	}
+	if slices.Min(f.plane[:]) < 16-4 || slices.Max(f.plane[:]) > 235+5 {
+		f.state.wide = true
+		return
+	}
+	if !f.state.studio {
+		f.state.studio = true
+		f.state.counts = [bins]uint8{} // what was usual was measured otherwise
+	}
+	var low, high int
+	for _, v := range f.plane {
+		if v <= studioDarkest {
+			low++
+		}
+		if v >= studioBrightest {
+			high++
+		}
+	}
+	f.floor, f.ceiling = studioDarkest, studioBrightest
+	f.dark, f.values[bright] = float64(low)/cells, float64(high)/cells
+	f.values[light] = max(0, float64(f.values[light]-16)*255/219)
 }
 
 func values(s *Scores, p *Plane) (v [metrics]float64) {

@@ -20,6 +20,8 @@ type camera struct {
 	at    time.Time
 	state quality.State
 	meter quality.Meter
+
+	studio bool // what the stream says of the range
 }
 
 // reduce is a plain mean over the cells: Judge does not ask who made the grid.
@@ -42,7 +44,7 @@ func reduce(p codec.Plane) *codec.Grid {
 func (c *camera) judge(p codec.Plane) quality.Verdict {
 	scores := c.meter.Score(p)
 	c.at = c.at.Add(time.Minute)
-	v, s := quality.Judge(quality.Options{}, c.state, quality.Sample{Scores: &scores, Grid: reduce(p), At: c.at})
+	v, s := quality.Judge(quality.Options{}, c.state, quality.Sample{Scores: &scores, Grid: reduce(p), At: c.at, Studio: c.studio})
 	c.state = s
 	return v
 }

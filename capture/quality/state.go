@@ -56,19 +56,28 @@ type State struct {
 	usual      [bins][metrics]int16 // log2, in 1/256
 	look       uint8                // the background that the last ordinary frame went into
 	seen       [looks]uint8         // how many frames are in each background
+	spans      [looks]span          // when they came, while it is being learned
 	background [looks]Plane
 	alike      [looks][Blocks * Blocks]uint8 // how alike each block is to the background's usually, in 1/255
 	bands      [2][Blocks]int16              // the usual gradients of each band by day and by night, as usual is
 	before     Plane
 	hasBefore  bool
+	studio     bool // what is usual was measured of luma of 16..235
+	wide       bool // it says that its luma is of that range, and it is not
 }
 
 // StateBytes is how long a packed State is: always as long.
-const StateBytes = 1 + 7 + 8 + 2 + bins + bins*int(metrics)*2 + 2*Blocks*2 + looks*Blocks*Blocks + (looks+1)*cells
+const StateBytes = 1 + 7 + 8 + 2 + looks*4 + bins + bins*int(metrics)*2 + 2*Blocks*2 + looks*Blocks*Blocks + (looks+1)*cells
 
 // stateVersion is the first byte of a packed State. Version 1 knew no blocks and
-// no bands: what was learned under it is learned anew.
-const stateVersion = 2
+// no bands: what was learned under it is learned anew. Version 2 knew no spans:
+// what it had learned is kept, and a look that it was learning is begun again.
+const (
+	stateVersion = 3
+	spanless     = 2
+
+	spanlessBytes = StateBytes - looks*4
+)
 
 // MarshalBinary packs s into StateBytes bytes: version, flags, counts and the
 // usual values in big-endian order, then blocks and three planes.
@@ -78,9 +87,12 @@ func (s *State) MarshalBinary() ([]byte, error) {
 
 // AppendBinary is MarshalBinary behind b.
 func (s *State) AppendBinary(b []byte) ([]byte, error) {
-	b = append(b, stateVersion, flag(s.night), flag(s.hasBefore), s.pace, s.calm, byte(s.lasting), byte(s.candidate), s.look)
+	b = append(b, stateVersion, flag(s.night), flag(s.hasBefore)|flag(s.wide)<<1|flag(s.studio)<<2, s.pace, s.calm, byte(s.lasting), byte(s.candidate), s.look)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.since))
 	b = append(b, s.seen[:]...)
+	for _, v := range s.spans {
+		b = binary.BigEndian.AppendUint32(b, uint32(v))
+	}
 	b = append(b, s.counts[:]...)
 	for i := range s.usual {
 		for _, v := range s.usual[i] {
@@ -99,22 +111,49 @@ func (s *State) AppendBinary(b []byte) ([]byte, error) {
 	return append(b, s.before[:]...), nil
 }
 
-// UnmarshalBinary reads what MarshalBinary wrote. After an error s is unchanged;
-// a camera whose state cannot be read is learned anew from the zero State.
+// CutState parts a packed State, of this version or the one before, from what
+// somebody has put behind it. What is no State is all state, for UnmarshalBinary
+// to refuse.
+func CutState(b []byte) (state, rest []byte) {
+	n := StateBytes
+	if len(b) > 0 && b[0] == spanless {
+		n = spanlessBytes
+	}
+	n = min(n, len(b))
+	return b[:n:n], b[n:]
+}
+
+// UnmarshalBinary reads what MarshalBinary wrote, in this version or the one
+// before. After an error s is unchanged; a camera whose state cannot be read is
+// learned anew from the zero State.
 func (s *State) UnmarshalBinary(b []byte) error {
-	if len(b) == 0 || b[0] != stateVersion {
+	if len(b) == 0 || b[0] != stateVersion && b[0] != spanless {
 		return fmt.Errorf("quality state has another version than %d: begin with an empty one", stateVersion)
 	}
-	if len(b) != StateBytes {
-		return fmt.Errorf("quality state has %d bytes, want %d: begin with an empty one", len(b), StateBytes)
+	want := StateBytes
+	if b[0] == spanless {
+		want = spanlessBytes
 	}
-	if b[1] > 1 || b[2] > 1 || Kind(b[5]) >= kinds || Kind(b[6]) >= kinds || b[7] >= looks {
+	if len(b) != want {
+		return fmt.Errorf("quality state has %d bytes, want %d: begin with an empty one", len(b), want)
+	}
+	if b[1] > 1 || b[2] > 7 || Kind(b[5]) >= kinds || Kind(b[6]) >= kinds || b[7] >= looks {
 		return fmt.Errorf("quality state has impossible flags %x: begin with an empty one", b[1:8])
 	}
-	t := State{night: b[1] == 1, hasBefore: b[2] == 1, pace: b[3], calm: b[4], lasting: Kind(b[5]), candidate: Kind(b[6]), look: b[7]}
+	t := State{night: b[1] == 1, hasBefore: b[2]&1 == 1, wide: b[2]&2 != 0, studio: b[2]&4 != 0, pace: b[3], calm: b[4], lasting: Kind(b[5]), candidate: Kind(b[6]), look: b[7]}
 	t.since = int64(binary.BigEndian.Uint64(b[8:]))
+	version := b[0]
 	b = b[16:]
 	b = b[copy(t.seen[:], b):]
+	for i := range t.spans {
+		if version == spanless {
+			break
+		}
+		if t.spans[i] = span(binary.BigEndian.Uint32(b)); t.spans[i] > allSpans {
+			return fmt.Errorf("quality state has impossible spans %x: begin with an empty one", b[:4])
+		}
+		b = b[4:]
+	}
 	b = b[copy(t.counts[:], b):]
 	for i := range t.usual {
 		for k := range t.usual[i] {
@@ -133,8 +172,21 @@ func (s *State) UnmarshalBinary(b []byte) error {
 	b = b[copy(t.background[0][:], b):]
 	b = b[copy(t.background[1][:], b):]
 	copy(t.before[:], b)
+	if version == spanless {
+		t.dropYoung()
+	}
 	*s = t
 	return nil
+}
+
+// dropYoung forgets the look that is being learned beside a learned one.
+func (s *State) dropYoung() {
+	for i, n := range s.seen {
+		if other := looks - 1 - i; n < learned && s.seen[other] >= learned {
+			s.forget(i)
+			s.look = uint8(other)
+		}
+	}
 }
 
 func flag(b bool) byte {
@@ -147,7 +199,7 @@ func flag(b bool) byte {
 // Relearned returns a State that has forgotten how the camera looked and what
 // was usual for it: for after an operator has accepted that it moved.
 func (s State) Relearned() State {
-	return State{night: s.night, before: s.before, hasBefore: s.hasBefore}
+	return State{night: s.night, before: s.before, hasBefore: s.hasBefore, wide: s.wide, studio: s.studio}
 }
 
 // Lasting is the verdict that holds for the camera and not for one frame alone.
@@ -167,10 +219,7 @@ const noHour = -1
 // normal returns the usual value of a metric at an hour; false when the camera
 // is not yet known by this light.
 func (s *State) normal(m metric, hour int) (float64, bool) {
-	b := dayBin
-	if s.night {
-		b = nightBin
-	}
+	b, _ := s.light()
 	if s.counts[b] < learned {
 		return 0, false
 	}
@@ -180,19 +229,41 @@ func (s *State) normal(m metric, hour int) (float64, bool) {
 	return math.Exp2(float64(s.usual[b][m])/256) - floors[m], true
 }
 
-// lightAt is how light it usually is around an hour: over it and its
-// neighbors, that a day or two of frames may tell. False when nobody knows.
-func (s *State) lightAt(hour int) (float64, bool) {
+// light is by which light it is: the index of its counts and that of its bands.
+func (s *State) light() (bin, plane int) {
+	if s.night {
+		return nightBin, byNight
+	}
+	return dayBin, byDay
+}
+
+// lightAt is how light it usually is around an hour, by whatever light.
+func (s *State) lightAt(hour int) (float64, bool) { return s.atHour(light, hour) }
+
+// atHour is what a metric usually is around an hour: over it and its neighbors,
+// that a day or two of frames may tell. False when nobody knows.
+func (s *State) atHour(m metric, hour int) (float64, bool) {
 	sum, n := 0, 0
 	for d := 23; d <= 25; d++ {
 		b := (hour + d) % 24
-		sum += int(s.counts[b]) * int(s.usual[b][light])
+		sum += int(s.counts[b]) * int(s.usual[b][m])
 		n += int(s.counts[b])
 	}
 	if n < perHour/2 {
 		return 0, false
 	}
-	return math.Exp2(float64(sum)/float64(n)/256) - floors[light], true
+	return math.Exp2(float64(sum)/float64(n)/256) - floors[m], true
+}
+
+// darkestAt is how light it usually is in the darkest of an hour and its
+// neighbors, of which all are known: at dusk that is night, and their mean is
+// not.
+func (s *State) darkestAt(hour int) float64 {
+	least := s.usual[hour][light]
+	for _, d := range [2]int{1, 23} {
+		least = min(least, s.usual[(hour+d)%24][light])
+	}
+	return math.Exp2(float64(least)/256) - floors[light]
 }
 
 // roundTheClock says whether frames of all hours are known: what night is like
@@ -219,10 +290,7 @@ func towards(usual, x int16, n int) int16 {
 
 // learn moves what is usual towards a frame.
 func (s *State) learn(f *frame) {
-	bin, plane := dayBin, byDay
-	if s.night {
-		bin, plane = nightBin, byNight
-	}
+	bin, plane := s.light()
 	for _, b := range [2]int{f.hour, bin} {
 		n := int(s.counts[b])
 		for m, v := range f.values {
@@ -245,10 +313,7 @@ func (s *State) learn(f *frame) {
 		}
 	}
 	s.absorb(look, f.plane)
-	s.look = uint8(look)
-	if other := looks - 1 - look; s.seen[other] < learned && s.seen[other] > 0 {
-		s.seen[other]-- // what was no look after all is forgotten
-	}
+	s.settle(look, f.hour)
 }
 
 // blocksFrom is how many frames a background has before blocks are held to it.

@@ -127,11 +127,15 @@ type sight struct {
 // enough says whether there is something to be known again by.
 func (s sight) enough() bool { return s.steady >= Blocks }
 
-// meet sums blocks up, by how alike each is usually, 0..255.
+// meet sums blocks up, by how alike each is usually, 0..255; nil where nobody
+// knows.
 func (b *blocks) meet(usual *[Blocks * Blocks]uint8) (s sight) {
 	var here, ever float64
-	for i, u := range usual {
-		was := float64(u) / 255
+	for i := range b.alike {
+		was := 1.0
+		if usual != nil {
+			was = float64(usual[i]) / 255
+		}
 		if was < leastAlike || b.was[i] < leastStructure {
 			continue
 		}
@@ -170,61 +174,4 @@ func (p *Plane) soften() (to Plane) {
 		}
 	}
 	return to
-}
-
-const (
-	sameLook  = 0.6 // so alike, the other background need not be asked
-	otherLook = 0.5 // less, and an ordinary frame begins a background of its own
-)
-
-// look compares the frame with what the camera is known to show.
-func (f *frame) look() {
-	f.bands = gradients(f.Scores)
-	f.now.fill(f.plane)
-	last := int(f.state.look)
-	for _, i := range [looks]int{last, looks - 1 - last} {
-		if f.state.seen[i] < blocksFrom || f.known && f.sight.alike >= sameLook {
-			continue
-		}
-		var then structure
-		then.fill(&f.state.background[i])
-		f.met[i].compare(&then, &f.now)
-		f.sights[i], f.asked[i] = f.met[i].meet(&f.state.alike[i]), true
-		if f.state.seen[i] >= learned && (!f.known || f.sights[i].alike > f.sight.alike) {
-			f.best, f.sight, f.known = i, f.sights[i], true
-		}
-	}
-	for _, n := range f.state.seen {
-		if n > 0 && n < learned {
-			return // a look that is being learned
-		}
-	}
-	bin := dayBin
-	if f.state.night {
-		bin = nightBin
-	}
-	f.sure = f.known && f.sight.enough() && f.state.counts[bin] >= learned
-	if usual, ok := f.state.lightAt(f.hour); ok && f.state.isNight(usual) != f.state.night {
-		f.sure = f.known && f.sight.enough() // it is not the time for a light that nobody has seen
-	}
-}
-
-// place is which background an ordinary frame belongs to: the one that it is
-// like, or an empty one when it is like none.
-func (f *frame) place() int {
-	best, alike := int(f.state.look), -1.0
-	for i, s := range f.sights {
-		if f.asked[i] && s.enough() && s.alike > alike {
-			best, alike = i, s.alike
-		}
-	}
-	if alike >= otherLook || f.state.seen[best] < blocksFrom {
-		return best
-	}
-	for i, n := range f.state.seen {
-		if n < learned && f.sights[best].enough() {
-			return i
-		}
-	}
-	return best
 }

@@ -3,8 +3,6 @@ package quality
 import (
 	"math"
 	"slices"
-
-	"github.com/shutterfleet/shutterfleet/capture/codec"
 )
 
 // The limits that hold for any camera: what these frames show is no picture.
@@ -41,6 +39,11 @@ const (
 	brightRatio = 3    // times the usual share
 	noiseRatio  = 2.2
 	noiseLevels = 3.0 // and so many levels above
+	// Of noise the three are 0.9 to 1.6, 1.0 to 3.6 and -0.7 to 1.2, of snow that
+	// would count as noise 3.6 to 6, 4.8 to 7 and 11 to 20.
+	flakesOutlie = 2.4 // times what noise adds to the squared Laplacian: it is sparse
+	flakesWide   = 3   // times what noise adds to the gradients for that: it is wider than a sample
+	flakesCame   = 3   // times what noise adds to the gradients came to them
 	// still is the ratio of cells that changed: a tenth of what noise changes.
 	still     = 0.1
 	leastLive = 0.01 // a camera that usually changes fewer cells cannot be told from a frozen one
@@ -66,20 +69,24 @@ const (
 // frame is one frame on the way to its verdict.
 type frame struct {
 	Sample
-	state  *State
-	plane  *Plane
-	hour   int
-	change Change
-	values [metrics]float64
-	bands  [Blocks]float64 // gradients of each
-	now    structure
-	met    [looks]blocks // with each background, as far as it was asked
-	sights [looks]sight
-	asked  [looks]bool
-	best   int   // the background that it is most like
-	sight  sight // how it meets that one
-	known  bool  // that there is one
-	sure   bool  // it would be known if it were the same picture
+	state          *State
+	plane          *Plane
+	hour           int
+	change         Change
+	floor, ceiling float32 // levels at which samples are lost
+	dark           float64 // share of what is
+	values         [metrics]float64
+	bands          [Blocks]float64 // gradients of each
+	now            structure
+	met            [looks]blocks // with each background, as far as it was asked
+	sights         [looks]sight
+	asked          [looks]bool
+	young          [looks]bool // it is like one of which there are few frames
+	best           int         // the learned background that it is most like
+	sight          sight       // how it meets that one
+	known          bool        // that there is one
+	due            bool        // it should be like that one, by its light and the time
+	sure           bool        // and it is like no other that is being learned
 }
 
 // slack is how much easier a verdict is to keep than to get.
@@ -142,7 +149,7 @@ func (f *frame) missing() (Verdict, bool) {
 // same, a gray level or the last row that came, and the background does not: a
 // privacy mask is always there.
 func (f *frame) corrupt() (Verdict, bool) {
-	rows := stuck(f.Grid)
+	rows := f.stuck()
 	if !f.known || rows >= side-1 { // all of it: flat or black
 		return Verdict{}, false
 	}
@@ -160,12 +167,13 @@ func (f *frame) corrupt() (Verdict, bool) {
 // stuck counts the rows at the bottom that are as the one above them. Cells at
 // the ends of the range, where all noise is lost, do not count, nor do rows
 // that consist of them.
-func stuck(g *codec.Grid) (rows int) {
+func (f *frame) stuck() (rows int) {
+	g := f.Grid
 	for y := side - 1; y > 0; y-- {
 		live := 0
 		for x := range side {
 			v, above := g.Pix[y*side+x], g.Pix[(y-1)*side+x]
-			if v <= darkest || v >= brightest {
+			if v <= f.floor || v >= f.ceiling {
 				continue
 			}
 			if live++; v-above > stuckLevels || above-v > stuckLevels {
@@ -181,11 +189,11 @@ func stuck(g *codec.Grid) (rows int) {
 }
 
 func (f *frame) black() (Verdict, bool) {
-	return above(Black, "dark", float64(f.Scores.Dark), 0, blackShare/f.slack(Black))
+	return above(Black, "dark", f.dark, 0, blackShare/f.slack(Black))
 }
 
 func (f *frame) overExposed() (Verdict, bool) {
-	if v, ok := above(OverExposed, "bright", float64(f.Scores.Bright), 0, whiteShare); ok {
+	if v, ok := above(OverExposed, "bright", f.values[bright], 0, whiteShare); ok {
 		return v, true
 	}
 	usual, ok := f.state.normal(bright, f.hour)
@@ -208,7 +216,7 @@ func (f *frame) underExposed() (Verdict, bool) {
 	case known && timed:
 		usual = min(usual, hours) // a night that is lit as if it were day
 	case !known && timed && f.state.roundTheClock():
-		usual = hours // its nights are no darker than that
+		usual = f.state.darkestAt(f.hour) // its nights are no darker than that
 	case !known && timed:
 		usual = hours * unseenRatio / dimRatio // a night that nobody has seen
 	case !known:
@@ -230,7 +238,7 @@ func (f *frame) flat() (Verdict, bool) {
 		return Verdict{}, false
 	}
 	level, share := around(f.plane, flatSpread, 0)
-	if level <= darkest+flatSpread || level >= brightest-flatSpread {
+	if float32(level) <= f.floor+flatSpread || float32(level) >= f.ceiling-flatSpread {
 		return Verdict{}, false
 	}
 	return above(Flat, "cells of one level", share, 0, flatShare/f.slack(Flat))
@@ -267,10 +275,7 @@ func (f *frame) frozen() (Verdict, bool) {
 // blurred: the gradients are weak nearly everywhere, also for the contrast there
 // is, which fog takes and headlights add, and what is coarse is as it was.
 func (f *frame) blurred() (Verdict, bool) {
-	bin, plane := dayBin, byDay
-	if f.state.night {
-		bin, plane = nightBin, byNight
-	}
+	bin, plane := f.state.light()
 	usual, ok := f.state.normal(contrast, f.hour)
 	if !ok || f.state.counts[bin] < learned {
 		return Verdict{}, false
@@ -335,8 +340,31 @@ func (f *frame) alikeBlurred() (best float64) {
 
 func (f *frame) noisy() (Verdict, bool) {
 	usual, ok := f.state.normal(noise, f.hour)
-	if !ok {
+	if !ok || f.flakes() {
 		return Verdict{}, false
 	}
+	if hours, ok := f.state.atHour(noise, f.hour); ok {
+		usual = max(usual, hours) // a night that lamps light up has the noise of nights
+	}
 	return above(Noisy, "noise", f.values[noise], usual, max(noiseRatio*usual, usual+noiseLevels)/f.slack(Noisy))
+}
+
+// flakes says that what looks like noise is snow: few samples that stand out by
+// far, and each wider than a sample. Noise of variance n adds 20 n to the
+// squared Laplacian and 24 n to the squared gradients, whatever its
+// distribution; single wrong samples are as sparse as snow, and add as much to
+// the one for the other. A scene of its own that has as much in it is no snow:
+// what counts is what came to the gradients since.
+func (f *frame) flakes() bool {
+	n := float64(f.Scores.Noise) * float64(f.Scores.Noise)
+	sharp, steep := float64(f.Scores.Sharpness), float64(f.Scores.Tenengrad)
+	if sharp < flakesOutlie*20*n || steep < flakesWide*24/20*sharp {
+		return false
+	}
+	_, light := f.state.light()
+	came := 0.0
+	for i, v := range f.bands {
+		came += v - (math.Exp2(float64(f.state.bands[light][i])/256) - bandFloor)
+	}
+	return came/Blocks > flakesCame*24*n
 }

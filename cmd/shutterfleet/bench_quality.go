@@ -14,6 +14,7 @@ import (
 
 	"github.com/shutterfleet/shutterfleet/capture/quality"
 	"github.com/shutterfleet/shutterfleet/cmd/internal/labelled"
+	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // qualityReport is what `bench quality` prints.
@@ -21,6 +22,7 @@ type qualityReport struct {
 	Scenes int           `json:"scenes"`
 	Half   labelled.Half `json:"half"`
 	Seed   uint64        `json:"seed"`
+	Codec  fleet.Codec   `json:"codec"`
 	CPUs   int           `json:"cpus"`
 	Go     string        `json:"go"`
 	labelled.Report
@@ -30,6 +32,7 @@ type benchQuality struct {
 	d    door
 	set  labelled.Set
 	half string
+	code string
 }
 
 func benchQualityCommand() *cobra.Command {
@@ -41,14 +44,16 @@ func benchQualityCommand() *cobra.Command {
 Each scene is a camera that learns a day of ordinary frames, one every quarter of
 an hour, by day and by night. Then everything that can happen to it happens, each
 time as if nothing else had: every fault at three strengths, and what looks like
-a fault and is none. Frames are drawn, coded as JPEG, and read as agents read them.
+a fault and is none. Frames are drawn, coded as JPEG or as key frames of H.264
+(which takes an FFmpeg with libx264), and read as agents read them.
 
 For each verdict and strength: recall is the share of its faults that are called
 so; precision is the share of those called so that are, among the faults of that
 strength and all frames of what is no fault. In brackets is the interval that
 holds the true share at 95 % (Wilson). Single is what is said of a fault's first
-frame, lasting what is so after its second, a minute later. Of what is no fault,
-the frames called one are told per 1,000.
+frame, lasting what is so after its second, a minute later. A frame that cannot be
+read at all counts as corrupt: its capture fails as that. Of what is no fault, the
+frames called one are told per 1,000.
 
 The limits were chosen on the tuning half of the scenes, and are reported on the
 other.`,
@@ -58,6 +63,7 @@ other.`,
 	f.IntVar(&b.set.Scenes, "scenes", 40, "how many scenes")
 	f.StringVar(&b.half, "half", string(labelled.Reporting), "which scenes: reporting, or tuning for those that the limits were chosen on")
 	f.Uint64Var(&b.set.Seed, "seed", 0, "draw other scenes")
+	f.StringVar(&b.code, "codec", string(fleet.JPEG), "what frames are coded as: jpeg or h264")
 	f.StringVarP(&b.d.output, "output", "o", "table", "table, json or yaml")
 	return cmd
 }
@@ -73,6 +79,10 @@ func (b *benchQuality) run(cmd *cobra.Command) error {
 	if !slices.Contains([]labelled.Half{labelled.Tuning, labelled.Reporting}, b.set.Half) {
 		return usage("--half %s: want tuning or reporting", b.half)
 	}
+	b.set.Codec = fleet.Codec(b.code)
+	if !slices.Contains([]fleet.Codec{fleet.JPEG, fleet.H264}, b.set.Codec) {
+		return usage("--codec %s: want jpeg or h264", b.code)
+	}
 	var tally labelled.Tally
 	began, done := time.Now(), 0
 	err := b.set.Shoot(cmd.Context(), func(r *labelled.Reel) error {
@@ -84,7 +94,7 @@ func (b *benchQuality) run(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("bench quality: %w", err)
 	}
-	report := qualityReport{Scenes: b.set.Scenes, Half: b.set.Half, Seed: b.set.Seed, CPUs: runtime.NumCPU(), Go: runtime.Version(), Report: tally.Report()}
+	report := qualityReport{Scenes: b.set.Scenes, Half: b.set.Half, Seed: b.set.Seed, Codec: b.set.Codec, CPUs: runtime.NumCPU(), Go: runtime.Version(), Report: tally.Report()}
 	return b.d.print(cmd, report, report.table)
 }
 

@@ -52,7 +52,7 @@ func TestBenchQuality(t *testing.T) {
 	if want := 2 * 2 * 3 * len(labelled.Faults()); events != want {
 		t.Errorf("%d faults, want %d", events, want)
 	}
-	if len(r.Negatives) != len(labelled.Negatives()) || r.All.Frames != 2*2*(12+9*3) || r.All.FalsePer1000 > 100 {
+	if len(r.Negatives) != len(labelled.Negatives()) || r.All.Frames != 2*2*(12+11*3) || r.All.FalsePer1000 > 100 {
 		t.Errorf("what is no fault: %+v", r.All)
 	}
 }

@@ -51,28 +51,33 @@ type Decoder struct {
 	small  []byte // RBSP of a parameter set
 	params bitReader
 
-	started bool // a picture is being decoded
-	skipped bool // the picture that key tells is not intra
-	key     pictureKey
-	shape   *sps  // of the picture: another one may be active once it ends
-	damage  error // what was wrong with a slice first
-	broken  int   // slices of this stream with which something was wrong
-	total   int   // macroblocks of the picture
-	left    int   // of them did not come yet
-	mbW     int
-	mbH     int
-	planes  [3][]byte // at stride[i], whole macroblocks; chroma nil unless wanted
-	stride  [3]int
-	mbs     []mbInfo // of the rows that memory was taken for, as planes are
-	slices  []sliceInfo
-	rbsp    []byte
-	br      bitReader
-	cabac   cabac
-	vlc     *vlcTables
-	quant   quantisers
-	mb      macroblock
-	work    canvas
+	started   bool // a picture is being decoded
+	skipped   bool // the picture that key tells is not intra
+	key       pictureKey
+	shape     *sps  // of the picture: another one may be active once it ends
+	fullRange bool  // of the picture that was begun last
+	damage    error // what was wrong with a slice first
+	broken    int   // slices of this stream with which something was wrong
+	total     int   // macroblocks of the picture
+	left      int   // of them did not come yet
+	mbW       int
+	mbH       int
+	planes    [3][]byte // at stride[i], whole macroblocks; chroma nil unless wanted
+	stride    [3]int
+	mbs       []mbInfo // of the rows that memory was taken for, as planes are
+	slices    []sliceInfo
+	rbsp      []byte
+	br        bitReader
+	cabac     cabac
+	vlc       *vlcTables
+	quant     quantisers
+	mb        macroblock
+	work      canvas
 }
+
+// FullRange says whether the stream of the last picture declares luma of 0..255.
+// If it says nothing, luma is of 16..235 (E.2.1), though not all cameras know.
+func (d *Decoder) FullRange() bool { return d.fullRange }
 
 // sliceInfo is what deblocking needs to know of a slice.
 type sliceInfo struct {

@@ -95,6 +95,7 @@ type sps struct {
 	deltaPOCZero  bool
 	left, top     int // cropping, in luma samples
 	width, height int // what remains
+	fullRange     bool
 	hasMatrix     bool
 	matrix        scaling
 }
@@ -171,7 +172,30 @@ func parseSPS(r *bitReader, limits codec.Limits) (*sps, error) {
 	if s.mbW > maxSideMbs || s.mbH > maxSideMbs || s.mbW*s.mbH > maxFrameMbs {
 		return nil, tooLarge(w, h)
 	}
-	return s, s.crop(r)
+	if err := s.crop(r); err != nil {
+		return nil, err
+	}
+	s.usability(r)
+	return s, nil
+}
+
+// usability reads the video usability information (E.1.1) as far as
+// video_full_range_flag. Whether it is whole does not matter to the picture.
+func (s *sps) usability(r *bitReader) {
+	const extendedSAR = 255
+	if !r.flag() {
+		return
+	}
+	if r.flag() && r.u(8) == extendedSAR {
+		r.skip(32)
+	}
+	if r.flag() { // overscan_info_present_flag
+		r.skip(1)
+	}
+	if r.flag() { // video_signal_type_present_flag
+		r.skip(3) // video_format
+		s.fullRange = r.flag() && !r.overrun()
+	}
 }
 
 func tooLarge(widthMinus1, heightMinus1 uint32) error {

@@ -40,7 +40,7 @@ const freeMBs = 4
 // begin starts a picture.
 func (d *Decoder) begin(h *sliceHeader) {
 	d.started, d.skipped, d.key, d.damage = true, false, h.pictureKey, nil
-	d.shape, d.mbW, d.mbH = h.sps, h.sps.mbW, h.sps.mbH
+	d.shape, d.mbW, d.mbH, d.fullRange = h.sps, h.sps.mbW, h.sps.mbH, h.sps.fullRange
 	d.total = d.mbW * d.mbH
 	d.left, d.slices, d.mbs = d.total, d.slices[:0], d.mbs[:0]
 	d.stride = [3]int{16 * d.mbW, 8 * d.mbW, 8 * d.mbW}

@@ -111,6 +111,12 @@ func Faults() []Fault {
 				copy(pix[y*frameWidth:][:frameWidth], pix[(from-1)*frameWidth:])
 			}
 		})},
+		{Kind: quality.Corrupt, Variant: "torn", Unit: "share of the coded bytes that did not come", Levels: rows, do: func(t *take, l float64, _ *rand.Rand) {
+			t.tear = func(b []byte) []byte { return b[:int(float64(len(b))*(1-l))] }
+		}},
+		{Kind: quality.Corrupt, Variant: "flipped", Unit: "bits of the coded bytes that are wrong", Levels: [3]float64{1, 4, 16}, do: func(t *take, l float64, rng *rand.Rand) {
+			t.tear = flip(int(l), rng.Uint64())
+		}},
 	}
 }
 
@@ -128,6 +134,18 @@ func lostRows(spoil func(pix []uint8, from int)) func(*take, float64, *rand.Rand
 	return func(t *take, l float64, _ *rand.Rand) {
 		from := int(math.Round(frameHeight*(1-l)/16)) * 16
 		t.rows = func(pix []uint8) { spoil(pix, from) }
+	}
+}
+
+// flip turns so many bits of what is coded, past the headers.
+func flip(n int, seed uint64) func([]byte) []byte {
+	return func(b []byte) []byte {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		for range n {
+			i := len(b)/5 + rng.IntN(len(b)-len(b)/5)
+			b[i] ^= 1 << rng.IntN(8)
+		}
+		return b
 	}
 }
 

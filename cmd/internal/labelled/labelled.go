@@ -3,16 +3,18 @@
 //
 //	seed ──► place ──a day of ordinary frames──► the camera knows its scene
 //	                 └─ an event, by day or night ──► frames ──► Shots ──Judge──► Outcome ──► Tally
-//	take: scene, light ─► weather ─► lens ─► exposure ─► noise ─► JPEG ─► capture.Reader ─► Shot
+//	take: scene, light ─► weather ─► lens ─► exposure ─► noise ─► codec ─► capture.Reader ─► Shot
 //
 // What is drawn is the scenes of camtest, each framed, mirrored and lit by its
-// seed. Frames go through a JPEG encoder at a camera's quality and are read as
-// the agent reads them. Scenes of even numbers are for choosing limits, those of
+// seed. Frames go through an encoder for JPEG or H.264 at a camera's quality and
+// are read as the agent reads them. Scenes of even numbers are for choosing limits, those of
 // odd ones for saying how good they are. The same Set makes the same frames.
 package labelled
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -21,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shutterfleet/shutterfleet/capture/quality"
+	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
 // Half names the scenes that limits are chosen on, or the others.
@@ -34,10 +37,11 @@ const (
 
 // Set says which frames there are.
 type Set struct {
-	Scenes int    // how many
-	Half   Half   // which
-	Seed   uint64 // moves all scenes' seeds
-	Width  int    // scenes made at a time
+	Scenes int         // how many
+	Half   Half        // which
+	Seed   uint64      // moves all scenes' seeds
+	Width  int         // scenes made at a time
+	Codec  fleet.Codec // JPEG, or H264, which takes an FFmpeg with libx264; default JPEG
 }
 
 // Event is one thing that happens before a camera that has learned its scene.
@@ -118,7 +122,7 @@ func (s Set) seed(n int) uint64 {
 	return seed
 }
 
-func (s Set) reel(ctx context.Context, n int) (*Reel, error) {
+func (s Set) reel(ctx context.Context, n int) (r *Reel, err error) {
 	all := sites()
 	here, err := newPlace(all[n%len(all)], s.seed(n))
 	if err != nil {
@@ -128,11 +132,12 @@ func (s Set) reel(ctx context.Context, n int) (*Reel, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := newStudio(here, other)
+	st, err := newStudio(here, other, cmp.Or(s.Codec, fleet.JPEG))
 	if err != nil {
 		return nil, err
 	}
-	r := &Reel{Scene: n}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	r = &Reel{Scene: n}
 	first := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 24 * 4 {
 		at := first.Add(time.Duration(i)*15*time.Minute + time.Duration(st.rng.IntN(600))*time.Second)
@@ -213,7 +218,8 @@ func (s Set) events(ctx context.Context, st *studio, r *Reel, i int, at time.Tim
 	return nil
 }
 
-// Said is what was said of one frame.
+// Said is what was said of one frame. One that cannot be read at all is told by
+// its capture, which fails as corrupt.
 type Said struct {
 	Kind, Lasting quality.Kind
 }
@@ -241,6 +247,10 @@ func (r *Reel) Judge(o quality.Options, said func(Outcome)) {
 		for _, q := range r.Events[i] {
 			state, out := before, Outcome{Event: q.Event}
 			for k := range q.Shots {
+				if q.Shots[k].Failed {
+					out.Said = append(out.Said, Said{quality.Corrupt, quality.Corrupt})
+					continue
+				}
 				var v quality.Verdict
 				v, state = show(state, &q.Shots[k])
 				out.Said = append(out.Said, Said{v.Kind, v.Lasting})

@@ -3,9 +3,9 @@ package labelled
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image"
-	"image/jpeg"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -16,12 +16,6 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// jpegQuality is what cameras code snapshots with.
-const (
-	jpegQuality  = 75
-	otherQuality = 70 // of a picture that is coded anew
-)
-
 // picture is luma in levels, not clipped yet, row by row.
 type picture []float32
 
@@ -30,19 +24,21 @@ type picture []float32
 type take struct {
 	at    time.Time
 	night bool
-	part  int           // which frame of its event, from 0
-	day   float64       // daylight, 0..1
-	other bool          // the camera looks at another scene altogether
-	move  aim           // on top of how the camera stands; its zoom is a factor, 0 for none
-	air   func(picture) // between scene and lens
-	lens  func(picture) // before the lens
-	blur  float64       // standard deviation, as a share of the width
-	mean  float64       // which mean is exposed to; 0 for as it is
-	gain  float64       // of the exposure, in levels; 0 for 1
-	keep  float64       // share of the contrast that is left, once flat
-	flat  float64       // level of a blank screen; 0 for none
-	noise float64       // the sensor's; 0 for the ordinary one
-	rows  func([]uint8) // what becomes of the rows on the way
+	part  int                 // which frame of its event, from 0
+	day   float64             // daylight, 0..1
+	other bool                // the camera looks at another scene altogether
+	move  aim                 // on top of how the camera stands; its zoom is a factor, 0 for none
+	air   func(picture)       // between scene and lens
+	lens  func(picture)       // before the lens
+	blur  float64             // standard deviation, as a share of the width
+	mean  float64             // which mean is exposed to; 0 for as it is
+	gain  float64             // of the exposure, in levels; 0 for 1
+	keep  float64             // share of the contrast that is left, once flat
+	flat  float64             // level of a blank screen; 0 for none
+	noise float64             // the sensor's; 0 for the ordinary one
+	rows  func([]uint8)       // what becomes of the rows on the way
+	tear  func([]byte) []byte // what becomes of the coded bytes; it may change them
+	since time.Time           // what is before the camera stands since then; zero where it goes on
 	again repeat
 	clock bool // the clock goes on while the picture stands still
 }
@@ -61,6 +57,7 @@ type Shot struct {
 	Scores quality.Scores
 	Sample quality.Sample // points to Scores, and to a grid of its own
 	Void   bool           // nothing reached the sensor: 98 % of the samples are at its floor
+	Failed bool           // it cannot be read: the capture fails as corrupt, and nothing is judged
 }
 
 // studio takes the frames of one place. It keeps its memory from frame to frame.
@@ -72,10 +69,12 @@ type studio struct {
 	gauss        []float32
 	img          *image.Gray
 	clean        []uint8 // the frame before, without its clock
-	jpeg         bytes.Buffer
+	codec        fleet.Codec
+	coders       [2]coder // the camera's, and that of what is coded anew; made when they are needed
+	coded        []byte   // the frame before
 	keptAt       time.Time
 	kept         []uint8
-	keptJPEG     []byte
+	keptCoded    []byte
 	rng          *rand.Rand
 }
 
@@ -113,12 +112,12 @@ func (s *studio) canvas(p *place, key canvasKey) *canvas {
 	return &s.canvases[0]
 }
 
-func newStudio(p, other *place) (*studio, error) {
+func newStudio(p, other *place, c fleet.Codec) (*studio, error) {
 	r, err := capture.New(capture.Options{Width: 1, NoThumbnail: true})
 	if err != nil {
 		return nil, err
 	}
-	s := &studio{place: p, other: other, reader: r, rng: rand.New(rand.NewPCG(p.seed, 2))}
+	s := &studio{place: p, other: other, reader: r, codec: c, rng: rand.New(rand.NewPCG(p.seed, 2))}
 	s.pic, s.spare = make(picture, frameWidth*frameHeight), make(picture, frameWidth*frameHeight)
 	s.clean = make([]uint8, frameWidth*frameHeight)
 	s.gauss = make([]float32, 1<<16+frameWidth)
@@ -131,7 +130,7 @@ func newStudio(p, other *place) (*studio, error) {
 
 // shoot takes one frame, codes it, and reads it as the agent does.
 func (s *studio) shoot(ctx context.Context, t take) (Shot, error) {
-	q := jpegQuality
+	other := 0
 	switch t.again {
 	case fresh:
 		s.expose(t)
@@ -143,7 +142,7 @@ func (s *studio) shoot(ctx context.Context, t take) (Shot, error) {
 			s.stamp(t.at)
 		} else {
 			s.stamp(s.keptAt)
-			q = otherQuality
+			other = 1
 		}
 	}
 	void := 0
@@ -153,22 +152,52 @@ func (s *studio) shoot(ctx context.Context, t take) (Shot, error) {
 		}
 	}
 	if t.again != sameBytes {
-		s.jpeg.Reset()
-		if err := jpeg.Encode(&s.jpeg, s.img, &jpeg.Options{Quality: q}); err != nil {
+		if err := s.code(ctx, other); err != nil {
 			return Shot{}, err
 		}
 	}
+	data := s.coded
+	if t.tear != nil {
+		data = t.tear(bytes.Clone(data))
+	}
 	shot := Shot{Void: void*100 >= 98*len(s.img.Pix)}
-	_, err := s.reader.ReadJudged(ctx, fleet.Frame{Codec: fleet.JPEG, Data: s.jpeg.Bytes(), At: t.at}, nil, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
+	_, err := s.reader.ReadJudged(ctx, fleet.Frame{Codec: s.codec, Data: data, At: t.at}, nil, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
 		shot.Scores = *x.Scores
 		grid := *x.Grid
-		shot.Sample = quality.Sample{Grid: &grid, At: x.At, Missing: x.Missing}
+		shot.Sample = quality.Sample{Grid: &grid, At: x.At, Missing: x.Missing, Studio: x.Studio}
 		return fleet.Verdict{}
 	})
+	if ce, ok := errors.AsType[*fleet.CameraError](err); ok && t.tear != nil && ce.Cause == fleet.CauseCorrupt {
+		shot.Failed, err = true, nil
+	}
 	if err != nil {
 		return Shot{}, fmt.Errorf("read the frame of %s: %w", t.at.Format(time.DateTime), err)
 	}
 	return shot, nil
+}
+
+// code codes the picture, by the camera's coder or the other one.
+func (s *studio) code(ctx context.Context, other int) error {
+	if s.coders[other] == nil {
+		c, err := newCoder(ctx, s.codec, other == 1)
+		if err != nil {
+			return err
+		}
+		s.coders[other] = c
+	}
+	data, err := s.coders[other].code(s.img)
+	s.coded = append(s.coded[:0], data...)
+	return err
+}
+
+// Close ends what the studio has started.
+func (s *studio) Close() (err error) {
+	for _, c := range s.coders {
+		if c != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}
+	return err
 }
 
 // expose makes the frame's samples.
@@ -177,7 +206,11 @@ func (s *studio) expose(t take) {
 	if t.other {
 		p = s.other
 	}
-	seen := s.canvas(p, canvasKey{t.at, t.day, t.other})
+	now := t.at
+	if !t.since.IsZero() {
+		now = t.since
+	}
+	seen := s.canvas(p, canvasKey{now, t.day, t.other})
 	a := s.place.aim
 	a.x, a.y, a.roll = a.x+t.move.x, a.y+t.move.y, a.roll+t.move.roll
 	if t.move.zoom > 0 {
@@ -237,13 +270,12 @@ func (s *studio) expose(t take) {
 // keep notes the frame that was just taken, and restore puts it back: the one
 // that a camera which stands still shows on.
 func (s *studio) keep(at time.Time) {
-	s.keptAt, s.kept, s.keptJPEG = at, slices.Clone(s.clean), bytes.Clone(s.jpeg.Bytes())
+	s.keptAt, s.kept, s.keptCoded = at, slices.Clone(s.clean), bytes.Clone(s.coded)
 }
 
 func (s *studio) restore() {
 	copy(s.clean, s.kept)
-	s.jpeg.Reset()
-	s.jpeg.Write(s.keptJPEG)
+	s.coded = append(s.coded[:0], s.keptCoded...)
 }
 
 // stamp writes the clock that cameras lay over their pictures: ten marks, of

@@ -21,12 +21,16 @@ func Negatives() []Negative {
 		{Ordinary, "the light wavers, things move, other hours than were learned last", func(*take, *rand.Rand) {}},
 		{"fog", "30, 50 and 70 % of the contrast gone into gray", fog},
 		{"rain", "400 streaks and a sixth of the contrast", rain},
-		{"snow", "500 flakes of 1 to 4 pixels", snow},
+		{"snow", "500 flakes of 1 to 4 pixels", snow(500)},
+		{"heavy-snow", "1,500 of them", snow(1500)},
 		{"headlights", "two glows, by night a fifth more light on everything", headlights},
 		{"truck", "one that covers 40 % of the width and half of the height", truck},
 		{"people", "three, half as tall as the picture", people},
 		{"clouds", "1 EV less light", func(t *take, _ *rand.Rand) { t.gain = stops(-1) }},
 		{"ir-switch", "night's light by day, and day's by night", func(t *take, _ *rand.Rand) { t.day = 1 - t.day }},
+		{"still", "nothing moves and the light stands: the sensor's noise alone", func(t *take, _ *rand.Rand) {
+			t.since = t.at.Add(-time.Duration(t.part+1) * time.Minute)
+		}},
 		{"twilight", "half an hour of sunset, or of sunrise", twilight},
 	}
 }
@@ -64,12 +68,14 @@ func rain(t *take, rng *rand.Rand) {
 	}
 }
 
-func snow(t *take, rng *rand.Rand) {
-	seed, part, white := rng.Uint64(), t.part, float32(230*lit(t))
-	t.air = func(p picture) {
-		rng := rand.New(rand.NewPCG(seed, uint64(part)))
-		for range 500 {
-			disc(p, rng.Float64()*frameWidth, rng.Float64()*frameHeight, 1+3*rng.Float64()*rng.Float64(), white, 0.8)
+func snow(flakes int) func(*take, *rand.Rand) {
+	return func(t *take, rng *rand.Rand) {
+		seed, part, white := rng.Uint64(), t.part, float32(230*lit(t))
+		t.air = func(p picture) {
+			rng := rand.New(rand.NewPCG(seed, uint64(part)))
+			for range flakes {
+				disc(p, rng.Float64()*frameWidth, rng.Float64()*frameHeight, 1+3*rng.Float64()*rng.Float64(), white, 0.8)
+			}
 		}
 	}
 }
