@@ -132,7 +132,7 @@ func (s *Scheduler) remask(ch *change, k uint32, shapes *fleet.Mask, size int, b
 		m.Shapes = shapes
 	}
 	if old := s.masks[slot.id]; old != nil {
-		m.Revision = old.Revision + 1
+		m.Revision, m.Before = old.Revision+1, old.changes()
 	}
 	ch.Masks = append(ch.Masks, m.Mask)
 	ch.then(func() {
@@ -147,7 +147,7 @@ func (s *Scheduler) remask(ch *change, k uint32, shapes *fleet.Mask, size int, b
 	if slot.masked {
 		for _, a := range at.agents {
 			if !a.Able.Masks {
-				s.takeAway(ch, a, func(f *flight) bool { return f.camera == k })
+				s.takeAway(ch, a, now, func(f *flight) bool { return f.camera == k })
 			}
 		}
 	}
@@ -155,8 +155,16 @@ func (s *Scheduler) remask(ch *change, k uint32, shapes *fleet.Mask, size int, b
 }
 
 // takeAway gives those of an agent's orders to others that it must not fulfil.
-func (s *Scheduler) takeAway(ch *change, a *agent, of func(*flight) bool) {
-	for _, n := range s.listed(&a.held, of) {
+// What it may have done already, and nobody else can do any more, stays its own:
+// a picture from before the mask is as good as ever, and hides tells it.
+func (s *Scheduler) takeAway(ch *change, a *agent, now fleet.Instant, of func(*flight) bool) {
+	open := func(f *flight) bool {
+		if a.link == nil {
+			return f.nominal+fleet.Instant(f.start) > now && of(f)
+		}
+		return f.nominal+fleet.Instant(f.deadline) > now && of(f)
+	}
+	for _, n := range s.listed(&a.held, open) {
 		m := move{flight: n, recall: true, paused: s.slots.at(n).paused}
 		if to := s.pick(s.targetOf(s.slots.at(n).camera), a); to != nil {
 			m.to = to.index

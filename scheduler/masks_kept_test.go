@@ -128,6 +128,14 @@ func TestNothingIsKeptBehindTheWiping(t *testing.T) {
 			t.Fatal("a thumbnail without the mask is in the files")
 		}
 	}
+	// One from before the mask that comes now is not taken for its age.
+	agents := must[[]fleet.Agent](t)(s.Agents(t.Context()))
+	if err := s.PutThumbnail(t.Context(), agents[0].ID, id, 1, 0, slices.Concat(jpeg, []byte(secret))); err != nil {
+		t.Fatal(err)
+	}
+	if inFiles(t, dir) {
+		t.Error("an old thumbnail without the mask is in the files")
+	}
 	stop()
 	st, _, err := store.Open(t.Context(), dir)
 	if err == nil {
