@@ -259,17 +259,6 @@ func (s *Scheduler) briefOf(id fleet.CameraID) *MaskBrief {
 	return &MaskBrief{Revision: m.Revision, Shapes: m.Shapes.Shapes(), Since: m.At, Sum: m.sum}
 }
 
-// inherit gives the camera that stays the mask of one that is found to be the
-// same, when it has none of its own: what was hidden stays hidden.
-func (s *Scheduler) inherit(ch *change, from, to fleet.CameraID, now fleet.Instant) {
-	m, k := s.masks[from], s.cams.byID[to]
-	if m == nil || m.Shapes == nil || k == 0 || s.maskSum(to) != 0 {
-		return
-	}
-	s.remask(ch, k, m.Shapes, m.bytes, m.By, now)() // nobody undoes it if ch comes to nothing
-	ch.tell(Event{Kind: "camera", Camera: to, Site: s.siteAt(k).ID})
-}
-
 // besideMask says whether the camera may be a masked one under another name: it
 // has no mask, and another source has one of its device, or of a device that is
 // decided to be the same. Firmware renames sources, and a device that does not
