@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
@@ -81,7 +82,8 @@ func TestCover(t *testing.T) {
 		m := anyMask(t)
 		const w, h, fine = 17, 11, 6
 		var hidden [h][w]bool
-		cover(m, w, h, func(y int, spans []span) {
+		v := veil{Blocks: codec.Blocks{Width: w, Height: h, X: 1, Y: 1}, cols: w, rows: h}
+		v.cover(m, func(y int, spans []span) {
 			if !slices.IsSortedFunc(spans, func(a, b span) int { return a.a - b.a }) {
 				t.Fatalf("row %d: %v", y, spans)
 			}

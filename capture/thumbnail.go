@@ -36,10 +36,13 @@ func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *fleet.Mask) ([
 	if err := d.jpeg.Decode(ctx, f.Data, o, &d.pic); err != nil {
 		return nil, err
 	}
+	var v *veil
 	if !m.Empty() {
-		hide(m, &d.pic)
+		v = &d.veil
+		v.set(m, &d.pic, r.opts.MaskExactly)
+		v.hide(&d.pic)
 	}
-	thumb, err := d.shrink.encode(&d.pic, width, m)
+	thumb, err := d.shrink.encode(&d.pic, width, v)
 	if err != nil {
 		return nil, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
 	}
@@ -55,24 +58,24 @@ type shrinker struct {
 }
 
 // encode returns pic as a JPEG of at most the width. Chroma goes at half the
-// size, as JPEG commonly has it; a picture without becomes a gray one. What the
-// mask touches is black.
-func (s *shrinker) encode(pic *codec.Picture, width int, m *fleet.Mask) ([]byte, error) {
+// size, as JPEG commonly has it; a picture without becomes a gray one. A sample
+// into which something goes that v hides is black; v may be nil.
+func (s *shrinker) encode(pic *codec.Picture, width int, v *veil) ([]byte, error) {
 	w := min(width, pic.Y.Width)
 	h := max(1, (pic.Y.Height*w+pic.Y.Width/2)/pic.Y.Width)
 	rect := image.Rect(0, 0, w, h)
 	s.reduce(pic.Y, w, h, &s.small[0])
-	if !m.Empty() {
-		fill(m, s.small[0], 0)
+	if v != nil {
+		v.shade(s.small[0], pic.Y, v.luma, 0)
 	}
 	var img image.Image = &image.Gray{Pix: s.small[0].Pix, Stride: w, Rect: rect}
 	if pic.HasChroma() {
 		cw, ch := (w+1)/2, (h+1)/2
 		s.reduce(pic.Cb, cw, ch, &s.small[1])
 		s.reduce(pic.Cr, cw, ch, &s.small[2])
-		if !m.Empty() {
-			fill(m, s.small[1], 128)
-			fill(m, s.small[2], 128)
+		if v != nil {
+			v.shade(s.small[1], pic.Cb, v.chroma, 128)
+			v.shade(s.small[2], pic.Cr, v.chroma, 128)
 		}
 		img = &image.YCbCr{
 			Y: s.small[0].Pix, Cb: s.small[1].Pix, Cr: s.small[2].Pix,
