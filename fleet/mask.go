@@ -16,7 +16,8 @@ import (
 // Mask is what a camera must not show: windows, desks, a neighbor's garden. Its
 // places are shares of the picture's width and height, 0,0 at the top left, so
 // that it fits whatever size and profile the camera sends. The zero Mask hides
-// nothing. A sample of the picture that a shape touches at all is hidden.
+// nothing. What a shape touches at all is hidden, with the blocks that it was
+// coded in.
 type Mask struct {
 	Rectangles []Rectangle `json:"rectangles,omitempty"`
 	Polygons   [][]Point   `json:"polygons,omitempty"` // closed; where one crosses itself, all inside is hidden
