@@ -41,7 +41,8 @@ type Options struct {
 	Limits         codec.Limits   // what one frame may cost
 	Worker         *worker.Worker // decodes what is not decoded here; default one with worker.Options{Limits: Limits}
 	NoThumbnail    bool
-	ThumbnailWidth int // at most; default 320
+	MaskExactly    bool // masks hide samples and not the blocks that they were coded in: for pictures that were scaled since
+	ThumbnailWidth int  // at most; default 320
 }
 
 // A Reader turns frames into readings, several at a time.
@@ -64,6 +65,7 @@ type desk struct {
 	phash   phash.Hasher
 	quality quality.Meter
 	shrink  shrinker
+	veil    veil
 	studio  bool // pic's luma is said to be of 16..235
 }
 
@@ -158,6 +160,7 @@ func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Insp
 	color := r.color()
 	d.studio = false
 	decoder := string(f.Codec)
+	d.pic.Blocks = codec.Blocks{} // of the frame before
 	switch f.Codec {
 	case fleet.JPEG:
 		err = d.jpeg.Decode(ctx, f.Data, jpeg.Options{Limits: r.opts.Limits, Chroma: color, Partial: true, Detail: p.Detail}, &d.pic)
@@ -231,6 +234,9 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *
 			return fleet.Reading{}, damaged(in.Missing)
 		}
 	}
+	if f.Codec != fleet.JPEG {
+		d.pic.Blocks = codec.Blocks{Width: plane.Width, Height: plane.Height, X: transform, Y: transform, Luma: [2]int{transform, transform}}
+	}
 	// FFmpeg's decoders apply the filters of the stream.
 	in.Decoder, in.Deblocked = "ffmpeg", f.Codec != fleet.JPEG
 	return r.reading(f, d, thumb, p)
@@ -282,13 +288,16 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 		return fleet.Reading{}, err
 	}
 	seen := 1.0
+	var v *veil
 	if !probe.Mask.Empty() {
 		if f.Codec == fleet.PGM {
 			// Its plane is the frame's own data, which is the caller's.
 			p.Pix = bytes.Clone(p.Pix)
 			d.pic.Y = p
 		}
-		seen = hide(probe.Mask, &d.pic)
+		v = &d.veil
+		v.set(probe.Mask, &d.pic, r.opts.MaskExactly)
+		seen = v.hide(&d.pic)
 	}
 	res := fleet.Reading{
 		Width: uint16(p.Width), Height: uint16(p.Height), // CheckSize keeps both in range
@@ -313,7 +322,7 @@ func (r *Reader) reading(f fleet.Frame, d *desk, thumb []byte, probe *Probe) (fl
 	probe.done(StageQuality)
 	if len(thumb) == 0 && !r.opts.NoThumbnail {
 		var err error
-		if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth, probe.Mask); err != nil {
+		if res.Thumbnail, err = d.shrink.encode(&d.pic, r.opts.ThumbnailWidth, v); err != nil {
 			return fleet.Reading{}, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
 		}
 	}

@@ -1,18 +1,21 @@
 package capture
 
 import (
-	"cmp"
-	"math"
-	"slices"
-
 	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// How a mask is applied. A sample that a shape touches at all is hidden:
+// How a mask is applied. A block of the coded picture that a shape touches at
+// all is hidden:
 //
 //	frame ──► luma ──mean of what is seen──► fingerprints, scores
 //	     └──► luma, chroma ──black──► thumbnail
+//
+// A sample beside a shape has traces of what the shape hides when both were
+// coded in one block, so whole blocks are hidden, of 16x16 samples at least: in
+// a JPEG nothing of what a shape hides is in any other. Video predicts a block
+// from its neighbors, and corrects what it predicted as far as its quantiser
+// goes: less than that is left of what is hidden in the blocks beside it.
 //
 // Hashes are taken over hidden samples set to the mean of those that are seen.
 // Whatever happens behind the mask then changes no bit of them, and the mean is
@@ -22,123 +25,175 @@ import (
 // hashes under the same mask. SHA-256 stays that of the whole frame, and tells
 // only whether two frames are the same.
 
-// span is a part of a row, from sample a until before b.
-type span struct{ a, b int }
+const (
+	// macroblock is the least that is hidden of a picture on either axis: what
+	// most video is coded in, and a JPEG with the usual chroma. It is as much for
+	// any other, so that hashes of one scene compare.
+	macroblock = 16
+	// transform is the largest that H.265 transforms at once (H.265, 7.4.3.2.1),
+	// and a pair of H.264's field macroblocks (H.264, 6.4), which FFmpeg decodes.
+	transform = 32
+)
 
-// cover calls row for each row of a picture of the size with its hidden spans,
-// from left to right and apart from each other. They are valid during the call.
-func cover(m *fleet.Mask, width, height int, row func(y int, hidden []span)) {
-	var spans []span
-	var crossings []crossing
-	for y := range height {
-		spans = spans[:0]
-		top, bottom := float64(y)/float64(height), float64(y+1)/float64(height)
-		for _, r := range m.Rectangles {
-			if r.Y < bottom && r.Y+r.Height > top {
-				spans = appendSpan(spans, r.X, r.X+r.Width, width)
+// veil is which blocks of a picture are hidden.
+type veil struct {
+	codec.Blocks
+	luma, chroma cell
+	cols, rows   int
+	hidden       []bool // row by row
+
+	spans     []span
+	crossings []crossing
+}
+
+// cell is a block in samples of a plane, and how many of the first one's are
+// cropped off.
+type cell struct{ x, y, left, top int }
+
+// set makes v the blocks of pic that the mask, which is not empty, touches:
+// exactly, the smallest that the samples of all its planes make up, else those
+// that it was coded in. A picture whose chroma cannot be hidden, because nobody
+// knows which part of the frame its samples show, loses it.
+func (v *veil) set(m *fleet.Mask, pic *codec.Picture, exactly bool) {
+	b := pic.Blocks
+	if b.X == 0 {
+		b = codec.Blocks{Width: pic.Y.Width, Height: pic.Y.Height, X: 1, Y: 1, Luma: [2]int{1, 1}, Chroma: [2]int{1, 1}}
+		if pic.HasChroma() && (pic.Cb.Width != b.Width || pic.Cb.Height != b.Height || pic.Cr.Width != b.Width || pic.Cr.Height != b.Height) {
+			pic.Cb, pic.Cr = codec.Plane{Pix: pic.Cb.Pix[:0]}, codec.Plane{Pix: pic.Cr.Pix[:0]}
+		}
+	}
+	for i, side := range []*int{&b.X, &b.Y} {
+		by, over := 1, 1
+		if exactly {
+			over = gcd(gcd(*side, b.Luma[i]), b.Chroma[i])
+		} else {
+			for *side*by%macroblock != 0 {
+				by++
 			}
 		}
-		for _, p := range m.Polygons {
-			spans, crossings = coverPolygon(spans, crossings, p, top, bottom, width)
-		}
-		row(y, join(spans))
+		*side, b.Luma[i], b.Chroma[i] = *side*by/over, b.Luma[i]*by/over, b.Chroma[i]*by/over
 	}
-}
-
-// join sorts spans and joins those that meet.
-func join(spans []span) []span {
-	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.a, b.a) })
-	n := 0
-	for _, s := range spans {
-		if n > 0 && s.a <= spans[n-1].b {
-			spans[n-1].b = max(spans[n-1].b, s.b)
-			continue
-		}
-		spans[n] = s
-		n++
+	v.Blocks = b
+	v.luma = cell{b.Luma[0], b.Luma[1], b.Left * b.Luma[0] / b.X, b.Top * b.Luma[1] / b.Y}
+	v.chroma = cell{b.Chroma[0], b.Chroma[1], b.Left * b.Chroma[0] / b.X, b.Top * b.Chroma[1] / b.Y}
+	v.cols, v.rows = (b.Left+b.Width+b.X-1)/b.X, (b.Top+b.Height+b.Y-1)/b.Y
+	if n := v.cols * v.rows; cap(v.hidden) < n {
+		v.hidden = make([]bool, n)
+	} else {
+		v.hidden = v.hidden[:n]
+		clear(v.hidden)
 	}
-	return spans[:n]
-}
-
-// appendSpan adds the samples that the line from x0 to x1 touches.
-func appendSpan(spans []span, x0, x1 float64, width int) []span {
-	w := float64(width)
-	a, b := int(math.Floor(x0*w)), int(math.Ceil(x1*w))
-	if b == a { // on a border between samples, or a point
-		b++
-	}
-	if a, b = max(a, 0), min(b, width); a < b {
-		spans = append(spans, span{a, b})
-	}
-	return spans
-}
-
-// crossing is where an edge meets a line, and whether it goes down or up.
-type crossing struct {
-	x    float64
-	down int
-}
-
-// coverPolygon adds what a polygon touches of the band between two heights.
-// From any point of it in the band, straight up or down, one comes to an edge
-// within the band or to the band's border: so the edges' own extent and the
-// insides at both borders are all there is.
-func coverPolygon(spans []span, crossings []crossing, p []fleet.Point, top, bottom float64, width int) ([]span, []crossing) {
-	touched := false
-	for i, a := range p {
-		b := p[(i+1)%len(p)]
-		if a.Y > b.Y {
-			a, b = b, a
-		}
-		if b.Y < top || a.Y > bottom {
-			continue
-		}
-		touched = true
-		x0, x1 := a.X, b.X
-		if a.Y < top {
-			x0 = meet(a, b, top)
-		}
-		if b.Y > bottom {
-			x1 = meet(a, b, bottom)
-		}
-		spans = appendSpan(spans, min(x0, x1), max(x0, x1), width)
-	}
-	if !touched && !between(p, top) {
-		return spans, crossings
-	}
-	for _, y := range [2]float64{top, bottom} {
-		crossings = crossings[:0]
-		for i, a := range p {
-			b := p[(i+1)%len(p)]
-			switch {
-			case a.Y <= y && b.Y > y:
-				crossings = append(crossings, crossing{meet(a, b, y), 1})
-			case b.Y <= y && a.Y > y:
-				crossings = append(crossings, crossing{meet(a, b, y), -1})
+	v.cover(m, func(y int, hidden []span) {
+		row := v.hidden[y*v.cols:][:v.cols]
+		for _, s := range hidden {
+			for x := s.a; x < s.b; x++ {
+				row[x] = true
 			}
 		}
-		slices.SortFunc(crossings, func(a, b crossing) int { return cmp.Compare(a.x, b.x) })
-		for i, winding := 0, 0; i+1 < len(crossings); i++ {
-			if winding += crossings[i].down; winding != 0 {
-				spans = appendSpan(spans, crossings[i].x, crossings[i+1].x, width)
+	})
+}
+
+// gcd is the greatest number that divides both; 0 is divided by any.
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// row returns which blocks of a plane's row are hidden.
+func (v *veil) row(c cell, y int) []bool {
+	return v.hidden[(y+c.top)/c.y*v.cols:][:v.cols]
+}
+
+// parts calls f for the row's samples, block by block.
+func (v *veil) parts(c cell, y, width int, f func(from, until int, hidden bool)) {
+	for x, hidden := range v.row(c, y) {
+		if from, until := max(0, x*c.x-c.left), min(width, (x+1)*c.x-c.left); from < until {
+			f(from, until, hidden)
+		}
+	}
+}
+
+// fill sets the hidden samples of a plane.
+func (v *veil) fill(p codec.Plane, c cell, to byte) {
+	for y := range p.Height {
+		row := p.Row(y)
+		v.parts(c, y, p.Width, func(from, until int, hidden bool) {
+			if hidden {
+				part := row[from:until]
+				for x := range part {
+					part[x] = to
+				}
+			}
+		})
+	}
+}
+
+// shade sets the samples of a plane that was reduced from one with such cells,
+// where something hidden goes into them.
+func (v *veil) shade(small, from codec.Plane, c cell, to byte) {
+	for y := range small.Height {
+		top, bottom := part(y, small.Height, from.Height)
+		row := small.Row(y)
+		for x := range row {
+			left, right := part(x, small.Width, from.Width)
+			first, last := (left+c.left)/c.x, (right-1+c.left)/c.x
+			for by := (top + c.top) / c.y; by <= (bottom-1+c.top)/c.y; by++ {
+				for bx := first; bx <= last; bx++ {
+					if v.hidden[by*v.cols+bx] {
+						row[x] = to
+					}
+				}
 			}
 		}
 	}
-	return spans, crossings
 }
 
-// between says whether a polygon reaches above and below a height.
-func between(p []fleet.Point, y float64) bool {
-	above, below := false, false
-	for _, q := range p {
-		above, below = above || q.Y <= y, below || q.Y >= y
+// hide sets the hidden samples of a picture to the mean of those seen, and its
+// colors there to none. A picture that is hidden as a whole turns middle gray.
+// No hidden sample enters the mean, not even by a rounding. It returns how much
+// of the picture is seen, as a share of its samples.
+func (v *veil) hide(pic *codec.Picture) float64 {
+	p := pic.Y
+	var sum, seen uint64
+	var exact float64
+	for y := range p.Height {
+		row := p.Row(y)
+		v.parts(v.luma, y, p.Width, func(from, until int, hidden bool) {
+			if hidden {
+				return
+			}
+			for _, s := range row[from:until] {
+				sum += uint64(s)
+			}
+			if pic.Exact != nil {
+				for _, s := range pic.Exact[y*p.Width+from : y*p.Width+until] {
+					exact += float64(s)
+				}
+			}
+			seen += uint64(until - from)
+		})
 	}
-	return above && below
-}
-
-// meet is where the edge from a to b, which is not level, is at height y.
-func meet(a, b fleet.Point, y float64) float64 {
-	return a.X + float64((b.X-a.X)*((y-a.Y)/(b.Y-a.Y))) // rounded twice, on every processor
+	mean, level := byte(128), float32(128)
+	if seen > 0 {
+		mean, level = byte((sum+seen/2)/seen), float32(exact/float64(seen))
+	}
+	v.fill(p, v.luma, mean)
+	if pic.Exact != nil {
+		for y := range p.Height {
+			v.parts(v.luma, y, p.Width, func(from, until int, hidden bool) {
+				for x := from; hidden && x < until; x++ {
+					pic.Exact[y*p.Width+x] = level
+				}
+			})
+		}
+	}
+	if pic.HasChroma() {
+		v.fill(pic.Cb, v.chroma, 128)
+		v.fill(pic.Cr, v.chroma, 128)
+	}
+	return float64(seen) / float64(p.Width*p.Height)
 }
 
 // leastSeen is the share of a picture that must be seen for a verdict. The
@@ -148,64 +203,3 @@ func meet(a, b fleet.Point, y float64) float64 {
 // faulted: none where a half was seen, 3 at 0.3, 16 at a quarter, 48 at a fifth,
 // 64 at 0.15, 135 at a tenth.
 const leastSeen = 1.0 / 4
-
-// fill sets the hidden samples of a plane.
-func fill(m *fleet.Mask, p codec.Plane, v byte) {
-	cover(m, p.Width, p.Height, func(y int, hidden []span) {
-		row := p.Row(y)
-		for _, s := range hidden {
-			part := row[s.a:s.b]
-			for x := range part {
-				part[x] = v
-			}
-		}
-	})
-}
-
-// hide sets the hidden samples of a picture to the mean of those seen, and its
-// colors there to none. A picture that is hidden as a whole turns middle gray.
-// No hidden sample enters the mean, not even by a rounding. It returns how much
-// of the picture is seen, as a share of its samples.
-func hide(m *fleet.Mask, pic *codec.Picture) float64 {
-	p := pic.Y
-	var sum, seen uint64
-	var exact float64
-	cover(m, p.Width, p.Height, func(y int, hidden []span) {
-		add := func(from, until int) {
-			for _, v := range p.Row(y)[from:until] {
-				sum += uint64(v)
-			}
-			if pic.Exact != nil {
-				for _, v := range pic.Exact[y*p.Width+from : y*p.Width+until] {
-					exact += float64(v)
-				}
-			}
-			seen += uint64(until - from)
-		}
-		from := 0
-		for _, s := range hidden {
-			add(from, s.a)
-			from = s.b
-		}
-		add(from, p.Width)
-	})
-	mean, level := byte(128), float32(128)
-	if seen > 0 {
-		mean, level = byte((sum+seen/2)/seen), float32(exact/float64(seen))
-	}
-	fill(m, p, mean)
-	if pic.Exact != nil {
-		cover(m, p.Width, p.Height, func(y int, hidden []span) {
-			for _, s := range hidden {
-				for x := s.a; x < s.b; x++ {
-					pic.Exact[y*p.Width+x] = level
-				}
-			}
-		})
-	}
-	if pic.HasChroma() {
-		fill(m, pic.Cb, 128)
-		fill(m, pic.Cr, 128)
-	}
-	return float64(seen) / float64(p.Width*p.Height)
-}

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/shutterfleet/shutterfleet/capture/codec"
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
@@ -81,7 +82,8 @@ func TestCover(t *testing.T) {
 		m := anyMask(t)
 		const w, h, fine = 17, 11, 6
 		var hidden [h][w]bool
-		cover(m, w, h, func(y int, spans []span) {
+		v := veil{Blocks: codec.Blocks{Width: w, Height: h, X: 1, Y: 1}, cols: w, rows: h}
+		v.cover(m, func(y int, spans []span) {
 			if !slices.IsSortedFunc(spans, func(a, b span) int { return a.a - b.a }) {
 				t.Fatalf("row %d: %v", y, spans)
 			}
@@ -108,6 +110,63 @@ func TestCover(t *testing.T) {
 					if hides(m, px, py, 0) {
 						t.Fatalf("sample %d, %d shows a hidden point", x, y)
 					}
+				}
+			}
+		}
+	})
+}
+
+// TestVeil holds what is hidden of each plane against the model: the blocks, as
+// they lie in the uncropped picture, that a rectangle has a part of. Blocks of 8
+// samples go by fours, so that what is hidden is the same for any coding.
+func TestVeil(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, h := rapid.IntRange(17, 90).Draw(t, "width"), rapid.IntRange(17, 90).Draw(t, "height")
+		// Rectangles of whole hundredths: no edge is a rounding away from a block's.
+		hundredths := func(name string, least, most int) float64 {
+			return float64(rapid.IntRange(least, most).Draw(t, name)) / 100
+		}
+		r := fleet.Rectangle{X: hundredths("x", 0, 80), Y: hundredths("y", 0, 80), Width: hundredths("w", 1, 20), Height: hundredths("h", 1, 20)}
+		b := codec.Blocks{Width: w, Height: h, X: 8, Y: 8, Luma: [2]int{8, 8}, Chroma: [2]int{8, 8}}
+		half := 1
+		switch rapid.SampledFrom([]string{"none", "eights", "sixteens", "cropped"}).Draw(t, "coding") {
+		case "none":
+			b = codec.Blocks{}
+		case "sixteens":
+			half = 2
+		case "cropped":
+			half, b.Left, b.Top = 2, 2*rapid.IntRange(0, 7).Draw(t, "left"), 2*rapid.IntRange(0, 7).Draw(t, "top")
+		}
+		if half == 2 {
+			b.X, b.Y, b.Luma = 16, 16, [2]int{16, 16}
+		}
+		pic := codec.Picture{Blocks: b}
+		pic.Y.Resize(w, h, w)
+		for _, p := range []*codec.Plane{&pic.Cb, &pic.Cr} {
+			p.Resize((w+half-1)/half, (h+half-1)/half, (w+half-1)/half)
+		}
+		var v veil
+		v.set(&fleet.Mask{Rectangles: []fleet.Rectangle{r}}, &pic, false)
+		v.fill(pic.Y, v.luma, 1)
+		v.fill(pic.Cb, v.chroma, 1)
+		touches := func(at, crop, size int, from, length float64) bool {
+			first := (at+crop)/16*16 - crop
+			const hair = 1e-9
+			return from*float64(size) < float64(first+16)-hair && (from+length)*float64(size) > float64(first)+hair
+		}
+		for y := range h {
+			for x := range w {
+				want := touches(x, b.Left, w, r.X, r.Width) && touches(y, b.Top, h, r.Y, r.Height)
+				got := pic.Y.Row(y)[x] == 1
+				if want && !got {
+					t.Fatalf("%+v in %dx%d, %+v: luma %d, %d is seen", r, w, h, b, x, y)
+				}
+				// An edge on a block's border may be rounded into the block beside it.
+				if got && !want && !touches(x, b.Left, w, r.X-1e-6, r.Width+2e-6) && !touches(y, b.Top, h, r.Y-1e-6, r.Height+2e-6) {
+					t.Fatalf("%+v in %dx%d, %+v: luma %d, %d is hidden", r, w, h, b, x, y)
+				}
+				if chroma := pic.Cb.Row(y / half)[x/half] == 1; chroma != got {
+					t.Fatalf("%+v in %dx%d, %+v: luma %d, %d is hidden: %v, and its chroma: %v", r, w, h, b, x, y, got, chroma)
 				}
 			}
 		}

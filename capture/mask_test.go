@@ -78,6 +78,9 @@ func TestMaskHides(t *testing.T) {
 				t.Errorf("what is hidden shows:\n%+v %+v\n%+v %+v", x.Fingerprint, x.Quality, y.Fingerprint, y.Quality)
 			}
 			checkThumbnail(t, x.Thumbnail)
+			if colored := colorful(t, x.Thumbnail); colored != (c.name == "PNG" || c.name == "JPEG") {
+				t.Errorf("the thumbnail has colors: %v", colored)
+			}
 			if x.Fingerprint == plain.Fingerprint || x.Fingerprint.PDQQuality < 50 {
 				t.Errorf("the mask leaves the hash as it is, or nothing of it: quality %d", x.Fingerprint.PDQQuality)
 			}
@@ -89,6 +92,17 @@ func TestMaskHides(t *testing.T) {
 			}
 		})
 	}
+}
+
+// colorful says whether a JPEG is not gray.
+func colorful(t *testing.T, thumb []byte) bool {
+	t.Helper()
+	m, err := jpeg.Decode(bytes.NewReader(thumb))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, gray := m.(*image.Gray)
+	return !gray
 }
 
 // checkThumbnail looks for black where corner hides, and for light elsewhere.

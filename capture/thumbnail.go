@@ -34,10 +34,13 @@ func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *fleet.Mask) ([
 	if err := d.jpeg.Decode(ctx, f.Data, o, &d.pic); err != nil {
 		return nil, err
 	}
+	var v *veil
 	if !m.Empty() {
-		hide(m, &d.pic)
+		v = &d.veil
+		v.set(m, &d.pic, r.opts.MaskExactly)
+		v.hide(&d.pic)
 	}
-	thumb, err := d.shrink.encode(&d.pic, width, m)
+	thumb, err := d.shrink.encode(&d.pic, width, v)
 	if err != nil {
 		return nil, fleet.Errorf(fleet.CauseInternal, "make the thumbnail: %w", err)
 	}
@@ -55,24 +58,24 @@ type shrinker struct {
 }
 
 // encode returns pic as a JPEG of at most the width. Chroma goes at half the
-// size, as JPEG commonly has it; a picture without becomes a gray one. What the
-// mask touches is black.
-func (s *shrinker) encode(pic *codec.Picture, width int, m *fleet.Mask) ([]byte, error) {
+// size, as JPEG commonly has it; a picture without becomes a gray one. A sample
+// into which something goes that v hides is black; v may be nil.
+func (s *shrinker) encode(pic *codec.Picture, width int, v *veil) ([]byte, error) {
 	w := min(width, pic.Y.Width)
 	h := max(1, (pic.Y.Height*w+pic.Y.Width/2)/pic.Y.Width)
 	small := &s.small
 	s.reduce(pic.Y, w, h, &small.Y)
-	if !m.Empty() {
-		fill(m, small.Y, 0)
+	if v != nil {
+		v.shade(small.Y, pic.Y, v.luma, 0)
 	}
 	small.Cb.Width, small.Cr.Width = 0, 0 // no chroma, but the memory stays
 	if pic.HasChroma() {
 		cw, ch := (w+1)/2, (h+1)/2
 		s.reduce(pic.Cb, cw, ch, &small.Cb)
 		s.reduce(pic.Cr, cw, ch, &small.Cr)
-		if !m.Empty() {
-			fill(m, small.Cb, 128)
-			fill(m, small.Cr, 128)
+		if v != nil {
+			v.shade(small.Cb, pic.Cb, v.chroma, 128)
+			v.shade(small.Cr, pic.Cr, v.chroma, 128)
 		}
 	}
 	var err error

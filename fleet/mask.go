@@ -16,7 +16,8 @@ import (
 // Mask is what a camera must not show: windows, desks, a neighbor's garden. Its
 // places are shares of the picture's width and height, 0,0 at the top left, so
 // that it fits whatever size and profile the camera sends. The zero Mask hides
-// nothing. A sample of the picture that a shape touches at all is hidden.
+// nothing. What a shape touches at all is hidden, with the blocks that it was
+// coded in.
 type Mask struct {
 	Rectangles []Rectangle `json:"rectangles,omitempty"`
 	Polygons   [][]Point   `json:"polygons,omitempty"` // closed; where one crosses itself, all inside is hidden
@@ -58,6 +59,28 @@ func (m *Mask) Shapes() int {
 
 // Empty says whether nothing is hidden.
 func (m *Mask) Empty() bool { return m.Shapes() == 0 }
+
+// Join returns a mask that hides what m or other hides; each shape once. Both
+// stay as they are. It may have more shapes than Check allows.
+func (m *Mask) Join(other *Mask) *Mask {
+	joined := &Mask{}
+	for _, v := range []*Mask{m, other} {
+		if v.Empty() {
+			continue
+		}
+		for _, r := range v.Rectangles {
+			if !slices.Contains(joined.Rectangles, r) {
+				joined.Rectangles = append(joined.Rectangles, r)
+			}
+		}
+		for _, p := range v.Polygons {
+			if !slices.ContainsFunc(joined.Polygons, func(q []Point) bool { return slices.Equal(p, q) }) {
+				joined.Polygons = append(joined.Polygons, p)
+			}
+		}
+	}
+	return joined
+}
 
 // Check says what is wrong with a mask that came from outside.
 func (m *Mask) Check() error {

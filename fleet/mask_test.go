@@ -132,3 +132,20 @@ func FuzzParseMask(f *testing.F) {
 		}
 	})
 }
+
+func TestMaskJoin(t *testing.T) {
+	r := func(x float64) Rectangle { return Rectangle{X: x, Width: 0.1, Height: 1} }
+	p := func(x float64) []Point { return []Point{{X: x}, {X: 1}, {Y: 1}} }
+	a := &Mask{Rectangles: []Rectangle{r(0), r(0.2)}, Polygons: [][]Point{p(0)}}
+	b := &Mask{Rectangles: []Rectangle{r(0.2), r(0.4)}, Polygons: [][]Point{p(0), p(0.5)}}
+	all := &Mask{Rectangles: []Rectangle{r(0), r(0.2), r(0.4)}, Polygons: [][]Point{p(0), p(0.5)}}
+	was := a.Sum()
+	for _, c := range []struct{ x, y, want *Mask }{{a, b, all}, {a, a, a}, {all, a, all}, {nil, b, b}, {a, nil, a}, {nil, &Mask{}, nil}} {
+		if got := c.x.Join(c.y); got.Sum() != c.want.Sum() || got.Empty() != c.want.Empty() {
+			t.Errorf("%+v and %+v hide %+v together, want %+v", c.x, c.y, got, c.want)
+		}
+	}
+	if a.Sum() != was {
+		t.Error("a joined mask changed")
+	}
+}

@@ -144,7 +144,7 @@ func (s *Scheduler) Can(ctx context.Context, l *Link, able fleet.Able) error {
 		}
 	}
 	if !a.Able.Masks { // an older build took the place of the one that has them
-		s.takeAway(&ch, a, func(f *flight) bool { return s.cams.slots.at(f.camera).masked })
+		s.takeAway(&ch, a, now, func(f *flight) bool { return s.cams.slots.at(f.camera).masked })
 	}
 	a.site.changed()
 	if len(ch.move) == 0 {

@@ -175,7 +175,8 @@ func (s *Scheduler) flightDue(n uint32, now fleet.Instant) {
 		}
 		s.held.release = append(s.held.release, n)
 	case f.agent == 0 && deadline <= now:
-		s.end(missed(s.occurrence(f), now, fleet.CauseAgentLost, s.nobody(f)), n)
+		cause, why := s.nobody(f)
+		s.end(missed(s.occurrence(f), now, cause, why), n)
 	case deadline.Add(s.opts.GiveUp) <= now:
 		c := missed(s.occurrence(f), now, fleet.CauseAgentLost, "the agent that held the order never reported")
 		c.Agent = s.agentID(f.agent)
@@ -186,15 +187,16 @@ func (s *Scheduler) flightDue(n uint32, now fleet.Instant) {
 }
 
 // nobody says why no agent had the order when it was due.
-func (s *Scheduler) nobody(f *flight) string {
+func (s *Scheduler) nobody(f *flight) (fleet.Cause, string) {
 	at := s.siteAt(f.camera)
-	if s.cams.slots.at(f.camera).masked && len(at.links) > 0 && !slices.ContainsFunc(at.links, func(l *Link) bool { return l.box.Able.Masks }) {
-		return "the camera has a privacy mask, and no agent of site " + string(at.ID) + " that was connected knows masks: update it"
+	if s.cams.slots.at(f.camera).masked && !slices.ContainsFunc(at.links, func(l *Link) bool { return l.box.Able.Masks }) &&
+		slices.ContainsFunc(at.agents, func(a *agent) bool { return !a.Able.Masks && (a.link != nil || a.Standing) }) {
+		return fleet.CauseMask, "the camera has a privacy mask, and no agent of site " + string(at.ID) + " that was connected knows masks: update it"
 	}
 	if tag := s.cams.slots.at(f.camera).tag; tag != 0 && len(at.links) > 0 {
-		return "no agent of site " + string(at.ID) + " with the tag " + s.tags[tag-1] + " was connected when it was due: see `shutterfleet agents ls`"
+		return fleet.CauseAgentLost, "no agent of site " + string(at.ID) + " with the tag " + s.tags[tag-1] + " was connected when it was due: see `shutterfleet agents ls`"
 	}
-	return "no agent of site " + string(at.ID) + " was connected when it was due: see `shutterfleet agents ls`"
+	return fleet.CauseAgentLost, "no agent of site " + string(at.ID) + " was connected when it was due: see `shutterfleet agents ls`"
 }
 
 // pick chooses the agent of the site that takes the camera's orders: the same

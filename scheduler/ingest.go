@@ -137,6 +137,12 @@ func (s *Scheduler) complete(ctx context.Context, group []*report) error {
 				s.log.WarnContext(ctx, "outcome of another site's camera refused", "agent_id", r.agent, "camera_id", c.Camera)
 				continue
 			}
+			if !s.hides(c) {
+				if f.agent != 0 && f.agent != a.index {
+					continue // who has the order now hides what is to be hidden, and will tell
+				}
+				s.withhold(ctx, a, c)
+			}
 			s.taken[n] = true
 			if to := s.elsewhere(f, c, a, now); to != nil {
 				ch.move = append(ch.move, move{flight: n, to: to.index})
@@ -187,16 +193,16 @@ const maxThumbnail = 256 << 10
 
 // PutThumbnail keeps a camera's latest frame. A thumbnail that is none, or of
 // another site's camera, is dropped; so is one that was made under another mask
-// than the camera has now.
+// than the camera has now, or had when the frame was taken.
 func (s *Scheduler) PutThumbnail(ctx context.Context, agent fleet.AgentID, camera fleet.CameraID, at fleet.Instant, mask fleet.MaskSum, jpeg []byte) error {
 	s.showing.RLock()
 	defer s.showing.RUnlock()
 	s.mu.Lock()
 	a, n := s.agents[agent], s.cams.byID[camera]
 	ok := a != nil && n != 0 && a.site == s.siteAt(n)
-	now := s.maskSum(camera)
+	hidden := mask == s.maskSum(camera) && s.masks[camera].allows(at, mask)
 	s.mu.Unlock()
-	if ok && mask != now {
+	if ok && !hidden {
 		s.log.InfoContext(ctx, "thumbnail under another mask dropped", "agent_id", agent, "camera_id", camera)
 		return nil
 	}

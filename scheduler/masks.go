@@ -132,7 +132,7 @@ func (s *Scheduler) remask(ch *change, k uint32, shapes *fleet.Mask, size int, b
 		m.Shapes = shapes
 	}
 	if old := s.masks[slot.id]; old != nil {
-		m.Revision = old.Revision + 1
+		m.Revision, m.Before = old.Revision+1, old.changes()
 	}
 	ch.Masks = append(ch.Masks, m.Mask)
 	ch.then(func() {
@@ -147,7 +147,7 @@ func (s *Scheduler) remask(ch *change, k uint32, shapes *fleet.Mask, size int, b
 	if slot.masked {
 		for _, a := range at.agents {
 			if !a.Able.Masks {
-				s.takeAway(ch, a, func(f *flight) bool { return f.camera == k })
+				s.takeAway(ch, a, now, func(f *flight) bool { return f.camera == k })
 			}
 		}
 	}
@@ -155,8 +155,16 @@ func (s *Scheduler) remask(ch *change, k uint32, shapes *fleet.Mask, size int, b
 }
 
 // takeAway gives those of an agent's orders to others that it must not fulfil.
-func (s *Scheduler) takeAway(ch *change, a *agent, of func(*flight) bool) {
-	for _, n := range s.listed(&a.held, of) {
+// What it may have done already, and nobody else can do any more, stays its own:
+// a picture from before the mask is as good as ever, and hides tells it.
+func (s *Scheduler) takeAway(ch *change, a *agent, now fleet.Instant, of func(*flight) bool) {
+	open := func(f *flight) bool {
+		if a.link == nil {
+			return f.nominal+fleet.Instant(f.start) > now && of(f)
+		}
+		return f.nominal+fleet.Instant(f.deadline) > now && of(f)
+	}
+	for _, n := range s.listed(&a.held, open) {
 		m := move{flight: n, recall: true, paused: s.slots.at(n).paused}
 		if to := s.pick(s.targetOf(s.slots.at(n).camera), a); to != nil {
 			m.to = to.index
@@ -249,17 +257,6 @@ func (s *Scheduler) briefOf(id fleet.CameraID) *MaskBrief {
 		return nil
 	}
 	return &MaskBrief{Revision: m.Revision, Shapes: m.Shapes.Shapes(), Since: m.At, Sum: m.sum}
-}
-
-// inherit gives the camera that stays the mask of one that is found to be the
-// same, when it has none of its own: what was hidden stays hidden.
-func (s *Scheduler) inherit(ch *change, from, to fleet.CameraID, now fleet.Instant) {
-	m, k := s.masks[from], s.cams.byID[to]
-	if m == nil || m.Shapes == nil || k == 0 || s.maskSum(to) != 0 {
-		return
-	}
-	s.remask(ch, k, m.Shapes, m.bytes, m.By, now)() // nobody undoes it if ch comes to nothing
-	ch.tell(Event{Kind: "camera", Camera: to, Site: s.siteAt(k).ID})
 }
 
 // besideMask says whether the camera may be a masked one under another name: it

@@ -49,7 +49,7 @@ func TestMaskAndAgents(t *testing.T) {
 		}
 		lost := 0
 		for _, c := range allCaptures(t, s) {
-			if c.Camera == ids[0] && c.Cause == fleet.CauseAgentLost && strings.Contains(c.Detail, "privacy mask") {
+			if c.Camera == ids[0] && c.Cause == fleet.CauseMask && strings.Contains(c.Detail, "privacy mask") {
 				lost++
 			}
 		}

@@ -17,14 +17,18 @@ import (
 )
 
 // TestMaskIsInherited: of two cameras that are found to be one, what was hidden
-// of the one that goes stays hidden of the one that stays, unless that has a
-// mask of its own.
+// of the one that goes stays hidden of the one that stays, beside what was hidden
+// of that.
 func TestMaskIsInherited(t *testing.T) {
-	for name, c := range map[string]struct{ stays, goes, want float64 }{
-		"handed on":  {0, 0.5, 0.5},
-		"its own":    {0.25, 0.5, 0.25},
-		"never any":  {0, 0, 0},
-		"nothing on": {0.25, 0, 0.25},
+	for name, c := range map[string]struct {
+		stays, goes float64
+		want        *fleet.Mask
+	}{
+		"handed on":  {0, 0.5, hidden(0.5)},
+		"both":       {0.25, 0.5, hidden(0.25).Join(hidden(0.5))},
+		"one twice":  {0.5, 0.5, hidden(0.5)},
+		"never any":  {0, 0, nil},
+		"nothing on": {0.25, 0, hidden(0.25)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -47,13 +51,10 @@ func TestMaskIsInherited(t *testing.T) {
 				}
 				seen(t, s, id, before)
 				must[scheduler.CameraView](t)(s.Resolve(t.Context(), id, scheduler.Resolution{Same: true, By: "bob"}))
-				if there := inFiles(t, dir); there != (c.want == c.stays) {
+				if there := inFiles(t, dir); there != (c.want.Sum() == before.Sum()) {
 					t.Errorf("the thumbnail under the mask of before is in the files: %v", there)
 				}
-				want := fleet.MaskSum(0)
-				if c.want > 0 {
-					want = hidden(c.want).Sum()
-				}
+				want := c.want.Sum()
 				if v := must[scheduler.MaskView](t)(s.Mask(t.Context(), id)); v.Sum != want {
 					t.Errorf("%+v, want %s", v, want)
 				}
@@ -127,6 +128,14 @@ func TestNothingIsKeptBehindTheWiping(t *testing.T) {
 		if inFiles(t, dir) {
 			t.Fatal("a thumbnail without the mask is in the files")
 		}
+	}
+	// One from before the mask that comes now is not taken for its age.
+	agents := must[[]fleet.Agent](t)(s.Agents(t.Context()))
+	if err := s.PutThumbnail(t.Context(), agents[0].ID, id, 1, 0, slices.Concat(jpeg, []byte(secret))); err != nil {
+		t.Fatal(err)
+	}
+	if inFiles(t, dir) {
+		t.Error("an old thumbnail without the mask is in the files")
 	}
 	stop()
 	st, _, err := store.Open(t.Context(), dir)

@@ -30,6 +30,8 @@ var jpeg = []byte{0xff, 0xd8, 0xff, 0xd9}
 type watcher struct {
 	mu     sync.Mutex
 	list   *scheduler.CameraList
+	stands *scheduler.Standing
+	told   []fleet.Order
 	masks  []scheduler.MaskNeeded // of orders and standing orders, in their order
 	early  bool                   // something of a masked camera came before its mask
 	orders map[fleet.CameraID]int
@@ -58,7 +60,9 @@ func watch(t *testing.T, s *scheduler.Scheduler, id fleet.AgentID, able fleet.Ab
 				w.list = in.Cameras
 			}
 			needed := in.Masks
+			w.told = append(w.told, in.Orders...)
 			if in.Standing != nil {
+				w.stands = in.Standing
 				needed = in.Standing.Masks
 			}
 			for _, m := range needed {

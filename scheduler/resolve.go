@@ -64,7 +64,9 @@ func (s *Scheduler) resolve(ctx context.Context, ch *change, id fleet.CameraID, 
 				stays = ids[0]
 			}
 		}
-		s.unite(ch, a, b, Decision{By: clip(r.By, maxName), At: now}, now)
+		if err := s.unite(ch, a, b, Decision{By: clip(r.By, maxName), At: now}, now); err != nil {
+			return 0, err
+		}
 	} else if r.Rival != "" {
 		a.Apart, b.Apart = append(a.Apart, Decision{r.Rival, clip(r.By, maxName), now}), append(b.Apart, Decision{a.Device, clip(r.By, maxName), now})
 	}
@@ -145,8 +147,11 @@ func (s *Scheduler) senior(a, b *dispute) bool {
 }
 
 // unite makes b's device a's: its cameras are retired, and what was decided
-// about it holds for a.
-func (s *Scheduler) unite(ch *change, a, b *dispute, d Decision, now fleet.Instant) {
+// about it holds for a, and what was hidden of it.
+func (s *Scheduler) unite(ch *change, a, b *dispute, d Decision, now fleet.Instant) error {
+	if err := s.inherit(ch, a, b, d.By, now); err != nil {
+		return err
+	}
 	for _, old := range b.Same {
 		if !decidedOn(a.Same, old.Rival) && old.Rival != a.Device {
 			a.Same = append(a.Same, old)
@@ -160,12 +165,11 @@ func (s *Scheduler) unite(ch *change, a, b *dispute, d Decision, now fleet.Insta
 			a.Apart = append(a.Apart, old)
 		}
 	}
-	stays := s.sources(a.Site, a.Device)
 	for _, id := range s.camerasOf(b.Site, b.Device) {
-		s.inherit(ch, id, stays[s.camera(id).Source], now)
 		if c := s.camera(id); c.State != fleet.Retired {
 			s.put(ch, enrolled(*c, fleet.Retired, now), now)
 		}
 	}
 	b.Same, b.Apart, b.Was, b.Rivals = nil, nil, nil, nil
+	return nil
 }

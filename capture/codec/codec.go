@@ -56,6 +56,20 @@ type Picture struct {
 	// Missing is the share of the picture that did not come, where a decoder was
 	// allowed to go on without: those samples are made up. 0 for a whole picture.
 	Missing float32
+
+	// Blocks says how the frame was coded, where the decoder knows.
+	Blocks Blocks
+}
+
+// Blocks are the parts in which a frame was coded. What is seen at one sample of
+// a block has left its traces on all others of it, and in a JPEG on no others.
+// The zero Blocks are those of a frame that was not coded in any, or of which
+// the decoder does not tell.
+type Blocks struct {
+	Width, Height int    // of the frame, in samples of luma at full size
+	Left, Top     int    // how many of these are cropped off the first block
+	X, Y          int    // a block's size, in the same samples
+	Luma, Chroma  [2]int // and across and down in samples of the Picture's planes
 }
 
 // HasChroma says whether the picture came with color.

@@ -203,9 +203,11 @@ func fingerprintUnder(cmd *cobra.Command, file string, picture []byte) ([]byte, 
 	return json.Marshal(in.Fingerprint)
 }
 
-// masked returns a JPEG with black where the mask hides, as agents make them.
+// masked returns a thumbnail with black where the mask hides. Agents hide blocks
+// of the camera's picture, which is larger: no more is shown as hidden here than
+// will be.
 func masked(ctx context.Context, jpeg []byte, m *fleet.Mask) ([]byte, error) {
-	r, err := capture.New(capture.Options{Width: 1})
+	r, err := capture.New(capture.Options{Width: 1, MaskExactly: true})
 	if err != nil {
 		return nil, err
 	}

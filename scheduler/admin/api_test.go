@@ -392,7 +392,7 @@ func TestListsAreNeverNull(t *testing.T) {
 func TestAgentJSON(t *testing.T) {
 	f := admintest.New().Street()
 	f.Boxes[0].Standing = true
-	f.Boxes[0].Able, f.Boxes[0].Able.Masks = fleet.Able{Codecs: []fleet.Codec{fleet.JPEG}, Cores: 4}, true
+	f.Boxes[0].Able = fleet.Able{Codecs: []fleet.Codec{fleet.JPEG}, Cores: 4, Masks: true}
 	f.Boxes[0].Load = fleet.Load{CPU: 0.25, Queue: 3, Capacity: 120, Available: 1 << 30}
 	d := newDoor(t, f, Options{})
 	body := d.as("viewer", "GET", "/api/v1/agents", "").Body.String()

@@ -20,6 +20,15 @@ type Mask struct {
 	Shapes   *fleet.Mask `json:",omitempty"`
 	By       string      // who said so
 	At       fleet.Instant
+	Before   []MaskChange `json:",omitempty"` // older ones, oldest first; not all, when the first is not revision 1
+}
+
+// MaskChange is what was hidden of a camera from At until the next change.
+type MaskChange struct {
+	Revision uint64
+	Sum      fleet.MaskSum `json:",omitzero"` // 0 = nothing
+	By       string
+	At       fleet.Instant
 }
 
 func (t *txn) masks(all []Mask) {

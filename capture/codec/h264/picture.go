@@ -105,6 +105,7 @@ func (d *Decoder) finish(ctx context.Context) error {
 		d.deblock()
 	}
 	s, pic := d.shape, d.pic
+	pic.Blocks = codec.Blocks{Width: s.width, Height: s.height, Left: s.left, Top: s.top, X: 16, Y: 16, Luma: [2]int{16, 16}, Chroma: [2]int{8, 8}}
 	crop(&pic.Y, s.left, s.top, s.width, s.height)
 	if len(pic.Cb.Pix) > 0 {
 		crop(&pic.Cb, s.left/2, s.top/2, s.width/2, s.height/2)

@@ -44,6 +44,11 @@ func (d *Decoder) finish(ctx context.Context, pic *codec.Picture) error {
 		*d.opts.Detail = d.detail
 	}
 	pic.Exact, pic.Missing = nil, d.missing
+	y := &d.used[0]
+	pic.Blocks = codec.Blocks{Width: d.width, Height: d.height, X: 8 * d.hmax, Y: 8 * d.vmax, Luma: [2]int{y.h * y.side, y.v * y.side}}
+	if c := &d.used[len(d.used)-1]; c.wanted {
+		pic.Blocks.Chroma = [2]int{c.h * c.side, c.v * c.side}
+	}
 	if d.rgb {
 		d.mix(pic)
 	}
