@@ -250,10 +250,17 @@ func TestFingerprintFolders(t *testing.T) {
 
 func TestFingerprintInputs(t *testing.T) {
 	file := pgm(t, "clouds", 64, 64, nil)
-	for _, args := range [][]string{{"-", "-"}, {"--mask", "-", "-"}, {"--dump-luma", file, file}} {
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "a.pgm"), plate("clouds", 64, 64))
+	write(t, filepath.Join(folder, "b.pgm"), plate("clouds", 64, 64))
+	dump := filepath.Join(t.TempDir(), "dump.pgm")
+	for _, args := range [][]string{{"-", "-"}, {"--mask", "-", "-"}, {"--dump-luma", file, file}, {"--dump-luma", dump, folder}, {"--compare", file, folder}} {
 		if code, _, stderr := fingerprint(t, args...); code != 2 || stderr == "" {
 			t.Errorf("%q: exit code %d, %s", args, code, stderr)
 		}
+	}
+	if _, err := os.Stat(dump); err == nil {
+		t.Error("a plane was written of pictures that are refused")
 	}
 	// As editors on Windows write it.
 	mask := write(t, filepath.Join(t.TempDir(), "mask.json"), []byte("\xEF\xBB\xBF{\"rectangles\": [\r\n{\"x\": 0.5, \"y\": 0, \"width\": 0.5, \"height\": 1}]}\r\n"))

@@ -13,9 +13,9 @@
 // too late, one that never came leaves a gap.
 //
 // A flipped bit may make another picture that is as right: where the range of the
-// code is a power of two, that of a sign does. Of 976 torn key pictures of 16 kinds
-// all cuts and lost slices were told and all but 6 of some 430 single flipped bits,
-// and none of 155 whole ones more was called torn.
+// code is a power of two, that of a sign does. Of 196 key pictures by x265, of 16
+// kinds, all were found whole, and of what was torn of them all 2,688 that were cut or
+// had lost a slice, and 2,315 of 2,352 with one flipped bit (TestLongMissing).
 //
 // Followed are the Main, Main 10 and Main Still Picture profiles and their intra forms, in several
 // slices and wavefronts, with all tools but tiles, dependent slices and PCM blocks,

@@ -245,6 +245,33 @@ func TestLyingChild(t *testing.T) {
 	}
 }
 
+// TestFourComponents: FFmpeg would decode a CMYK JPEG to a luma that nobody sees.
+func TestFourComponents(t *testing.T) {
+	w := open(t, worker.Options{})
+	color := ffmpeg(t, nil, "-f", "lavfi", "-i", "testsrc2=size=320x180", "-frames:v", "1", "-f", "mjpeg", "-")
+	var plane codec.Plane
+	if _, err := w.Decode(t.Context(), fleet.JPEG, color, 0, &plane); err != nil {
+		t.Fatal(err)
+	}
+	// The same with a fourth component in its headers, of the first one's tables.
+	sof, sos := bytes.Index(color, []byte{0xFF, 0xC0}), bytes.Index(color, []byte{0xFF, 0xDA})
+	cmyk := slices.Concat(color[:sof+3], []byte{color[sof+3] + 3}, color[sof+4:sof+9], []byte{4}, color[sof+10:sof+19], []byte{4, 0x11, 0}, color[sof+19:sos+3],
+		[]byte{color[sos+3] + 2, 4}, color[sos+5:sos+11], []byte{4, 0}, color[sos+11:])
+	for name, data := range map[string][]byte{"CMYK": cmyk, "fill bytes": slices.Concat(cmyk[:2], []byte{0xFF, 0xFF}, cmyk[2:])} {
+		if _, err := w.Decode(t.Context(), fleet.JPEG, data, 0, &plane); cause(err) != fleet.CauseUnsupportedCodec || !strings.Contains(err.Error(), "convert it to RGB") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for n := range color { // whatever is cut off, nothing is read beyond it
+		if _, err := open(t, worker.Options{Program: "no-such-ffmpeg"}).Decode(t.Context(), fleet.JPEG, cmyk[:n], 0, &plane); err == nil {
+			t.Fatal("decoded by nothing")
+		}
+		if n > sos+20 {
+			break
+		}
+	}
+}
+
 // TestComplaintsAreForPeople: what FFmpeg says comes without its addresses, which
 // are others each time, and is told as one line of some length.
 func TestComplaintsAreForPeople(t *testing.T) {
