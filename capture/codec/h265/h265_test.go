@@ -170,6 +170,21 @@ func TestMissingShare(t *testing.T) {
 	}
 }
 
+// TestMissingFilled: what encoders may put behind a slice is no damage.
+func TestMissingFilled(t *testing.T) {
+	for _, k := range []key{keys(t, kinds[0], 1)[0], keys(t, kinds[6], 1)[0]} {
+		for name, fill := range map[string][]byte{"zeros": {0, 0, 0, 0}, "cabac_zero_words": {0, 0, 3, 0, 0, 3}, "other bytes": {0xFF, 0xFF, 0xA5}} {
+			var slices [][]byte
+			for _, s := range k.slices {
+				slices = append(slices, append(bytes.Clone(s), fill...))
+			}
+			if m := missing(t, k.with(slices...)); m != 0 {
+				t.Errorf("%d slices with %s behind them: %v is missing", len(slices), name, m)
+			}
+		}
+	}
+}
+
 func TestMissingNotKnown(t *testing.T) {
 	k := keys(t, kinds[0], 1)[0]
 	for name, c := range map[string]struct {
