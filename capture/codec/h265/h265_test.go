@@ -36,6 +36,8 @@ var kinds = []kind{
 	{"testsrc2=size=416x240,noise=alls=15:allf=t", "medium", "yuv420p", "keyint=4:open-gop=1:bframes=2:crf=25:scaling-list=default:no-signhide=1"},
 	{"testsrc2=size=416x240,noise=alls=15:allf=t", "medium", "yuv420p", "keyint=1:qp=38:aq-mode=0:constrained-intra=1:cbqpoffs=3:min-cu-size=16"},
 	{"life=size=320x240:ratio=0.3:mold=10", "medium", "yuv420p", "keyint=1:qp=51:ctu=64:limit-tu=4:no-sao=1"},
+	{"testsrc2=size=416x240,noise=alls=15:allf=t", "medium", "yuv420p", "keyint=2:temporal-layers=2:bframes=3:aud=1:hrd=1:vbv-maxrate=3000:vbv-bufsize=3000:range=full:colorprim=bt709"},
+	{"testsrc2=size=352x288,noise=alls=25:allf=t", "slower", "yuv420p10le", "keyint=2:open-gop=1:ref=5:rd=6:interlace=tff:multi-pass-opt-distortion=0:opt-cu-delta-qp=1"},
 	{"gradients=size=640x360", "medium", "yuv420p", "keyint=1:qp=1:aq-mode=3:qg-size=8"},
 }
 
