@@ -114,7 +114,9 @@ func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
 		}
 		return out.add(x)
 	})
-	err = errors.Join(err, out.close())
+	if closed := out.close(); err == nil {
+		err = closed
+	}
 	switch {
 	case cmd.Context().Err() != nil:
 		return fmt.Errorf("interrupted: %d of %d files were read", read, len(files))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,9 +13,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
 
 	"github.com/shutterfleet/shutterfleet/capture"
 	"github.com/shutterfleet/shutterfleet/capture/codec/codectest"
@@ -162,11 +165,33 @@ func TestFingerprintInterrupted(t *testing.T) {
 	}
 }
 
+// full is a place that takes nothing.
+type full struct{ writes int }
+
+func (f *full) Write([]byte) (int, error) {
+	f.writes++
+	return 0, errors.New("no space left on device")
+}
+
+// TestFingerprintFullDisk ends when nobody takes what it prints, and says so once.
+func TestFingerprintFullDisk(t *testing.T) {
+	file := pgm(t, "clouds", 64, 64, nil)
+	files := []string{"fingerprint", "-o", "json"}
+	for range 100 {
+		files = append(files, file)
+	}
+	var out full
+	var errs bytes.Buffer
+	if code := run(t.Context(), files, &out, &errs); code != 1 || strings.Count(errs.String(), "no space left") != 1 || out.writes > 2 {
+		t.Errorf("exit code %d after %d writes: %s", code, out.writes, &errs)
+	}
+}
+
 // TestFingerprintCameraOrder judges frames that are read several at a time as
 // one after the other would be, some of which cannot be read.
 func TestFingerprintCameraOrder(t *testing.T) {
 	dir := t.TempDir()
-	args := []string{"--camera", "--every", "10m"}
+	args := []string{"--camera", "--every", "20s"}
 	r, err := capture.New(capture.Options{NoThumbnail: true})
 	if err != nil {
 		t.Fatal(err)
@@ -174,12 +199,12 @@ func TestFingerprintCameraOrder(t *testing.T) {
 	var want []PictureVerdict
 	var state quality.State
 	for i := range 30 {
-		if i == 4 || i == 5 || i == 21 {
+		if i == 4 || i == 5 || i == 26 {
 			args, want = append(args, filepath.Join(dir, "none.pgm")), append(want, PictureVerdict{})
 			continue
 		}
 		data := plate("checker", 1280-400*(i%3), 720-200*(i%3)) // the small ones are read first
-		if i == 25 {
+		if i == 25 || i == 27 {
 			data = plate("flat", 640, 360)
 		}
 		for k := range 40 { // some life
@@ -187,7 +212,7 @@ func TestFingerprintCameraOrder(t *testing.T) {
 		}
 		args = append(args, write(t, filepath.Join(dir, fmt.Sprintf("%02d.pgm", i)), data))
 		res, err := r.ReadJudged(t.Context(), fleet.Frame{Codec: fleet.PGM, Data: data}, nil, func(_ *fleet.Reading, x quality.Sample) fleet.Verdict {
-			x.At = time.Date(2000, 1, 1, 0, 10*i, 0, 0, time.UTC)
+			x.At = time.Date(2000, 1, 1, 0, 0, 20*i, 0, time.UTC)
 			var v quality.Verdict
 			v, state = quality.Judge(quality.Options{}, state, x)
 			return v.Record()
@@ -206,7 +231,62 @@ func TestFingerprintCameraOrder(t *testing.T) {
 			t.Errorf("frame %d: %+v, want %+v", i, x, want[i])
 		}
 	}
-	if want[25].Verdict != fleet.FaultFlat || want[24].Learning {
-		t.Errorf("the frames prove little: %+v, %+v", want[24], want[25])
+	// After 40 s, of which the frame between them has its part, it lasts.
+	if want[27].Verdict != fleet.FaultFlat || want[27].Lasting != fleet.FaultFlat || want[24].Learning {
+		t.Errorf("the frames prove little: %+v, %+v", want[24], want[27])
 	}
+}
+
+// TestFingerprintCameraWaits has the first frame come last, from a pipe, when all
+// others were read and one of them could not be: none is judged before it.
+func TestFingerprintCameraWaits(t *testing.T) {
+	dir := t.TempDir()
+	files := []string{"-", filepath.Join(dir, "none.pgm")}
+	for i := range 20 {
+		files = append(files, write(t, filepath.Join(dir, fmt.Sprintf("%02d.pgm", i)), plate("checker", 160, 96)))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		const width = 6 // six times four may wait: all of them
+		r, err := capture.New(capture.Options{NoThumbnail: true, Width: width})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := fingerprintVerb{camera: true, reader: r, width: width, judge: stillJudge{camera: true, every: time.Minute}}
+		in, held := io.Pipe()
+		cmd := &cobra.Command{}
+		cmd.SetContext(t.Context())
+		cmd.SetIn(in)
+		var got []fingerprinted
+		ended := make(chan error)
+		go func() {
+			ended <- v.each(cmd, files, func(x fingerprinted) error {
+				got = append(got, x)
+				return nil
+			})
+		}()
+		synctest.Wait() // whoever does not wait for the first frame is done
+		if len(got) > 0 {
+			t.Errorf("%d objects before the first frame", len(got))
+		}
+		if _, err := held.Write(plate("checker", 160, 96)); err != nil {
+			t.Fatal(err)
+		}
+		held.Close()
+		if err := <-ended; err != nil || len(got) != len(files) {
+			t.Fatalf("%d objects: %v", len(got), err)
+		}
+		for i, x := range got {
+			if i == 1 {
+				continue
+			}
+			// 16 ordinary frames are learned, of which the first is one.
+			ordinal := i + 1
+			if i > 1 {
+				ordinal--
+			}
+			if x.PictureReading == nil || x.Learning != (ordinal <= 16) {
+				t.Errorf("frame %d, the %d. that can be read: %+v", i, ordinal, x)
+			}
+		}
+	})
 }

@@ -130,7 +130,7 @@ func writePGM(file string, p codec.Plane) error {
 		b = append(b, p.Row(y)...)
 	}
 	if err := os.WriteFile(file, b, 0o600); err != nil {
-		return fmt.Errorf("--dump-luma: %w", err)
+		return fmt.Errorf("--dump-luma: %w: name a file that can be written", err)
 	}
 	return nil
 }
