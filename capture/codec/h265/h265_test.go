@@ -187,6 +187,27 @@ func TestMissingFilled(t *testing.T) {
 	}
 }
 
+// TestMissingEnd has a bit behind the one that ends a slice, within its byte, where
+// the standard has zeros.
+func TestMissingEnd(t *testing.T) {
+	tried := 0
+	for _, k := range keys(t, kinds[7], 3) {
+		for i, s := range k.slices {
+			if s[len(s)-1]&1 == 0 {
+				tried++
+				slices := append([][]byte(nil), k.slices...)
+				slices[i] = append(bytes.Clone(s[:len(s)-1]), s[len(s)-1]|1)
+				if m := missing(t, k.with(slices...)); m <= 0 || m > 0.1 {
+					t.Errorf("slice %d: %v is missing, want its last unit", i, m)
+				}
+			}
+		}
+	}
+	if tried == 0 {
+		t.Error("all slices end with the last bit of a byte")
+	}
+}
+
 func TestMissingNotKnown(t *testing.T) {
 	k := keys(t, kinds[0], 1)[0]
 	for name, c := range map[string]struct {
