@@ -103,6 +103,9 @@ func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
 		return v.runCompare(cmd, args)
 	}
 	files := expand(args)
+	if v.dumpLuma != "" && len(files) != 1 {
+		return usage("--dump-luma wants one file: %s stands for %d", args[0], len(files))
+	}
 	out := &readingsPrinter{v: v, cmd: cmd}
 	read, failed := 0, 0
 	err = v.each(cmd, files, func(x fingerprinted) error {
@@ -111,7 +114,9 @@ func (v *fingerprintVerb) run(cmd *cobra.Command, args []string) error {
 		}
 		return out.add(x)
 	})
-	err = errors.Join(err, out.close())
+	if closed := out.close(); err == nil {
+		err = closed
+	}
 	switch {
 	case cmd.Context().Err() != nil:
 		return fmt.Errorf("interrupted: %d of %d files were read", read, len(files))
@@ -139,6 +144,8 @@ func (v *fingerprintVerb) check(cmd *cobra.Command, args []string) error {
 		return usage("--dump-luma wants one file, got %d", len(args))
 	case v.dumpLuma != "" && v.dumpLuma != "-" && sameFile(v.dumpLuma, args[0]):
 		return usage("--dump-luma %s would overwrite the picture itself: give it another name", v.dumpLuma)
+	case v.compare && (isFolder(args[0]) || isFolder(args[1])):
+		return usage("fingerprint --compare wants two files, not folders")
 	case v.camera && v.compare:
 		return usage("--camera and --compare do not go together")
 	case v.every <= 0 || !v.camera && cmd.Flags().Changed("every"):

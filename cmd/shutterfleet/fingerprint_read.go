@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -86,12 +87,12 @@ func (v *fingerprintVerb) read(ctx context.Context, data []byte, judge capture.J
 	if err != nil {
 		return nil, err
 	}
-	ms["total"] = 0
+	total := 0.0
 	for s, t := range ms {
-		if s != "total" {
-			ms["total"] += t
-		}
+		total += t
+		ms[s] = microsecond(t)
 	}
+	ms["total"] = microsecond(total)
 	if v.deblock && !in.Deblocked {
 		if f.Codec == fleet.H264 || f.Codec == fleet.H265 {
 			note("--deblock was not honoured: the %s decoder has no loop filter", in.Decoder)
@@ -118,6 +119,10 @@ func (v *fingerprintVerb) read(ctx context.Context, data []byte, judge capture.J
 
 func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 
+// microsecond rounds milliseconds: what is less is noise, and a number that YAML
+// takes for a text.
+func microsecond(ms float64) float64 { return math.Round(1000*ms) / 1000 }
+
 // writePGM writes a plane without its padding.
 func writePGM(file string, p codec.Plane) error {
 	b := fmt.Appendf(nil, "P5\n%d %d\n255\n", p.Width, p.Height)
@@ -125,7 +130,7 @@ func writePGM(file string, p codec.Plane) error {
 		b = append(b, p.Row(y)...)
 	}
 	if err := os.WriteFile(file, b, 0o600); err != nil {
-		return fmt.Errorf("--dump-luma: %w", err)
+		return fmt.Errorf("--dump-luma: %w: name a file that can be written", err)
 	}
 	return nil
 }

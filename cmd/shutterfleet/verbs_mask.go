@@ -104,7 +104,7 @@ func readMask(cmd *cobra.Command, file string) (*fleet.Mask, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := fleet.ParseMask(text)
+	m, err := fleet.ParseMask(bytes.TrimPrefix(text, []byte("\xEF\xBB\xBF"))) // which editors on Windows put first
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

@@ -124,14 +124,20 @@ func (c *cabac) terminate() bool {
 	return false
 }
 
-// next begins with the substream behind the alignment that follows a true
-// terminate; false if that is not what the standard has there, a one and zeros.
-func (c *cabac) next() bool {
+// aligned says whether behind a true terminate there is what the standard has
+// there, at the end and before another substream: a one, and zeros to the end of
+// the byte.
+func (c *cabac) aligned() bool {
 	last := c.taken() - 1
 	at := last >> 3
-	if at >= len(c.data)-padding || c.data[at]<<(last&7) != 0x80 {
+	return at < len(c.data)-padding && c.data[at]<<(last&7) == 0x80
+}
+
+// next begins with the substream behind a true terminate.
+func (c *cabac) next() bool {
+	if !c.aligned() {
 		return false
 	}
-	c.start(c.data, at+1)
+	c.start(c.data, (c.taken()-1)>>3+1)
 	return true
 }

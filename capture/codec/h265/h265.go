@@ -6,20 +6,20 @@
 //
 // FFmpeg decodes H.265 for this program, and makes up what it lacks without a
 // word. What was damaged shows here: arithmetic codes have no spare room, so that
-// once a bit is wrong, all that follows decodes to something else. A slice
-// of which every unit was followed, that says that it ends where the next begins,
-// and whose last code ends with the last bit of its data, came whole. One that was
-// cut off runs out of data, one with a wrong bit says that it ends too early or
-// too late, one that never came leaves a gap.
+// once a bit is wrong, all that follows decodes to something else. A slice of which
+// every unit was followed, and that says with its last code that it ends where the
+// next begins, came whole. One that was cut off runs out of data, one with a wrong
+// bit says that it ends too early or too late, one that never came leaves a gap.
 //
 // A flipped bit may make another picture that is as right: where the range of the
-// code is a power of two, that of a sign does. Of 976 torn key pictures of 16 kinds
-// all cuts and lost slices were told and all but 6 of some 430 single flipped bits,
-// and none of 155 whole ones more was called torn.
+// code is a power of two, that of a sign does. Of 196 key pictures by x265, of 16
+// kinds, all were found whole, and of what was torn of them all 2,688 that were cut
+// or had lost a slice, and 2,317 of 2,352 with one flipped bit (TestLongMissing).
 //
-// Followed are the Main, Main 10 and Main Still Picture profiles and their intra forms, in several
-// slices and wavefronts, with all tools but tiles, dependent slices and PCM blocks,
-// for which there was nothing to test with. What is not followed is refused by name.
+// Followed are the Main, Main 10 and Main Still Picture profiles and their intra
+// forms, in several slices and wavefronts, with all tools but tiles, dependent
+// slices and PCM blocks, for which there was nothing to test with. What is not
+// followed is refused by name.
 package h265
 
 import (

@@ -36,6 +36,8 @@ var kinds = []kind{
 	{"testsrc2=size=416x240,noise=alls=15:allf=t", "medium", "yuv420p", "keyint=4:open-gop=1:bframes=2:crf=25:scaling-list=default:no-signhide=1"},
 	{"testsrc2=size=416x240,noise=alls=15:allf=t", "medium", "yuv420p", "keyint=1:qp=38:aq-mode=0:constrained-intra=1:cbqpoffs=3:min-cu-size=16"},
 	{"life=size=320x240:ratio=0.3:mold=10", "medium", "yuv420p", "keyint=1:qp=51:ctu=64:limit-tu=4:no-sao=1"},
+	{"testsrc2=size=416x240,noise=alls=15:allf=t", "medium", "yuv420p", "keyint=2:temporal-layers=2:bframes=3:aud=1:hrd=1:vbv-maxrate=3000:vbv-bufsize=3000:range=full:colorprim=bt709"},
+	{"testsrc2=size=352x288,noise=alls=25:allf=t", "slower", "yuv420p10le", "keyint=2:open-gop=1:ref=5:rd=6:interlace=tff:multi-pass-opt-distortion=0:opt-cu-delta-qp=1"},
 	{"gradients=size=640x360", "medium", "yuv420p", "keyint=1:qp=1:aq-mode=3:qg-size=8"},
 }
 
@@ -167,6 +169,42 @@ func TestMissingShare(t *testing.T) {
 		if d := m - (1 - share); d > 0.2 || d < -0.2 {
 			t.Errorf("of a noisy picture cut to %v, %v is missing", share, m)
 		}
+	}
+}
+
+// TestMissingFilled: what encoders may put behind a slice is no damage.
+func TestMissingFilled(t *testing.T) {
+	for _, k := range []key{keys(t, kinds[0], 1)[0], keys(t, kinds[6], 1)[0]} {
+		for name, fill := range map[string][]byte{"zeros": {0, 0, 0, 0}, "cabac_zero_words": {0, 0, 3, 0, 0, 3}, "other bytes": {0xFF, 0xFF, 0xA5}} {
+			var slices [][]byte
+			for _, s := range k.slices {
+				slices = append(slices, append(bytes.Clone(s), fill...))
+			}
+			if m := missing(t, k.with(slices...)); m != 0 {
+				t.Errorf("%d slices with %s behind them: %v is missing", len(slices), name, m)
+			}
+		}
+	}
+}
+
+// TestMissingEnd has a bit behind the one that ends a slice, within its byte, where
+// the standard has zeros.
+func TestMissingEnd(t *testing.T) {
+	tried := 0
+	for _, k := range keys(t, kinds[7], 3) {
+		for i, s := range k.slices {
+			if s[len(s)-1]&1 == 0 {
+				tried++
+				slices := append([][]byte(nil), k.slices...)
+				slices[i] = append(bytes.Clone(s[:len(s)-1]), s[len(s)-1]|1)
+				if m := missing(t, k.with(slices...)); m <= 0 || m > 0.1 {
+					t.Errorf("slice %d: %v is missing, want its last unit", i, m)
+				}
+			}
+		}
+	}
+	if tried == 0 {
+		t.Error("all slices end with the last bit of a byte")
 	}
 }
 

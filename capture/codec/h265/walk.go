@@ -1,8 +1,6 @@
 package h265
 
-import (
-	"context"
-)
+import "context"
 
 // walk follows the slice_segment_data() of one slice, 7.3.8.
 type walk struct {
@@ -69,8 +67,9 @@ func (w *walk) follow(ctx context.Context) (int, error) {
 			return w.at - w.address, nil
 		}
 		if end {
-			// The last bit of the code is the one that ends the data.
-			if w.taken()-1 != w.end {
+			// What is behind it is let be: that the slice ends where the next one
+			// begins is what counts, and some encoders fill up their units.
+			if !w.aligned() {
 				return w.at - w.address, nil
 			}
 			return w.at + 1 - w.address, nil

@@ -119,6 +119,9 @@ func (w *Worker) Decode(ctx context.Context, c fleet.Codec, data []byte, thumbna
 	if !ok {
 		return nil, codec.Unsupported("no decoder for %q frames", c)
 	}
+	if c == fleet.JPEG && jpegComponents(data) == 4 {
+		return nil, codec.Unsupported("a JPEG of 4 components (CMYK) is not read: convert it to RGB or gray first")
+	}
 	if w.missing != nil {
 		return nil, codec.Unsupported("install ffmpeg on the agent's machine to read %s frames, or let the camera offer a JPEG snapshot", c)
 	}
@@ -144,6 +147,26 @@ func (w *Worker) Decode(ctx context.Context, c fleet.Codec, data []byte, thumbna
 		return nil, err
 	}
 	return nil, codec.Corrupt("decode %s: %w", c, err)
+}
+
+// jpegComponents returns how many components a JPEG's frame header says it has; 0
+// if there is none. Of four, FFmpeg has a plane of luma that is not what the
+// picture shows: 5.1 makes it 0 where all that it shows is in the black.
+func jpegComponents(data []byte) int {
+	for i := 2; i+10 <= len(data) && data[i] == 0xFF; {
+		m := data[i+1]
+		switch {
+		case m == 0xFF: // fill
+			i++
+			continue
+		case m >= 0xC0 && m <= 0xCF && m != 0xC4 && m != 0xC8 && m != 0xCC: // SOFn, ITU-T T.81, Table B.1
+			return int(data[i+9])
+		case m == 0xDA:
+			return 0
+		}
+		i += 2 + int(data[i+2])<<8 + int(data[i+3])
+	}
+	return 0
 }
 
 // maxThumbnail bounds what the child may send as a thumbnail.
