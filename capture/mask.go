@@ -150,16 +150,34 @@ func meet(a, b fleet.Point, y float64) float64 {
 const leastSeen = 1.0 / 4
 
 // fill sets the hidden samples of a plane.
-func fill(m *fleet.Mask, p codec.Plane, v byte) {
+func fill(m *fleet.Mask, p codec.Plane, v byte) { fillWide(m, p, 0, 0, v) }
+
+// fillWide is fill that hides so many samples more to the left and above.
+func fillWide(m *fleet.Mask, p codec.Plane, left, up int, v byte) {
 	cover(m, p.Width, p.Height, func(y int, hidden []span) {
-		row := p.Row(y)
-		for _, s := range hidden {
-			part := row[s.a:s.b]
-			for x := range part {
-				part[x] = v
+		for k := max(0, y-up); k <= y; k++ {
+			row := p.Row(k)
+			for _, s := range hidden {
+				part := row[max(0, s.a-left):s.b]
+				for x := range part {
+					part[x] = v
+				}
 			}
 		}
 	})
+}
+
+// fillColor sets the hidden samples of a plane of colors to none. One of them
+// covers two samples of luma, or more, and the last of a row that does not divide
+// covers fewer: the others then lie behind their share of the width.
+func fillColor(m *fleet.Mask, p, luma codec.Plane) {
+	behind := func(colors, luma int) int {
+		if luma == colors || luma == 2*colors {
+			return 0
+		}
+		return 1
+	}
+	fillWide(m, p, behind(p.Width, luma.Width), behind(p.Height, luma.Height), 128)
 }
 
 // hide sets the hidden samples of a picture to the mean of those seen, and its
@@ -204,8 +222,8 @@ func hide(m *fleet.Mask, pic *codec.Picture) float64 {
 		})
 	}
 	if pic.HasChroma() {
-		fill(m, pic.Cb, 128)
-		fill(m, pic.Cr, 128)
+		fillColor(m, pic.Cb, pic.Y)
+		fillColor(m, pic.Cr, pic.Y)
 	}
 	return float64(seen) / float64(p.Width*p.Height)
 }
