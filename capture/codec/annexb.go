@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"math/bits"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
@@ -84,14 +85,34 @@ func units(data []byte) func(yield func([]byte) bool) {
 // too late.
 //
 // A key picture is an IDR picture of H.264, and any intra random access picture
-// of H.265. Streams that never send one refresh bit by bit: no single picture of
-// theirs can be decoded alone.
+// of H.265. An H.264 stream without gives its first picture that consists of I
+// slices, with the SEI in front of it: streams that were tuned into, of encoders
+// whose groups of pictures are open, have recovery points instead (D.2.8).
+// Streams that refresh bit by bit have neither: no single picture of theirs can
+// be decoded alone.
 func KeyFrame(c fleet.Codec, data []byte) ([]byte, error) {
 	if c != fleet.H264 && c != fleet.H265 {
 		return nil, Unsupported("%q frames have no key pictures", c)
 	}
-	var out []byte
-	sets, slices := 0, 0
+	out, sets, ok := keyPicture(c, data)
+	if !ok && c == fleet.H264 {
+		if open, n, found := intraPicture(data); found {
+			out, sets, ok = open, n, true
+		}
+	}
+	switch {
+	case !ok:
+		return nil, fleet.Errorf(fleet.CauseNoKeyframe, "the stream has no key frame: record it for longer than one group of pictures")
+	case sets < 2:
+		return nil, Corrupt("the stream's parameter sets are missing before its first key frame: record it from its start")
+	}
+	return out, nil
+}
+
+// keyPicture is KeyFrame for pictures that are called so. sets is how many
+// parameter sets came with it.
+func keyPicture(c fleet.Codec, data []byte) (out []byte, sets int, ok bool) {
+	slices := 0
 	for u := range units(data) {
 		k := kindOf(c, u)
 		if k == filler {
@@ -108,15 +129,70 @@ func KeyFrame(c fleet.Codec, data []byte) ([]byte, error) {
 		case keySlice:
 			slices++
 		}
-		out = append(append(out, 0, 0, 0, 1), u...)
+		out = appendUnit(out, u)
 	}
-	switch {
-	case slices == 0:
-		return nil, fleet.Errorf(fleet.CauseNoKeyframe, "the stream has no key frame: record it for longer than one group of pictures")
-	case sets < 2:
-		return nil, Corrupt("the stream's parameter sets are missing before its first key frame: record it from its start")
+	return out, sets, slices > 0
+}
+
+// intraPicture finds the first picture of I slices in an H.264 stream that has
+// no IDR picture, once parameter sets have come.
+func intraPicture(data []byte) (out []byte, sets int, ok bool) {
+	var messages []byte // SEI in front of the picture at hand
+	slices, begin := 0, 0
+	for u := range units(data) {
+		k, t := kindOf(fleet.H264, u), u[0]&31
+		if k == filler {
+			continue
+		}
+		slice := k == other && t == 1 && u[0]&0x80 == 0
+		if slices > 0 && (!slice || startsPicture(fleet.H264, u)) {
+			break
+		}
+		switch {
+		case k == parameterSet:
+			out = appendUnit(out, u)
+			sets++
+		case k == other && t == 6 && u[0]&0x80 == 0:
+			messages = appendUnit(messages, u)
+		case !slice:
+		case isISlice(u) && (slices > 0 || sets >= 2 && startsPicture(fleet.H264, u)):
+			if slices == 0 {
+				begin = len(out)
+				out = append(out, messages...)
+			}
+			out = appendUnit(out, u)
+			slices++
+		default: // a picture that is not all I
+			if slices > 0 {
+				out, slices = out[:begin], 0
+			}
+			messages = messages[:0]
+		}
 	}
-	return out, nil
+	return out, sets, slices > 0
+}
+
+func appendUnit(out, u []byte) []byte { return append(append(out, 0, 0, 0, 1), u...) }
+
+// isISlice reads slice_type behind first_mb_in_slice (H.264, 7.3.3): two short
+// numbers, in which no emulation prevention stands below macroblock 65,535.
+func isISlice(u []byte) bool {
+	var w, kind uint64
+	for i := 1; i <= 8; i++ {
+		w <<= 8
+		if i < len(u) {
+			w |= uint64(u[i])
+		}
+	}
+	for range 2 {
+		z := bits.LeadingZeros64(w)
+		if z > 15 {
+			return false
+		}
+		kind = w<<z>>(63-z) - 1
+		w <<= 2*z + 1
+	}
+	return kind == 2 || kind == 7
 }
 
 type unitKind uint8

@@ -22,6 +22,7 @@ func stream(units ...string) []byte {
 const (
 	aud264, sps264, pps264, sei264, fill264  = "\x09\xf0", "\x67\x64\x00\x28\xac", "\x68\xee\x3c\x80", "\x06\x05\x80", "\x0c\xff\x80"
 	first264, second264, p264                = "\x65\x88\x84", "\x65\x40\x84", "\x41\x9a\x02"
+	i264, i264Second, p264Second             = "\x41\x88\x84", "\x41\x42\x20", "\x41\x58\x20"
 	aud265, vps265, sps265, pps265           = "\x46\x01\x50", "\x40\x01\x0c", "\x42\x01\x01", "\x44\x01\xc0"
 	first265, second265, trail265, layer1265 = "\x26\x01\xaf", "\x26\x01\x2f", "\x02\x01\xd0", "\x26\x09\xaf"
 )
@@ -75,7 +76,13 @@ func TestKeyFrame(t *testing.T) {
 		{"pictures before", fleet.H264, stream(sps264, pps264, p264, p264, aud264, first264), stream(sps264, pps264, first264), ""},
 		{"zeros behind a unit", fleet.H264, append(stream(sps264, pps264, first264), 0, 0, 0), stream(sps264, pps264, first264), ""},
 		{"parameter sets behind", fleet.H264, stream(sps264, pps264, first264, sps264, pps264), stream(sps264, pps264, first264), ""},
+		{"a recovery point", fleet.H264, stream(p264, sps264, pps264, p264, aud264, sei264, i264, i264Second, aud264, p264), stream(sps264, pps264, sei264, i264, i264Second), ""},
+		{"an I picture, and then a key picture", fleet.H264, stream(sps264, pps264, i264, first264), stream(sps264, pps264, first264), ""},
+		{"a picture that is half of I slices", fleet.H264, stream(sps264, pps264, sei264, i264, p264Second, i264Second, p264, i264Second, sei264, i264, i264), stream(sps264, pps264, sei264, i264), ""},
+		{"an I picture before its parameter sets", fleet.H264, stream(i264, sps264, i264, pps264, p264, i264), stream(sps264, pps264, i264), ""},
+		{"the lower half of an I picture", fleet.H264, stream(sps264, pps264, i264Second, p264), nil, fleet.CauseNoKeyframe},
 		{"no key picture", fleet.H264, stream(sps264, pps264, p264), nil, fleet.CauseNoKeyframe},
+		{"one parameter set of two", fleet.H264, stream(sps264, first264), nil, fleet.CauseCorrupt},
 		{"no parameter sets", fleet.H264, stream(first264, sps264, pps264), nil, fleet.CauseCorrupt},
 		{"nothing", fleet.H264, nil, nil, fleet.CauseNoKeyframe},
 		{"H.265", fleet.H265, stream(aud265, vps265, sps265, pps265, first265, second265, trail265), stream(vps265, sps265, pps265, first265, second265), ""},
@@ -94,6 +101,7 @@ func TestKeyFrame(t *testing.T) {
 // FuzzKeyFrame: a key frame is one to itself, and is what it was taken from.
 func FuzzKeyFrame(f *testing.F) {
 	f.Add(stream(aud264, sps264, pps264, first264, second264, p264))
+	f.Add(stream(sps264, pps264, sei264, i264, i264Second, p264))
 	f.Add(stream(aud265, vps265, sps265, pps265, first265, trail265))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		codec.Sniff(data)

@@ -17,3 +17,13 @@ func Golden(width, height int) Plane {
 	}
 	return p
 }
+
+// FaintGolden is Golden with its levels divided by 2^shift, and light added: a
+// picture with little in it, for scores that are cut off at their largest.
+func FaintGolden(width, height int, shift uint) Plane {
+	p := Golden(width, height)
+	for i, v := range p.Pix {
+		p.Pix[i] = 100 + v>>shift
+	}
+	return p
+}

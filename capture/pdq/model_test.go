@@ -331,8 +331,11 @@ func BenchmarkPeer(b *testing.B) {
 
 // TestGolden: the model says of the golden picture what Check wants of it.
 func TestGolden(t *testing.T) {
-	for _, size := range [][2]int{{64, 64}, {161, 95}, {1030, 67}, {40, 2100}} {
+	for _, size := range [][3]int{{64, 64, 0}, {161, 95, 0}, {1030, 67, 0}, {40, 2100, 0}, {64, 64, 2}, {161, 95, 1}, {1030, 67, 1}, {40, 2100, 1}} {
 		p := codec.Golden(size[0], size[1])
+		if size[2] > 0 {
+			p = codec.FaintGolden(size[0], size[1], uint(size[2]))
+		}
 		g := plain(p)
 		m := model(&g)
 		if m.gap < firm {

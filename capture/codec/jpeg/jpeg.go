@@ -63,6 +63,7 @@ type Decoder struct {
 	frame         bool // a frame header was seen
 	progressive   bool
 	rgb           bool
+	jfif          bool
 	adobe         int // its transform, -1 when there is no such segment
 	hmax, vmax    int
 	mcusX, mcusY  int
@@ -137,7 +138,7 @@ func (d *Decoder) reset(data []byte, o Options) error {
 	d.opts = o
 	d.r.data = data
 	d.hasQ = [4]bool{}
-	d.frame, d.progressive, d.rgb, d.adobe = false, false, false, -1
+	d.frame, d.progressive, d.rgb, d.jfif, d.adobe = false, false, false, false, -1
 	d.restart, d.scans, d.used = 0, 0, nil
 	d.detail, d.missing = Detail{}, 0
 	return nil
@@ -150,7 +151,7 @@ const (
 	mRST0, mRST7        = 0xD0, 0xD7
 	mSOI, mEOI, mSOS    = 0xD8, 0xD9, 0xDA
 	mDQT, mDNL, mDRI    = 0xDB, 0xDC, 0xDD
-	mAPP14              = 0xEE
+	mAPP0, mAPP14       = 0xE0, 0xEE
 	mTEM                = 0x01
 )
 
@@ -196,6 +197,8 @@ func (d *Decoder) segments(ctx context.Context, pos int, pic *codec.Picture) err
 				return codec.Corrupt("the JPEG's restart segment is too short")
 			}
 			d.restart = int(binary.BigEndian.Uint16(body))
+		case m == mAPP0:
+			d.jfif = d.jfif || len(body) >= 5 && string(body[:5]) == "JFIF\x00"
 		case m == mAPP14:
 			if len(body) >= 12 && string(body[:5]) == "Adobe" {
 				d.adobe = int(body[11])
@@ -337,7 +340,9 @@ func (d *Decoder) frameHeader(b []byte) error {
 	if y := &d.used[0]; y.h != d.hmax || y.v != d.vmax {
 		return codec.Unsupported("a JPEG whose luma is coarser than its chroma is not read")
 	}
-	d.rgb = n == 3 && (d.adobe == 0 || d.adobe < 0 && d.used[0].id == 'R' && d.used[1].id == 'G' && d.used[2].id == 'B')
+	// JFIF has no other colors than YCbCr, as libjpeg and the standard library
+	// have it, too; without, Adobe's word comes before the components' names.
+	d.rgb = n == 3 && !d.jfif && (d.adobe == 0 || d.adobe < 0 && d.used[0].id == 'R' && d.used[1].id == 'G' && d.used[2].id == 'B')
 	d.mcusX, d.mcusY = divUp(d.width, 8*d.hmax), divUp(d.height, 8*d.vmax)
 	for i := range d.used {
 		c := &d.used[i]
