@@ -69,17 +69,23 @@ func TestCutOff(t *testing.T) {
 			})
 			until := fleet.At(time.Now())
 			wait(t, "the line", func() bool { s := h.edge.Stats(); return s.Line.Connected && s.OutboxPending == 0 })
-			within := 0
+			within, captured := 0, map[fleet.CameraID]bool{}
 			for _, c := range h.finish() {
 				if c.Nominal >= from && c.Nominal < until {
 					within++
+					captured[c.Camera] = captured[c.Camera] || c.Outcome == fleet.Captured
 				}
-				if c.Outcome != fleet.Captured && c.Nominal >= from {
+				if !taken(c) && c.Nominal >= from {
 					t.Errorf("%s: %s(%s) %s", c.Occurrence, c.Outcome, c.Cause, c.Detail)
 				}
 			}
 			if want := cameras * (lead + 3); within < want {
 				t.Errorf("%d outcomes in the cut, want at least %d", within, want)
+			}
+			for id, ok := range captured {
+				if !ok {
+					t.Errorf("no picture of %s in the cut", id)
+				}
 			}
 		})
 	}
@@ -112,6 +118,15 @@ func TestCaptureNow(t *testing.T) {
 	well := len(h.byName) - 1
 	silent, street := ask("is=dock-2", 6*time.Second, 1), ask("is!=dock-2", 2*time.Minute, well)
 	d := answers(street)
+	// A login that has not worked yet needs the centre's permit, which a busy
+	// machine may give too late: it is tried the next time.
+	for range 9 {
+		if !slices.ContainsFunc(d.Cameras, func(c admin.JobCamera) bool { return c.Capture != nil && c.Capture.Cause == fleet.CauseDeadline }) {
+			break
+		}
+		street = ask("is!=dock-2", 2*time.Minute, well)
+		d = answers(street)
+	}
 	for _, c := range d.Cameras {
 		switch v := c.Capture; {
 		case v == nil:
@@ -167,7 +182,7 @@ func TestPauseRecalls(t *testing.T) {
 				t.Errorf("%s within the pause: %s(%s)", c.Nominal, c.Outcome, c.Cause)
 			}
 		case c.Nominal < before || c.Nominal >= after:
-			if c.Outcome != fleet.Captured {
+			if !taken(c) {
 				t.Errorf("%s outside of the pause: %s(%s)", c.Nominal, c.Outcome, c.Cause)
 			}
 		}
