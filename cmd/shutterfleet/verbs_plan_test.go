@@ -354,7 +354,7 @@ func TestPlanningMistakes(t *testing.T) {
 		{"sites set home --burst many", 2, "burst"},
 		{"sites set home --dry-run", 2, "--burst"},
 	} {
-		code, out, errs := c.run(strings.Fields(tc.args)...)
+		code, out, errs := c.run(c.words(tc.args)...)
 		if code != tc.code || !strings.Contains(errs, tc.says) || out != "" {
 			t.Errorf("shutterfleet %s: exit code %d, want %d with %q\nstdout: %s\nstderr: %s", tc.args, code, tc.code, tc.says, out, errs)
 		}

@@ -205,7 +205,7 @@ func TestPreviewMistakes(t *testing.T) {
 		{"a -f " + large, 1, "export fewer years"},
 		{"shelf -f " + file + " --until 3000d", 1, "more than 100000 occurrences"},
 	} {
-		code, out, errs := c.run(append([]string{"schedules", "preview"}, strings.Fields(tc.args)...)...)
+		code, out, errs := c.run(append([]string{"schedules", "preview"}, c.words(tc.args)...)...)
 		if code != tc.code || !strings.Contains(errs, tc.says) || out != "" {
 			t.Errorf("preview %s: exit code %d, want %d with %q\nstdout: %s\nstderr: %s", tc.args, code, tc.code, tc.says, out, errs)
 		}
