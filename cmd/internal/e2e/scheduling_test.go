@@ -275,12 +275,13 @@ func TestSharedFrame(t *testing.T) {
 }
 
 // sent compares what a camera has sent with the pictures that are told of. A
-// picture counts once it has gone, which may be after it was told of; and the
-// one that was under way when the schedules were taken away is nobody's.
+// picture counts once it has gone, which may be after it was told of; and those
+// that were under way when the schedules were taken away are nobody's: one, or
+// some where the agent is slow to hear of it.
 func (h *house) sent(camera string, told int) {
 	h.t.Helper()
 	wait(h.t, fmt.Sprintf("%d pictures", told), func() bool { return h.town.Stats(camera).Pictures >= told })
-	if n := h.town.Stats(camera).Pictures; n > told+1 {
+	if n := h.town.Stats(camera).Pictures; n > told+3 {
 		h.t.Errorf("the camera sent %d pictures, %d are told", n, told)
 	}
 }
@@ -415,27 +416,37 @@ func TestWrongClock(t *testing.T) {
 			h.apply(`{name: look, select: "is=door", every: 1s, at_phase: 400ms, lead: 5s}`)
 			h.startAgent(edge.Options{Clock: func() time.Time { return time.Now().Add(off) }})
 			wait(t, "pictures", func() bool { return len(h.captures()) >= 8 })
+			stop := fleet.At(time.Now())
 			cs := h.finish()
 			slices.SortFunc(cs, func(a, b admin.Capture) int { return cmp.Compare(a.Nominal, b.Nominal) })
 			mu.Lock()
 			defer mu.Unlock()
-			// One that was about to be due when the schedules were taken away has
-			// no outcome, and may have been asked for.
-			if n := len(asked) - len(cs); n != 0 && n != 1 {
-				t.Fatalf("the camera was asked %d times for %d occurrences", len(asked), len(cs))
-			}
 			var errs []time.Duration
 			var bound time.Duration
-			for i, c := range cs {
-				if c.Outcome != fleet.Captured {
+			left := asked
+			for _, c := range cs {
+				if !taken(c) {
 					t.Errorf("%s: %s(%s) %s", c.Nominal, c.Outcome, c.Cause, c.Detail)
 				}
-				bound = time.Duration(c.BoundMS+1) * time.Millisecond
-				d := asked[i].Sub(c.Nominal)
-				if d < -bound {
-					t.Errorf("asked %v early, the bound is %v", -d, bound)
+				if len(left) < c.Attempts {
+					t.Fatalf("the camera was asked %d times for %d occurrences", len(asked), len(cs))
 				}
-				errs = append(errs, d)
+				bound = time.Duration(c.BoundMS+1) * time.Millisecond
+				for i, at := range left[:c.Attempts] {
+					d := at.Sub(c.Nominal)
+					if d < -bound {
+						t.Errorf("asked %v early, the bound is %v", -d, bound)
+					}
+					if i == 0 {
+						errs = append(errs, d)
+					}
+				}
+				left = left[c.Attempts:]
+			}
+			// What was about to be due when the schedules were taken away has no
+			// outcome, and may have been asked for.
+			if len(left) > 0 && left[0] < stop.Add(-bound) {
+				t.Errorf("the camera was asked at %s for nothing", left[0])
 			}
 			// A busy machine wakes most of them late; a wrong clock would move all.
 			slices.Sort(errs)
