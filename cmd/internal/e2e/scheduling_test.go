@@ -138,12 +138,20 @@ func TestCaptureNow(t *testing.T) {
 	if len(d.Cameras) != well || d.Books.Captured != uint64(well) {
 		t.Errorf("%d cameras, %+v", len(d.Cameras), d.Books)
 	}
-	d = answers(silent)
-	if len(d.Cameras) != 1 || d.Cameras[0].Camera != h.byName["dock-2"] || d.Cameras[0].Capture == nil {
-		t.Fatalf("the silent camera: %+v", d)
-	}
-	if v := d.Cameras[0].Capture; v.Outcome != fleet.Failed || v.Cause != fleet.CauseTimeout {
-		t.Errorf("the silent camera: %s(%s) %s at %s", v.Outcome, v.Cause, v.Detail, v.At)
+	// The deadline may come before a busy machine has even asked the camera.
+	for deadline := 12 * time.Second; ; deadline *= 2 {
+		d = answers(silent)
+		if len(d.Cameras) != 1 || d.Cameras[0].Camera != h.byName["dock-2"] || d.Cameras[0].Capture == nil {
+			t.Fatalf("the silent camera: %+v", d)
+		}
+		v := d.Cameras[0].Capture
+		if v.Outcome == fleet.Failed && v.Cause == fleet.CauseTimeout {
+			break
+		}
+		if v.Outcome == fleet.Captured || deadline > 2*time.Minute {
+			t.Fatalf("the silent camera: %s(%s) %s at %s", v.Outcome, v.Cause, v.Detail, v.At)
+		}
+		silent = ask("is=dock-2", deadline, 1)
 	}
 	h.finish()
 }
@@ -300,6 +308,7 @@ func TestOverlap(t *testing.T) {
 	h.apply(yaml)
 	h.startAgent(edge.Options{})
 	ended := map[string]map[string]int{}
+	t.Cleanup(func() { t.Logf("%v", ended) })
 	count := func(cs []admin.Capture) {
 		ended = map[string]map[string]int{"skip": {}, "queue-one": {}, "replace": {}}
 		for _, c := range cs {
@@ -317,7 +326,7 @@ func TestOverlap(t *testing.T) {
 	}
 	wait(t, "what each policy does", func() bool {
 		count(h.captures())
-		return ended["skip"]["captured"] >= 1 && ended["skip"]["skipped(overlap)"] >= 2 && ended["queue-one"]["captured late"] >= 1 &&
+		return ended["skip"]["captured"]+ended["skip"]["captured late"] >= 1 && ended["skip"]["skipped(overlap)"] >= 2 && ended["queue-one"]["captured"]+ended["queue-one"]["captured late"] >= 1 &&
 			ended["queue-one"]["skipped(overlap) in the queue"] >= 1 && ended["replace"]["skipped(replaced)"] >= 3
 	})
 	check(t, h.town.SetFault("*", camtest.Slow, false))
@@ -333,7 +342,6 @@ func TestOverlap(t *testing.T) {
 	})
 	h.apply(`{name: never, select: "*", once: "2020-01-01T00:00:00Z"}`)
 	count(h.captures())
-	t.Logf("%v", ended)
 	if n := ended["skip"]["skipped(overlap) in the queue"] + ended["skip"]["skipped(replaced)"] + ended["queue-one"]["skipped(overlap)"] + ended["queue-one"]["skipped(replaced)"] +
 		ended["replace"]["skipped(overlap)"] + ended["replace"]["skipped(overlap) in the queue"]; n != 0 {
 		t.Errorf("a policy did what another should: %v", ended)
