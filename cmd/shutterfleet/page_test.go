@@ -155,9 +155,15 @@ func TestPageWithoutScripts(t *testing.T) {
 		t.Error("the login link works twice")
 	}
 	var page string
+	began := time.Now()
 	for range time.Tick(100 * time.Millisecond) {
-		if page = get(t, c, base+"/"); strings.Count(page, "thumbnail.jpg") >= 12 {
+		page = get(t, c, base+"/")
+		n := strings.Count(page, "thumbnail.jpg")
+		if n >= 12 {
 			break
+		}
+		if time.Since(began) > 8*time.Minute {
+			t.Fatalf("%d of 12 pictures in the gallery:\n%s", n, page)
 		}
 	}
 	weight := len(page) + len(get(t, c, base+"/assets/style.css")) + len(get(t, c, base+"/assets/live.js"))
