@@ -106,14 +106,19 @@ func TestNearestSize(t *testing.T) {
 func TestCPUTime(t *testing.T) {
 	sink := uint64(0)
 	for _, n := range []int{1, 4} {
-		s, err := inProcess(func() error {
-			for i := range n * 1_000_000 {
-				sink = sink*31 + uint64(i)
+		// Others may have the processor meanwhile, but not each time.
+		alike := false
+		for tries := 0; !alike; tries++ {
+			s, err := inProcess(func() error {
+				for i := range n * 1_000_000 {
+					sink = sink*31 + uint64(i)
+				}
+				return nil
+			})
+			alike = s.cpu >= s.wall/20 && s.cpu <= 2*s.wall
+			if err != nil || s.cpu <= 0 || !alike && tries == 100 {
+				t.Fatalf("%d million steps took %s, %s of CPU, %v", n, s.wall, s.cpu, err)
 			}
-			return nil
-		})
-		if err != nil || s.cpu < s.wall/20 || s.cpu > 2*s.wall {
-			t.Errorf("%d million steps took %s, %s of CPU, %v", n, s.wall, s.cpu, err)
 		}
 	}
 	if sink == 0 {

@@ -107,13 +107,20 @@ func TestDevBalances(t *testing.T) {
 	if err := dev("--for", "3s").Run(); err != nil { // a run before, in the same directory, must not show in the summary
 		t.Fatal(err)
 	}
-	out.Reset()
-	if err := dev("--for", "8s", "-o", "json", "--faults", "dock-2=silent,gate-yard=black").Run(); err != nil {
-		t.Logf("dev: %v", err) // an unknown camera name would be a usage error
-	}
 	var sum summary
-	if err := json.Unmarshal(out.Bytes(), &sum); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
+	// A busy machine needs more time until all are found and photographed.
+	for d := 8 * time.Second; d < 5*time.Minute && sum.Captured < 12; d *= 2 {
+		out.Reset()
+		if err := dev("--for", d.String(), "-o", "json", "--faults", "dock-2=silent,gate-yard=black").Run(); err != nil {
+			t.Logf("dev: %v", err) // an unknown camera name would be a usage error
+		}
+		sum = summary{}
+		if err := json.Unmarshal(out.Bytes(), &sum); err != nil {
+			t.Fatalf("%v\n%s", err, out.String())
+		}
+		if sum.Unaccounted != 0 {
+			break
+		}
 	}
 	if sum.CamerasFound.Total < 12 || sum.CamerasFound.WSDiscovery == 0 || sum.CamerasFound.MDNS == 0 || sum.CamerasFound.UPnP == 0 || sum.CamerasApproved < 12 {
 		t.Errorf("found %+v, approved %d", sum.CamerasFound, sum.CamerasApproved)
@@ -148,9 +155,15 @@ func TestPageWithoutScripts(t *testing.T) {
 		t.Error("the login link works twice")
 	}
 	var page string
+	began := time.Now()
 	for range time.Tick(100 * time.Millisecond) {
-		if page = get(t, c, base+"/"); strings.Count(page, "thumbnail.jpg") >= 12 {
+		page = get(t, c, base+"/")
+		n := strings.Count(page, "thumbnail.jpg")
+		if n >= 12 {
 			break
+		}
+		if time.Since(began) > 8*time.Minute {
+			t.Fatalf("%d of 12 pictures in the gallery:\n%s", n, page)
 		}
 	}
 	weight := len(page) + len(get(t, c, base+"/assets/style.css")) + len(get(t, c, base+"/assets/live.js"))

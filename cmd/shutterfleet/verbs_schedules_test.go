@@ -205,7 +205,7 @@ func TestPreviewMistakes(t *testing.T) {
 		{"a -f " + large, 1, "export fewer years"},
 		{"shelf -f " + file + " --until 3000d", 1, "more than 100000 occurrences"},
 	} {
-		code, out, errs := c.run(append([]string{"schedules", "preview"}, strings.Fields(tc.args)...)...)
+		code, out, errs := c.run(append([]string{"schedules", "preview"}, c.words(tc.args)...)...)
 		if code != tc.code || !strings.Contains(errs, tc.says) || out != "" {
 			t.Errorf("preview %s: exit code %d, want %d with %q\nstdout: %s\nstderr: %s", tc.args, code, tc.code, tc.says, out, errs)
 		}
@@ -216,7 +216,8 @@ func TestPreviewMistakes(t *testing.T) {
 // names, and the same file applied again changes nothing.
 func TestApplyCalendars(t *testing.T) {
 	c := newTerminal(t, "operator")
-	c.file("holidays.ics", "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:"+time.Now().Format("2006")+"1225\nEND:VEVENT\nEND:VCALENDAR\n")
+	day := thisYear("12-25")
+	c.file("holidays.ics", "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:"+strings.ReplaceAll(day, "-", "")+"\nEND:VEVENT\nEND:VCALENDAR\n")
 	file := c.file("s.yaml", "schedules:\n  - {name: shop, select: '*', cron: '0 9 * * *', exclude: ['01-01', {ics: holidays.ics}], retry: {cap: 2s}, retake: black, misfire: latest}\n")
 	if code, out, errs := c.run("schedules", "apply", "-f", file); code != 0 {
 		t.Fatalf("%d %s%s", code, out, errs)
@@ -225,7 +226,7 @@ func TestApplyCalendars(t *testing.T) {
 	if i < 0 {
 		t.Fatalf("%+v", c.f.Planned)
 	}
-	want := `{"name":"shop","select":"*","cron":["0 9 * * *"],"exclude":["01-01","` + thisYear("12-25") + `"],"retry":{"attempts":2,"cap":"2s"},"misfire":"latest","retake":{"on":["black"]}}`
+	want := `{"name":"shop","select":"*","cron":["0 9 * * *"],"exclude":["01-01","` + day + `"],"retry":{"attempts":2,"cap":"2s"},"misfire":"latest","retake":{"on":["black"]}}`
 	if got := c.f.Planned[i].Spec; got.JSON() != want {
 		t.Errorf("applied %s, want %s", got.JSON(), want)
 	}

@@ -40,6 +40,17 @@ func (c *terminal) file(name, text string) string {
 	return f
 }
 
+// words splits what is typed at blanks, but not the paths of files: the folder
+// for tests may have some in its name.
+func (c *terminal) words(typed string) []string {
+	const dir = "\x00"
+	out := strings.Fields(strings.ReplaceAll(typed, c.dir, dir))
+	for i := range out {
+		out[i] = strings.ReplaceAll(out[i], dir, c.dir)
+	}
+	return out
+}
+
 func (c *terminal) run(args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	code = run(c.t.Context(), args, &out, &errs)
@@ -294,7 +305,7 @@ func TestMistakes(t *testing.T) {
 		{"match " + image, 1, "shutterfleet fingerprint"},
 		{"match /nonexistent.jpg", 1, "/nonexistent.jpg"},
 	} {
-		code, out, errs := c.run(strings.Fields(tc.args)...)
+		code, out, errs := c.run(c.words(tc.args)...)
 		if code != tc.code || !strings.Contains(errs, tc.says) || out != "" {
 			t.Errorf("shutterfleet %s: exit code %d, want %d with %q\nstdout: %s\nstderr: %s", tc.args, code, tc.code, tc.says, out, errs)
 		}

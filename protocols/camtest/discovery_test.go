@@ -48,7 +48,7 @@ func search(t *testing.T, f finder) <-chan fleet.Sighting {
 // await returns the first sighting that fits.
 func await(t *testing.T, heard <-chan fleet.Sighting, what string, fits func(fleet.Sighting) bool) fleet.Sighting {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		select {
 		case s := <-heard:
@@ -56,7 +56,7 @@ func await(t *testing.T, heard <-chan fleet.Sighting, what string, fits func(fle
 				return s
 			}
 		case <-limit:
-			t.Fatalf("%s was not heard in 10 s", what)
+			t.Fatalf("%s was not heard in a minute", what)
 		}
 	}
 }

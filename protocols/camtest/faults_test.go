@@ -149,20 +149,22 @@ func hostOf(t *testing.T, at string) string {
 func TestSlow(t *testing.T) {
 	c := camtest.Camera{Name: "gate", Scene: camtest.Gate, Protocols: []fleet.Protocol{fleet.Snapshot}, Open: true, Faults: []camtest.Fault{camtest.Slow}}
 	town, i := quiet(t, c)
+	start := time.Now() // what has come by the time that Get returns is waiting
 	res, err := client(t).Get(i.Snapshot)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	start := time.Now()
 	n, err := io.ReadFull(res.Body, make([]byte, 3<<10))
 	if took := time.Since(start); err != nil || took < 250*time.Millisecond {
 		t.Errorf("%d bytes after %v: %v", n, took, err)
 	}
 	set(t, town, c.Name, camtest.Slow, false) // also frees what is under way
 	start = time.Now()
-	if rest, err := io.Copy(io.Discard, res.Body); err != nil || int64(n)+rest != res.ContentLength || time.Since(start) > 3*time.Second {
-		t.Errorf("%d of %d bytes after %v: %v", int64(n)+rest, res.ContentLength, time.Since(start), err)
+	rest, err := io.Copy(io.Discard, res.Body)
+	slow := time.Duration(rest) * time.Second / (5 << 10)
+	if took := time.Since(start); err != nil || int64(n)+rest != res.ContentLength || took > slow*3/4 {
+		t.Errorf("%d of %d bytes after %v, slowly it takes %v: %v", int64(n)+rest, res.ContentLength, took, slow, err)
 	}
 }
 
@@ -181,10 +183,10 @@ func TestOneConnection(t *testing.T) {
 		t.Errorf("a second stream: %v", err)
 	}
 	_ = res.Body.Close()
-	for limit := time.After(5 * time.Second); town.Stats(c.Name).Streams > 0; {
+	for limit := time.After(time.Minute); town.Stats(c.Name).Streams > 0; {
 		select {
 		case <-limit:
-			t.Fatal("the place of a closed stream was not freed in 5 s")
+			t.Fatal("the place of a closed stream was not freed in a minute")
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

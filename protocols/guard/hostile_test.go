@@ -197,15 +197,16 @@ func TestHostileServers(t *testing.T) {
 			var before, behind runtime.MemStats
 			runtime.ReadMemStats(&before)
 			began := time.Now()
-			ctx := within(t, 500*time.Millisecond)
-			if tc.want == fleet.CauseTooLarge {
-				ctx = within(t, 10*time.Second)
+			// Only who says nothing is cut short; the others end by what they say.
+			ctx := within(t, time.Minute)
+			if tc.want == fleet.CauseTimeout {
+				ctx = within(t, 500*time.Millisecond)
 			}
 			_, err := g.Do(ctx, guard.Login{}, guard.Request{URL: url})
 			took := time.Since(began)
 			runtime.ReadMemStats(&behind)
 			wantCause(t, err, tc.want)
-			if took > 8*time.Second {
+			if took > 30*time.Second {
 				t.Errorf("took %v", took)
 			}
 			if n := behind.TotalAlloc - before.TotalAlloc; n > 32<<20 {

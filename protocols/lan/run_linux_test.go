@@ -19,7 +19,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 	if !lantest.InNamespace(t) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	events := make(chan string, 256)
 	tell := func(what string, l *Link) {
@@ -68,7 +68,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 		for _, w := range step.want {
 			missing[w] = true
 		}
-		for late := time.After(10 * time.Second); len(missing) > 0; {
+		for late := time.After(time.Minute); len(missing) > 0; {
 			select {
 			case e := <-events:
 				delete(missing, e) // a scan between two commands sees what is half done

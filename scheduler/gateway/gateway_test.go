@@ -125,7 +125,7 @@ func hello() *wire.FromAgent {
 // link opens a stream, says Hello, and returns what comes first.
 func (d *door) link(first *wire.FromAgent, certs ...tls.Certificate) (wire.Agents_LinkClient, *wire.FromCentre, error) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(d.t.Context(), 2*time.Minute)
 	d.t.Cleanup(cancel)
 	s, err := d.dial(certs...).Link(ctx)
 	if err != nil {

@@ -149,6 +149,12 @@ func (h *house) captures() []admin.Capture {
 	return out
 }
 
+// taken tells a capture from what is none by somebody's fault: on a busy machine
+// a picture may take longer than a second, and then the next one is let go.
+func taken(c admin.Capture) bool {
+	return c.Outcome == fleet.Captured || c.Outcome == fleet.Skipped && c.Cause == fleet.CauseOverlap && c.Agent != ""
+}
+
 // finish takes all schedules away, waits until nothing is in flight, and
 // compares the outcomes with the calendar.
 func (h *house) finish() []admin.Capture {

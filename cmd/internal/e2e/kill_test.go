@@ -247,8 +247,9 @@ func TestLongKilled(t *testing.T) {
 			break
 		}
 	}
+	// A busy machine misses and skips some, with a cause; most must be pictures.
+	wait(t, "pictures", func() bool { return read() && int(books.Captured) >= occurrences/2 })
 	// End: no further orders; those that are out are finished.
-	wait(t, "the centre's answer", read)
 	must(api.Post(t.Context(), "schedules/apply", url.Values{"prune": {"true"}}, "application/yaml", []byte("schedules: [{name: never, select: \"*\", once: \"2020-01-01T00:00:00Z\"}]"), nil))
 	var audit struct {
 		Expected, Stored, Unaccounted int
@@ -269,10 +270,6 @@ func TestLongKilled(t *testing.T) {
 	t.Logf("books %+v; expected %d, stored %d", books.Books, audit.Expected, audit.Stored)
 	if audit.Unaccounted != 0 || audit.Expected < occurrences || uint64(audit.Expected) != books.Issued || !books.Balanced {
 		t.Errorf("%+v\n%+v", audit, books)
-	}
-	// A busy machine may miss some, with a cause; most must be pictures.
-	if int(books.Captured) < occurrences/2 {
-		t.Errorf("only %d of %d were captured", books.Captured, books.Issued)
 	}
 }
 

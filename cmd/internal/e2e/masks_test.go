@@ -212,15 +212,19 @@ func TestMaskOfTwoAgents(t *testing.T) {
 		first = agent
 		return n >= 3
 	})
+	var away *box
 	for _, b := range boxes {
 		if b.edge.Stats().Line.Agent == first {
 			b.off()
+			away = b
 		} else {
 			h.edge = b.edge
 		}
 	}
 	off := fleet.At(time.Now())
 	wait(t, "pictures of the other agent", func() bool { now, n := server(off); return n >= 3 && now != first })
+	// What it was at when it was switched off is its own until it tells.
+	away.on()
 	under := map[fleet.AgentID]int{}
 	for _, c := range h.finish() {
 		if c.Outcome != fleet.Captured || c.At-fleet.Instant(c.BoundMS) <= set {

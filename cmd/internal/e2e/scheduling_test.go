@@ -69,17 +69,23 @@ func TestCutOff(t *testing.T) {
 			})
 			until := fleet.At(time.Now())
 			wait(t, "the line", func() bool { s := h.edge.Stats(); return s.Line.Connected && s.OutboxPending == 0 })
-			within := 0
+			within, captured := 0, map[fleet.CameraID]bool{}
 			for _, c := range h.finish() {
 				if c.Nominal >= from && c.Nominal < until {
 					within++
+					captured[c.Camera] = captured[c.Camera] || c.Outcome == fleet.Captured
 				}
-				if c.Outcome != fleet.Captured && c.Nominal >= from {
+				if !taken(c) && c.Nominal >= from {
 					t.Errorf("%s: %s(%s) %s", c.Occurrence, c.Outcome, c.Cause, c.Detail)
 				}
 			}
 			if want := cameras * (lead + 3); within < want {
 				t.Errorf("%d outcomes in the cut, want at least %d", within, want)
+			}
+			for id, ok := range captured {
+				if !ok {
+					t.Errorf("no picture of %s in the cut", id)
+				}
 			}
 		})
 	}
@@ -112,6 +118,15 @@ func TestCaptureNow(t *testing.T) {
 	well := len(h.byName) - 1
 	silent, street := ask("is=dock-2", 6*time.Second, 1), ask("is!=dock-2", 2*time.Minute, well)
 	d := answers(street)
+	// A login that has not worked yet needs the centre's permit, which a busy
+	// machine may give too late: it is tried the next time.
+	for range 9 {
+		if !slices.ContainsFunc(d.Cameras, func(c admin.JobCamera) bool { return c.Capture != nil && c.Capture.Cause == fleet.CauseDeadline }) {
+			break
+		}
+		street = ask("is!=dock-2", 2*time.Minute, well)
+		d = answers(street)
+	}
 	for _, c := range d.Cameras {
 		switch v := c.Capture; {
 		case v == nil:
@@ -123,12 +138,20 @@ func TestCaptureNow(t *testing.T) {
 	if len(d.Cameras) != well || d.Books.Captured != uint64(well) {
 		t.Errorf("%d cameras, %+v", len(d.Cameras), d.Books)
 	}
-	d = answers(silent)
-	if len(d.Cameras) != 1 || d.Cameras[0].Camera != h.byName["dock-2"] || d.Cameras[0].Capture == nil {
-		t.Fatalf("the silent camera: %+v", d)
-	}
-	if v := d.Cameras[0].Capture; v.Outcome != fleet.Failed || v.Cause != fleet.CauseTimeout {
-		t.Errorf("the silent camera: %s(%s) %s at %s", v.Outcome, v.Cause, v.Detail, v.At)
+	// The deadline may come before a busy machine has even asked the camera.
+	for deadline := 12 * time.Second; ; deadline *= 2 {
+		d = answers(silent)
+		if len(d.Cameras) != 1 || d.Cameras[0].Camera != h.byName["dock-2"] || d.Cameras[0].Capture == nil {
+			t.Fatalf("the silent camera: %+v", d)
+		}
+		v := d.Cameras[0].Capture
+		if v.Outcome == fleet.Failed && v.Cause == fleet.CauseTimeout {
+			break
+		}
+		if v.Outcome == fleet.Captured || deadline > 2*time.Minute {
+			t.Fatalf("the silent camera: %s(%s) %s at %s", v.Outcome, v.Cause, v.Detail, v.At)
+		}
+		silent = ask("is=dock-2", deadline, 1)
 	}
 	h.finish()
 }
@@ -167,7 +190,7 @@ func TestPauseRecalls(t *testing.T) {
 				t.Errorf("%s within the pause: %s(%s)", c.Nominal, c.Outcome, c.Cause)
 			}
 		case c.Nominal < before || c.Nominal >= after:
-			if c.Outcome != fleet.Captured {
+			if !taken(c) {
 				t.Errorf("%s outside of the pause: %s(%s)", c.Nominal, c.Outcome, c.Cause)
 			}
 		}
@@ -260,12 +283,13 @@ func TestSharedFrame(t *testing.T) {
 }
 
 // sent compares what a camera has sent with the pictures that are told of. A
-// picture counts once it has gone, which may be after it was told of; and the
-// one that was under way when the schedules were taken away is nobody's.
+// picture counts once it has gone, which may be after it was told of; and those
+// that were under way when the schedules were taken away are nobody's: one, or
+// some where the agent is slow to hear of it.
 func (h *house) sent(camera string, told int) {
 	h.t.Helper()
 	wait(h.t, fmt.Sprintf("%d pictures", told), func() bool { return h.town.Stats(camera).Pictures >= told })
-	if n := h.town.Stats(camera).Pictures; n > told+1 {
+	if n := h.town.Stats(camera).Pictures; n > told+3 {
 		h.t.Errorf("the camera sent %d pictures, %d are told", n, told)
 	}
 }
@@ -284,6 +308,7 @@ func TestOverlap(t *testing.T) {
 	h.apply(yaml)
 	h.startAgent(edge.Options{})
 	ended := map[string]map[string]int{}
+	t.Cleanup(func() { t.Logf("%v", ended) })
 	count := func(cs []admin.Capture) {
 		ended = map[string]map[string]int{"skip": {}, "queue-one": {}, "replace": {}}
 		for _, c := range cs {
@@ -301,7 +326,7 @@ func TestOverlap(t *testing.T) {
 	}
 	wait(t, "what each policy does", func() bool {
 		count(h.captures())
-		return ended["skip"]["captured"] >= 1 && ended["skip"]["skipped(overlap)"] >= 2 && ended["queue-one"]["captured late"] >= 1 &&
+		return ended["skip"]["captured"]+ended["skip"]["captured late"] >= 1 && ended["skip"]["skipped(overlap)"] >= 2 && ended["queue-one"]["captured"]+ended["queue-one"]["captured late"] >= 1 &&
 			ended["queue-one"]["skipped(overlap) in the queue"] >= 1 && ended["replace"]["skipped(replaced)"] >= 3
 	})
 	check(t, h.town.SetFault("*", camtest.Slow, false))
@@ -317,7 +342,6 @@ func TestOverlap(t *testing.T) {
 	})
 	h.apply(`{name: never, select: "*", once: "2020-01-01T00:00:00Z"}`)
 	count(h.captures())
-	t.Logf("%v", ended)
 	if n := ended["skip"]["skipped(overlap) in the queue"] + ended["skip"]["skipped(replaced)"] + ended["queue-one"]["skipped(overlap)"] + ended["queue-one"]["skipped(replaced)"] +
 		ended["replace"]["skipped(overlap)"] + ended["replace"]["skipped(overlap) in the queue"]; n != 0 {
 		t.Errorf("a policy did what another should: %v", ended)
@@ -400,27 +424,37 @@ func TestWrongClock(t *testing.T) {
 			h.apply(`{name: look, select: "is=door", every: 1s, at_phase: 400ms, lead: 5s}`)
 			h.startAgent(edge.Options{Clock: func() time.Time { return time.Now().Add(off) }})
 			wait(t, "pictures", func() bool { return len(h.captures()) >= 8 })
+			stop := fleet.At(time.Now())
 			cs := h.finish()
 			slices.SortFunc(cs, func(a, b admin.Capture) int { return cmp.Compare(a.Nominal, b.Nominal) })
 			mu.Lock()
 			defer mu.Unlock()
-			// One that was about to be due when the schedules were taken away has
-			// no outcome, and may have been asked for.
-			if n := len(asked) - len(cs); n != 0 && n != 1 {
-				t.Fatalf("the camera was asked %d times for %d occurrences", len(asked), len(cs))
-			}
 			var errs []time.Duration
 			var bound time.Duration
-			for i, c := range cs {
-				if c.Outcome != fleet.Captured {
+			left := asked
+			for _, c := range cs {
+				if !taken(c) {
 					t.Errorf("%s: %s(%s) %s", c.Nominal, c.Outcome, c.Cause, c.Detail)
 				}
-				bound = time.Duration(c.BoundMS+1) * time.Millisecond
-				d := asked[i].Sub(c.Nominal)
-				if d < -bound {
-					t.Errorf("asked %v early, the bound is %v", -d, bound)
+				if len(left) < c.Attempts {
+					t.Fatalf("the camera was asked %d times for %d occurrences", len(asked), len(cs))
 				}
-				errs = append(errs, d)
+				bound = time.Duration(c.BoundMS+1) * time.Millisecond
+				for i, at := range left[:c.Attempts] {
+					d := at.Sub(c.Nominal)
+					if d < -bound {
+						t.Errorf("asked %v early, the bound is %v", -d, bound)
+					}
+					if i == 0 {
+						errs = append(errs, d)
+					}
+				}
+				left = left[c.Attempts:]
+			}
+			// What was about to be due when the schedules were taken away has no
+			// outcome, and may have been asked for.
+			if len(left) > 0 && left[0] < stop.Add(-bound) {
+				t.Errorf("the camera was asked at %s for nothing", left[0])
 			}
 			// A busy machine wakes most of them late; a wrong clock would move all.
 			slices.Sort(errs)

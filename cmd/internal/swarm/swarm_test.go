@@ -331,17 +331,35 @@ func TestCut(t *testing.T) {
 func TestRecall(t *testing.T) {
 	c, s, end := open(t, swarm.Options{})
 	l := <-c.links
-	now := time.Now()
-	back, stays := order(1, now.Add(100*time.Millisecond), now.Add(time.Minute)), order(2, now.Add(120*time.Millisecond), now.Add(time.Minute))
-	l.stored(l.instruct(orders(back, stays)))
-	l.stored(l.instruct(func(in *wire.Instruction) {
-		in.Body = &wire.Instruction_Recall{Recall: &wire.Recall{Packed: wire.AppendOrder(nil, back)}}
-	}))
-	if _, cs := l.report(); len(cs) != 1 || cs[0].Occurrence != stays.Occurrence {
-		t.Errorf("%+v, want %s alone", cs, stays.Occurrence)
+	// A busy machine may come to the recall when the time has come already: then
+	// the next pair has more of it.
+	round := func(n int, lead time.Duration) (inTime bool) {
+		now := time.Now()
+		back, stays := order(n, now.Add(lead), now.Add(time.Hour)), order(n+1, now.Add(lead+20*time.Millisecond), now.Add(time.Hour))
+		l.stored(l.instruct(orders(back, stays)))
+		l.stored(l.instruct(func(in *wire.Instruction) {
+			in.Body = &wire.Instruction_Recall{Recall: &wire.Recall{Packed: wire.AppendOrder(nil, back)}}
+		}))
+		inTime = time.Since(now) < lead
+		captured := map[fleet.Occurrence]bool{}
+		for !captured[stays.Occurrence] {
+			batch, cs := l.report()
+			for _, c := range cs {
+				captured[c.Occurrence] = true
+			}
+			l.ack(batch)
+		}
+		if inTime && captured[back.Occurrence] {
+			t.Errorf("%s was captured", back.Occurrence)
+		}
+		return inTime
+	}
+	n := 1
+	for lead := 100 * time.Millisecond; !round(n, lead) && lead < time.Minute; lead *= 4 {
+		n += 2
 	}
 	end()
-	if st := s.Stats(); st.Recalled != 1 || st.Captured != 1 {
+	if st := s.Stats(); st.Recalled == 0 || n == 1 && (st.Recalled != 1 || st.Captured != 1) {
 		t.Errorf("%+v", st)
 	}
 }
