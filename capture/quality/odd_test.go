@@ -169,3 +169,22 @@ func TestVanTakesNoNight(t *testing.T) {
 		c.told("in the end", at, light(false))
 	}
 }
+
+// TestFirstDawn: a camera that was learned by night, whose day is another
+// picture, sees its first day begin in the middle of an hour.
+func TestFirstDawn(t *testing.T) {
+	for seed := range uint64(6) {
+		var c camera
+		night, day := newScene(2000+seed), newScene(1000+seed)
+		for i := range 40 {
+			c.at = time.Date(2026, 3, 1, 0, 15*i-1, 0, 0, time.UTC)
+			p := night.draw(light(true))
+			if i >= 4*7+2 {
+				p = day.draw(light(false))
+			}
+			if v := c.judge(p); v.Kind != quality.Ok {
+				t.Errorf("scene %d, at %s: %+v", seed, c.at.Format("15:04"), v)
+			}
+		}
+	}
+}
