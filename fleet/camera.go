@@ -51,7 +51,8 @@ const (
 	// Weaker than a serial with its model, since firmware may ship one key to
 	// many devices: SHA-256 of the TLS key's SubjectPublicKeyInfo, 64 hex digits.
 	ClaimTLSKey ClaimKind = "tls"
-	// Weakest of all, never enough by itself: 64-bit pHash of a frame, 16 hex digits.
+	// Weakest of all, never enough by itself: how many bits of the pHashes of two
+	// devices' frames differ. The hashes themselves stay with the agent.
 	ClaimScene ClaimKind = "scene"
 )
 

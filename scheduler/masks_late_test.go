@@ -274,3 +274,29 @@ func TestPicturesFromBeforeTheMask(t *testing.T) {
 		})
 	}
 }
+
+// TestNoHashAmongTheEvidence: that two devices show one scene is told without
+// the hash of it, which knows no masks; older agents tell the hash.
+func TestNoHashAmongTheEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, stop := open(t, dir)
+		l := lan{t, s, enrol(t, s, "lab").ID}
+		x, y := contradict(deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt(keyTwo, "192.0.2.2", "ac:cc:8e:00:00:02"))
+		x.Conflict.Rivals[0].Evidence = []fleet.Evidence{{Kind: string(fleet.ClaimScene), Value: "0123456789abcdef", Weight: 20}}
+		y.Conflict.Rivals[0].Evidence = []fleet.Evidence{{Kind: string(fleet.ClaimScene), Value: "3 of 64 bits differ", Weight: 20}}
+		l.tell(x, y)
+		for range 2 {
+			got := map[string]string{}
+			for _, c := range must[[]scheduler.ConflictView](t)(s.Conflicts(t.Context(), "")) {
+				got[c.Device] = c.Rivals[0].Evidence[0].Value
+			}
+			if got[keyOne] != "alike" || got[keyTwo] != "3 of 64 bits differ" {
+				t.Errorf("%v", got)
+			}
+			stop()
+			s, stop = open(t, dir)
+		}
+		stop()
+	})
+}

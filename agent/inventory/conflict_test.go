@@ -297,7 +297,7 @@ func TestScene(t *testing.T) {
 			t.Fatalf("devices %+v, want three, the second at peace", state)
 		}
 		for a, b := range map[string]string{one.Device: new.Device, new.Device: one.Device} {
-			if d := state[a]; d.State != fleet.DeviceConflict || len(d.Conflict.Rivals) != 1 || d.Conflict.Rivals[0].Key != b || d.Conflict.Rivals[0].Evidence[0].Kind != string(fleet.ClaimScene) {
+			if d := state[a]; d.State != fleet.DeviceConflict || len(d.Conflict.Rivals) != 1 || d.Conflict.Rivals[0].Key != b || d.Conflict.Rivals[0].Evidence[0].Kind != string(fleet.ClaimScene) || d.Conflict.Rivals[0].Evidence[0].Value != "3 of 64 bits differ" {
 				t.Errorf("%s = %+v, want it in conflict with %s over its scene", a, d, b)
 			}
 		}

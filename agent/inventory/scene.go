@@ -108,7 +108,10 @@ func (b *book) compare(lost, there []*record) {
 			if near < 0 {
 				continue
 			}
-			e := []fleet.Evidence{{Kind: string(fleet.ClaimScene), Value: fmt.Sprintf("%016x", fresh.hashes[0]), Weight: weights[string(fleet.ClaimScene)]}}
+			// Not the hash itself: it may be of a frame from before the camera got
+			// a mask, and would leave the box.
+			differ := bits.OnesCount64(old.hashes[near] ^ fresh.hashes[0])
+			e := []fleet.Evidence{{Kind: string(fleet.ClaimScene), Value: fmt.Sprintf("%d of 64 bits differ", differ), Weight: weights[string(fleet.ClaimScene)]}}
 			l.rivals, r.rivals = append(l.rivals, rival{r, e}), append(r.rivals, rival{l, e})
 		}
 	}

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"errors"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -110,5 +111,73 @@ func TestMaskOnTheWire(t *testing.T) {
 	}
 	if _, at, err := d.sched.Thumbnail(t.Context(), cam.ID); err != nil || at != 11 {
 		t.Errorf("the thumbnail of %d is shown: %v", at, err)
+	}
+}
+
+// TestPicturesOfAnAgentWithoutMasks: what comes over the line of an agent whose
+// Hello knows no masks, of a camera that has got one, is acknowledged, so that it
+// need not be sent again, and not kept.
+func TestPicturesOfAnAgentWithoutMasks(t *testing.T) {
+	d := open(t)
+	if _, err := d.sched.ApplySchedules(t.Context(), []calendar.Spec{{Name: "hi", Select: "*", Once: "approval"}}, scheduler.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	cam, err := d.sched.AddCamera(t.Context(), scheduler.NewCamera{Site: "lab", URL: "rtsp://192.0.2.1/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, cert := d.enrol(scheduler.NewKey{Site: "lab", Approve: true})
+	s, _, err := d.link(hello(), cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	receive := func() *wire.FromCentre {
+		t.Helper()
+		m, err := s.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	var order fleet.Order
+	for order.Camera == 0 {
+		in := &wire.Instruction{}
+		if err := proto.Unmarshal(receive().GetSigned().GetInstruction(), in); err != nil {
+			t.Fatal(err)
+		}
+		if packed := in.GetOrders().GetPacked(); len(packed) > 0 {
+			orders, err := wire.ParseOrders(packed)
+			if err != nil || len(orders) != 1 {
+				t.Fatal(orders, err)
+			}
+			order = orders[0]
+		}
+	}
+	shapes := &fleet.Mask{Rectangles: []fleet.Rectangle{{Width: 0.5, Height: 1}}}
+	v, err := d.sched.SetMask(t.Context(), scheduler.NewMask{Camera: cam.ID, Mask: shapes})
+	if err != nil || len(v.Agents) != 1 || v.Agents[0].State != scheduler.MaskOutdated {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	taken := fleet.Capture{Occurrence: order.Occurrence, Outcome: fleet.Captured, At: v.At + 1, Attempts: 1, Protocol: fleet.RTSP,
+		Reading: fleet.Reading{Width: 640, Height: 360, Codec: fleet.H264, Fingerprint: fleet.Fingerprint{PDQ: fleet.PDQ{1}, PDQQuality: 99, PHash: 77, Rules: fleet.RulesFirst}}}
+	for _, m := range []*wire.FromAgent{
+		{Body: &wire.FromAgent_Thumbnail{Thumbnail: &wire.Thumbnail{Batch: 1, Camera: uint64(cam.ID), AtMs: int64(taken.At), Jpeg: []byte{0xff, 0xd8, 0xff}}}},
+		{Body: &wire.FromAgent_Report{Report: &wire.Report{Batch: 2, Packed: wire.AppendCapture(nil, taken)}}},
+	} {
+		if err := s.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for thumbnail, report := false, false; !thumbnail || !report; {
+		m := receive()
+		thumbnail = thumbnail || m.GetThumbnailStored().GetBatch() == 1
+		report = report || m.GetReportStored().GetBatch() == 2
+	}
+	if _, _, err := d.sched.Thumbnail(t.Context(), cam.ID); !errors.Is(err, scheduler.ErrNotFound) {
+		t.Errorf("its thumbnail is kept: %v", err)
+	}
+	all, _, err := d.sched.Captures(t.Context(), scheduler.CaptureQuery{Limit: 10})
+	if err != nil || len(all) != 1 || all[0].Outcome != fleet.Failed || all[0].Cause != fleet.CauseMask || all[0].Reading.Fingerprint != (fleet.Fingerprint{}) {
+		t.Errorf("%v: its picture is accounted as %+v", err, all)
 	}
 }
