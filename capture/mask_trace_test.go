@@ -91,7 +91,7 @@ func TestNoTraceInAnyChroma(t *testing.T) {
 			m.Rectangles = append(m.Rectangles, rectangle(0.013, 0.9, 0.2, 0.1).Rectangles[0], rectangle(0.75, 0.05, 0.25, 0.11).Rectangles[0])
 			var said [2]string
 			for k := range said {
-				data := byFFmpeg(t, pngOf(t, behind(m, w, h, uint64(k))), "-pix_fmt", format, "-c:v", "mjpeg", "-huffman", "default", "-q:v", "4", "-f", "mjpeg")
+				data := byFFmpeg(t, pngOf(t, behind(m, w, h, uint64(k))), "-sws_flags", "area", "-pix_fmt", format, "-c:v", "mjpeg", "-huffman", "default", "-q:v", "4", "-f", "mjpeg")
 				said[k] = told(t.Context(), t, r, data, m)
 			}
 			if said[0] != said[1] {
