@@ -30,13 +30,8 @@ func (f *frame) look() {
 	}
 	bin, _ := f.state.light()
 	f.due = f.known && f.sight.enough() && f.state.counts[bin] >= learned
-	usual, ok := f.state.lightAt(f.hour)
-	switch next := f.state.counts[(f.hour+1)%24] > 0; {
-	case !ok || f.state.counts[f.hour] == 0 || f.state.isNight(usual) == f.state.night:
-	case f.state.night, next:
-		// It is not the time for a light that nobody has seen. More light in an hour
-		// after which none is known may be the first dawn.
-		f.due = f.known && f.sight.enough()
+	if usual, ok := f.state.lightAt(f.hour); ok && f.state.counts[f.hour] > 0 && f.state.isNight(usual) != f.state.night {
+		f.due = f.known && f.sight.enough() // it is not the time for a light that nobody has seen
 	}
 	f.sure = f.due
 	for i, n := range f.state.seen {

@@ -50,9 +50,13 @@ func (f *frame) lit() bool {
 }
 
 // moved: another picture, with as much in it as before. At an hour of which no
-// ordinary frame is known it may be the first morning.
+// ordinary frame is known it may be the first morning, and in an hour after which
+// none is known, by the light of a day that nobody has seen.
 func (f *frame) moved() (Verdict, bool) {
 	if !f.sure || f.state.counts[f.hour] == 0 {
+		return Verdict{}, false
+	}
+	if bin, _ := f.state.light(); bin == dayBin && f.state.counts[bin] < learned && f.state.counts[(f.hour+1)%24] == 0 {
 		return Verdict{}, false
 	}
 	if f.sight.alike >= shiftedAlike {
