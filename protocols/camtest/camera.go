@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"image"
 	"image/jpeg"
 	"log/slog"
 	"net"
@@ -89,8 +90,7 @@ func newCamera(c Camera, o Options) (*camera, error) {
 	c.User = cmp.Or(c.User, DefaultUser)
 	c.Password = cmp.Or(c.Password, DefaultPassword)
 	c.LockAfter = cmp.Or(c.LockAfter, 5)
-	seed := sha256.Sum256([]byte(c.Name))
-	v, ok := newView(c.Scene, binary.BigEndian.Uint64(seed[:]), c.Width, c.Height)
+	v, ok := newView(c.Scene, seedOf(c.Name), c.Width, c.Height)
 	if !ok {
 		return nil, fmt.Errorf("no scene is called %q", c.Scene)
 	}
@@ -102,6 +102,12 @@ func newCamera(c Camera, o Options) (*camera, error) {
 		cam.on[f] = true
 	}
 	return cam, nil
+}
+
+// seedOf is what a camera's scene is drawn by.
+func seedOf(name string) uint64 {
+	seed := sha256.Sum256([]byte(name))
+	return binary.BigEndian.Uint64(seed[:])
 }
 
 // settle gives the camera its place and the identity that follows from it.
@@ -246,29 +252,15 @@ var pictureFaults = []Fault{Moved, Blurred, OverExposed, Covered, Black}
 
 // frame returns the picture of now as a JPEG. Callers must not change it.
 func (c *camera) frame() ([]byte, error) {
-	c.mu.Lock()
-	var faults []Fault
-	key := ""
-	for _, f := range pictureFaults {
-		if c.on[f] {
-			faults = append(faults, f)
-			key += string(f) + " "
-		}
-	}
-	frozen := c.on[Frozen]
-	c.mu.Unlock()
-
+	faults, frozen := c.spoiled()
+	key := fmt.Sprint(faults)
 	c.picture.Lock()
 	defer c.picture.Unlock()
 	now := c.opts.Now()
 	if c.last != nil && (frozen || key == c.lastFor && now.Sub(c.lastAt).Abs() < frameEvery) {
 		return c.last, nil
 	}
-	cv := c.view.draw(now)
-	for _, f := range faults {
-		c.effects.apply(cv, f, uint64(now.UnixNano()))
-	}
-	sensor(cv.img, uint64(now.UnixNano()))
+	cv := c.paint(c.view, faults, now)
 	cv.overlay(c.Name, c.now().UTC().Format("2006-01-02 15:04:05"))
 	var out bytes.Buffer
 	out.Grow(96 << 10)
@@ -277,6 +269,35 @@ func (c *camera) frame() ([]byte, error) {
 	}
 	c.last, c.lastAt, c.lastFor = out.Bytes(), now, key
 	return c.last, nil
+}
+
+// spoiled returns the faults of its pictures that are on, and whether it is frozen.
+func (c *camera) spoiled() (faults []Fault, frozen bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range pictureFaults {
+		if c.on[f] {
+			faults = append(faults, f)
+		}
+	}
+	return faults, c.on[Frozen]
+}
+
+// paint draws what the camera sees of the view. The caller holds c.picture.
+func (c *camera) paint(v *view, faults []Fault, now time.Time) *canvas {
+	cv := v.draw(now)
+	for _, f := range faults {
+		c.effects.apply(cv, f, uint64(now.UnixNano()))
+	}
+	sensor(cv.img, uint64(now.UnixNano()))
+	return cv
+}
+
+// look is paint for one picture of now.
+func (c *camera) look(v *view, faults []Fault) *image.RGBA {
+	c.picture.Lock()
+	defer c.picture.Unlock()
+	return c.paint(v, faults, c.opts.Now()).img
 }
 
 func (c *camera) counted(f func(*Stats)) {

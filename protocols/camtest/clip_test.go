@@ -2,8 +2,6 @@ package camtest
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"flag"
 	"os"
 	"os/exec"
@@ -12,11 +10,6 @@ import (
 )
 
 var update = flag.Bool("update", false, "draw and code the clips anew (needs ffmpeg)")
-
-func seedOf(name string) uint64 {
-	seed := sha256.Sum256([]byte(name))
-	return binary.BigEndian.Uint64(seed[:])
-}
 
 func TestClips(t *testing.T) {
 	for scene, camera := range clipScenes {

@@ -16,6 +16,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 
+	"github.com/shutterfleet/shutterfleet/capture/codec"
+	"github.com/shutterfleet/shutterfleet/capture/codec/h264"
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/protocols/camtest"
 )
@@ -76,6 +78,78 @@ func TestPictureFaults(t *testing.T) {
 	_, again := get(t, i.Snapshot, "")
 	if m, _, e := look(t, again); math.Abs(m-mean) > 15 || e < edges/1.5 {
 		t.Errorf("healthy again: mean %.1f, edges %.2f", m, e)
+	}
+}
+
+// TestStreamFaults: a fault of the picture shows in what a camera streams as
+// H.264, from the next key frame on, and is gone from it with the fault.
+func TestStreamFaults(t *testing.T) {
+	c := camtest.Camera{Name: "parking", Scene: camtest.Parking, Protocols: []fleet.Protocol{fleet.RTSP}, Codec: fleet.H264, Open: true}
+	town, i := quiet(t, c)
+	var d h264.Decoder
+	var last, healthy []byte
+	shot := func() (mean, spread, edges, other float64) {
+		in, client, err := watch(t, i.RTSP, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		stream := []byte{}
+		for _, u := range picture(t, in) {
+			stream = append(append(stream, 0, 0, 0, 1), u...)
+		}
+		var pic codec.Picture
+		if err := d.Decode(t.Context(), stream, h264.Options{}, &pic); err != nil {
+			t.Fatal(err)
+		}
+		last = stream
+		var n, sum, square float64
+		for y := range pic.Y.Height {
+			row := pic.Y.Row(y)
+			for x := 1; x < len(row); x++ {
+				v, w := float64(row[x]), float64(row[x-1])
+				n, sum, square, edges = n+1, sum+v, square+v*v, edges+math.Abs(v-w)
+				if healthy != nil {
+					other += math.Abs(v - float64(healthy[y*pic.Y.Width+x]))
+				}
+			}
+		}
+		if healthy == nil {
+			for y := range pic.Y.Height {
+				healthy = append(healthy, pic.Y.Row(y)...)
+			}
+		}
+		return sum / n, math.Sqrt(square/n - sum/n*sum/n), edges / n, other / n
+	}
+	mean, spread, edges, _ := shot()
+	for f, bad := range map[camtest.Fault]func(m, s, e, o float64) bool{
+		camtest.Blurred:     func(m, _, e, _ float64) bool { return math.Abs(m-mean) < 15 && e < edges/2 },
+		camtest.Covered:     func(m, s, _, _ float64) bool { return m < 70 && s < spread/1.5 },
+		camtest.OverExposed: func(m, _, _, _ float64) bool { return m > 205 },
+		camtest.Black:       func(m, s, _, _ float64) bool { return m < 20 && s < 4 },
+		camtest.Moved:       func(m, s, e, o float64) bool { return s > 10 && e > 0.5 && o > 20 },
+	} {
+		set(t, town, c.Name, f, true)
+		if m, s, e, o := shot(); !bad(m, s, e, o) {
+			t.Errorf("%s: mean %.1f, spread %.1f, edges %.2f, %.1f from healthy; healthy %.1f, %.1f, %.2f", f, m, s, e, o, mean, spread, edges)
+		}
+		set(t, town, c.Name, f, false)
+		if m, s, e, o := shot(); o > 8 {
+			t.Errorf("after %s: mean %.1f, spread %.1f, edges %.2f, %.1f from healthy; healthy %.1f, %.1f, %.2f", f, m, s, e, o, mean, spread, edges)
+		}
+	}
+	was := last
+	shot()
+	if bytes.Equal(last, was) {
+		t.Error("a healthy camera sent one key frame twice")
+	}
+	set(t, town, c.Name, camtest.Frozen, true)
+	was = last
+	for range 2 {
+		shot()
+		if !bytes.Equal(last, was) {
+			t.Error("a frozen camera sent another key frame")
+		}
 	}
 }
 

@@ -75,10 +75,11 @@ func newRTSPServer(c *camera, l net.Listener) (*rtspServer, error) {
 		method = auth.VerifyMethodDigestSHA256
 	}
 	r.server = &gortsplib.Server{
-		Handler:     r,
-		RTSPAddress: l.Addr().String(),
-		AuthMethods: []auth.VerifyMethod{method},
-		Listen:      func(string, string) (net.Listener, error) { return c.wrap(l), nil },
+		Handler:        r,
+		RTSPAddress:    l.Addr().String(),
+		AuthMethods:    []auth.VerifyMethod{method},
+		WriteQueueSize: 1024, // packets: a drawn key frame has some 250
+		Listen:         func(string, string) (net.Listener, error) { return c.wrap(l), nil },
 	}
 	if err := r.server.Start(); err != nil {
 		return nil, fmt.Errorf("start rtsp: %w", err)
@@ -163,7 +164,9 @@ func jpegEncoder(c *camera) (format.Format, func(bool) ([]*rtp.Packet, error), e
 	}, nil
 }
 
-// clipEncoder repeats the scene's clip. Whoever is new gets a key frame next.
+// clipEncoder repeats the scene's clip. Whoever is new gets a key frame next. A
+// frozen camera goes on with one key frame; the other faults of pictures are
+// drawn, as no clip shows them.
 func clipEncoder(c *camera) (format.Format, func(bool) ([]*rtp.Packet, error), error) {
 	k, err := openClip(c.Scene)
 	if err != nil {
@@ -174,14 +177,30 @@ func clipEncoder(c *camera) (format.Format, func(bool) ([]*rtp.Packet, error), e
 	if err := e.Init(); err != nil {
 		return nil, nil, fmt.Errorf("start rtp/h264: %w", err)
 	}
+	scene, _ := newView(c.Scene, seedOf(clipScenes[c.Scene]), clipWidth, clipHeight) // as the clip shows it
 	stamp := rtpTime()
 	at := 0
+	var last [][]byte // the last key frame
+	drawn, was := uint(0), false
 	return f, func(key bool) ([]*rtp.Packet, error) {
-		if key {
-			at = k.nextKey(at)
+		faults, frozen := c.spoiled()
+		unit := last
+		switch {
+		case frozen && last != nil:
+		case len(faults) > 0:
+			unit = plainKey(c.look(scene, faults), drawn)
+			last, was = unit, true
+			drawn++
+		default:
+			if key || frozen || was {
+				at = k.nextKey(at)
+			}
+			if unit, was = k.units[at], false; k.key(at) {
+				last = unit
+			}
+			at = (at + 1) % len(k.units)
 		}
-		ps, err := e.Encode(k.units[at])
-		at = (at + 1) % len(k.units)
+		ps, err := e.Encode(unit)
 		return stamped(ps, stamp()), err
 	}, nil
 }
