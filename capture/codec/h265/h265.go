@@ -64,7 +64,11 @@ func (c *Checker) Missing(ctx context.Context, data []byte, l codec.Limits) (flo
 	c.sps, c.pps = [16]*sps{}, [64]*pps{}
 	total, came, next, slices := 0, 0, 0, 0
 	var refused error // for good: which set a slice would use is known only when all can be read
+	var used *pps     // the same in all slices of a picture, 7.4.7.1
 	for unit := range units(data) {
+		if ctx.Err() != nil {
+			return 0, timeout(ctx)
+		}
 		kind := int(unit[0] >> 1 & 63)
 		key := kind >= nalFirstKey && kind <= nalLastKey
 		if slices > 0 && (!key || unit[2]&0x80 != 0) {
@@ -107,7 +111,10 @@ func (c *Checker) Missing(ctx context.Context, data []byte, l codec.Limits) (flo
 			}
 			continue // lost
 		}
-		if total = s.ctbs; s.address < next {
+		if used == nil {
+			used, total = s.pps, s.ctbs
+		}
+		if s.pps != used || s.address < next {
 			continue // what was there before is damaged, or this is
 		}
 		c.walk.begin(s, &r)

@@ -105,7 +105,7 @@ func parseSPS(r *bitReader, l codec.Limits) (id int, s sps, err error) {
 	if s.rpsCount = r.ue(); s.rpsCount > 64 {
 		return 0, s, codec.Corrupt("the H.265 sequence parameter set is broken")
 	}
-	for i := range s.rpsCount {
+	for i := 0; i < s.rpsCount && r.ok(); i++ {
 		s.rpsDeltas = append(s.rpsDeltas, refPicSet(r, i, s.rpsCount, s.rpsDeltas))
 	}
 	if s.longTerm = r.flag(); s.longTerm {
@@ -209,7 +209,7 @@ func scalingLists(r *bitReader) {
 			if size > 1 {
 				r.se()
 			}
-			for range min(64, 1<<(4+2*size)) {
+			for i := 0; i < min(64, 1<<(4+2*size)) && r.ok(); i++ {
 				r.se()
 			}
 		}
