@@ -237,6 +237,10 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *
 	}
 	if f.Codec != fleet.JPEG {
 		d.pic.Blocks = codec.Blocks{Width: plane.Width, Height: plane.Height, X: transform, Y: transform, Luma: [2]int{transform, transform}}
+		if f.Codec == fleet.H265 {
+			left, top := d.h265.Cropped()
+			d.pic.Blocks.Left, d.pic.Blocks.Top = left%transform, top%transform
+		}
 	}
 	// FFmpeg's decoders apply the filters of the stream.
 	in.Decoder, in.Deblocked = "ffmpeg", f.Codec != fleet.JPEG
