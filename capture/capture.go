@@ -227,7 +227,8 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *
 	d.pic, d.studio = codec.Picture{Y: *plane}, f.Codec != fleet.JPEG // the child does not say, and most video is
 	if f.Codec == fleet.H265 {
 		// FFmpeg makes up what it lacks and does not say so.
-		if d.pic.Missing, err = d.h265.Missing(ctx, f.Data, r.opts.Limits); ctx.Err() != nil {
+		d.pic.Missing, err = d.h265.Missing(ctx, f.Data, r.opts.Limits)
+		if e, ok := errors.AsType[*fleet.CameraError](err); ok && e.Cause == fleet.CauseTimeout {
 			return fleet.Reading{}, err
 		}
 		if in.Missing = d.pic.Missing; in.Missing > mostMissing || in.Missing > 0 && p.Judge == nil {
@@ -236,6 +237,10 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *
 	}
 	if f.Codec != fleet.JPEG {
 		d.pic.Blocks = codec.Blocks{Width: plane.Width, Height: plane.Height, X: transform, Y: transform, Luma: [2]int{transform, transform}}
+		if f.Codec == fleet.H265 {
+			left, top := d.h265.Cropped()
+			d.pic.Blocks.Left, d.pic.Blocks.Top = left%transform, top%transform
+		}
 	}
 	// FFmpeg's decoders apply the filters of the stream.
 	in.Decoder, in.Deblocked = "ffmpeg", f.Codec != fleet.JPEG

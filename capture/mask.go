@@ -58,9 +58,13 @@ func (v *veil) set(m *fleet.Mask, pic *codec.Picture, exactly bool) {
 	b := pic.Blocks
 	if b.X == 0 {
 		b = codec.Blocks{Width: pic.Y.Width, Height: pic.Y.Height, X: 1, Y: 1, Luma: [2]int{1, 1}, Chroma: [2]int{1, 1}}
-		if pic.HasChroma() && (pic.Cb.Width != b.Width || pic.Cb.Height != b.Height || pic.Cr.Width != b.Width || pic.Cr.Height != b.Height) {
-			pic.Cb, pic.Cr = codec.Plane{Pix: pic.Cb.Pix[:0]}, codec.Plane{Pix: pic.Cr.Pix[:0]}
+		if pic.HasChroma() && (pic.Cb.Width != b.Width || pic.Cb.Height != b.Height) {
+			loseChroma(pic)
 		}
+	}
+	// One cell serves both: planes of one size have one, or one block alone.
+	if pic.HasChroma() && (pic.Cb.Width != pic.Cr.Width || pic.Cb.Height != pic.Cr.Height) {
+		loseChroma(pic)
 	}
 	for i, side := range []*int{&b.X, &b.Y} {
 		by, over := 1, 1
@@ -91,6 +95,10 @@ func (v *veil) set(m *fleet.Mask, pic *codec.Picture, exactly bool) {
 			}
 		}
 	})
+}
+
+func loseChroma(pic *codec.Picture) {
+	pic.Cb, pic.Cr = codec.Plane{Pix: pic.Cb.Pix[:0]}, codec.Plane{Pix: pic.Cr.Pix[:0]}
 }
 
 // gcd is the greatest number that divides both; 0 is divided by any.

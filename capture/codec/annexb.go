@@ -215,7 +215,7 @@ func kindOf(c fleet.Codec, u []byte) unitKind {
 		}
 		t = int(u[0] >> 1 & 63)
 		set, key = t >= 32 && t <= 34, t >= 16 && t <= 21
-		fill = t == 38
+		fill = t == 38 || t == 40 || t >= 45 && t <= 47 || t >= 56 // a suffix SEI and the like begin no picture: 7.4.2.4.4
 	}
 	switch {
 	case u[0]&0x80 != 0:

@@ -86,6 +86,9 @@ func TestKeyFrame(t *testing.T) {
 		{"no parameter sets", fleet.H264, stream(first264, sps264, pps264), nil, fleet.CauseCorrupt},
 		{"nothing", fleet.H264, nil, nil, fleet.CauseNoKeyframe},
 		{"H.265", fleet.H265, stream(aud265, vps265, sps265, pps265, first265, second265, trail265), stream(vps265, sps265, pps265, first265, second265), ""},
+		{"H.265 with messages and filler between slices", fleet.H265, stream(vps265, sps265, pps265, first265, "\x50\x01\x84\x80", "\x4c\x01\x80", "\x5a\x01\x80", "\x70\x01\x80", second265, trail265),
+			stream(vps265, sps265, pps265, first265, second265), ""},
+		{"H.265 slices behind the end of a sequence", fleet.H265, stream(vps265, sps265, pps265, first265, "\x4a\x01\x80", second265), stream(vps265, sps265, pps265, first265), ""},
 		{"H.265 with a second layer", fleet.H265, stream(vps265, sps265, pps265, layer1265, first265), stream(vps265, sps265, pps265, first265), ""},
 	} {
 		got, err := codec.KeyFrame(c.codec, c.data)

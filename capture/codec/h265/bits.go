@@ -60,14 +60,21 @@ func (r *bitReader) flag() bool { return r.u(1) == 1 }
 
 func (r *bitReader) skip(n int) { r.pos += n }
 
-// ue reads ue(v) of 9.2. What does not fit 31 bits comes out as a number that no
-// syntax element allows.
+// tooLarge is more than any syntax element of meaning here may be, and so little
+// that sums of some of it fit an int of 32 bits.
+const tooLarge = 1<<28 - 1
+
+// ue reads ue(v) of 9.2. What is larger comes out as tooLarge.
 func (r *bitReader) ue() int {
 	zeros := 0
 	for !r.flag() {
 		if zeros++; zeros > 31 {
-			return 1<<31 - 1
+			return tooLarge
 		}
+	}
+	if zeros >= 28 {
+		r.skip(zeros)
+		return tooLarge
 	}
 	return 1<<zeros - 1 + r.u(zeros)
 }

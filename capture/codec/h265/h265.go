@@ -47,7 +47,13 @@ type Checker struct {
 	pps  [64]*pps
 	rbsp []byte
 	walk walk
+
+	left, top int
 }
+
+// Cropped returns how many samples of luma are cropped off the left and the top of
+// the picture that Missing followed: 0 where nothing is known.
+func (c *Checker) Cropped() (left, top int) { return c.left, c.top }
 
 // Missing returns the share of the first key picture in an Annex B stream that
 // did not come: 0 of a whole one, at least one coding tree unit of another. It is
@@ -57,6 +63,7 @@ type Checker struct {
 // its parameter sets are, no-keyframe that there is no slice of one, timeout that
 // ctx ended.
 func (c *Checker) Missing(ctx context.Context, data []byte, l codec.Limits) (float32, error) {
+	c.left, c.top = 0, 0
 	l = l.WithDefaults()
 	if err := l.CheckBytes(len(data)); err != nil {
 		return 0, err
@@ -64,7 +71,11 @@ func (c *Checker) Missing(ctx context.Context, data []byte, l codec.Limits) (flo
 	c.sps, c.pps = [16]*sps{}, [64]*pps{}
 	total, came, next, slices := 0, 0, 0, 0
 	var refused error // for good: which set a slice would use is known only when all can be read
+	var used *pps     // the same in all slices of a picture, 7.4.7.1
 	for unit := range units(data) {
+		if ctx.Err() != nil {
+			return 0, timeout(ctx)
+		}
 		kind := int(unit[0] >> 1 & 63)
 		key := kind >= nalFirstKey && kind <= nalLastKey
 		if slices > 0 && (!key || unit[2]&0x80 != 0) {
@@ -107,7 +118,11 @@ func (c *Checker) Missing(ctx context.Context, data []byte, l codec.Limits) (flo
 			}
 			continue // lost
 		}
-		if total = s.ctbs; s.address < next {
+		if used == nil {
+			used, total = s.pps, s.ctbs
+			c.left, c.top = s.left, s.top
+		}
+		if s.pps != used || s.address < next {
 			continue // what was there before is damaged, or this is
 		}
 		c.walk.begin(s, &r)

@@ -208,6 +208,28 @@ func TestMissingEnd(t *testing.T) {
 	}
 }
 
+// TestCropped has the window that a bitstream filter puts into the sets.
+func TestCropped(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "hevc", "-i", "-", "-c", "copy", "-bsf:v", "hevc_metadata=crop_left=10:crop_top=6:crop_right=2:crop_bottom=4", "-f", "hevc", "-")
+	k := keys(t, kinds[0], 1)[0]
+	cmd.Stdin = bytes.NewReader(k.stream())
+	cropped, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c h265.Checker
+	for _, want := range [][2]int{{10, 6}, {0, 0}} {
+		data := cropped
+		if want[0] == 0 {
+			data = k.stream() // forgets it again
+		}
+		m, err := c.Missing(t.Context(), data, codec.Limits{})
+		if left, top := c.Cropped(); m != 0 || err != nil || [2]int{left, top} != want {
+			t.Errorf("%d, %d cropped, %v missing: %v; want %v", left, top, m, err, want)
+		}
+	}
+}
+
 func TestMissingNotKnown(t *testing.T) {
 	k := keys(t, kinds[0], 1)[0]
 	for name, c := range map[string]struct {

@@ -5,6 +5,7 @@ import "github.com/shutterfleet/shutterfleet/capture/codec"
 // sps holds what is followed of a sequence parameter set, 7.3.2.2.
 type sps struct {
 	width, height      int
+	left, top          int // of the conformance window
 	log2MinCB, log2CTB int
 	log2MinTB          int
 	log2MaxTB          int
@@ -55,10 +56,11 @@ func parseSPS(r *bitReader, l codec.Limits) (id int, s sps, err error) {
 		r.skip(1)
 	}
 	s.width, s.height = r.ue(), r.ue()
-	if r.flag() { // conformance window
-		for range 4 {
-			r.ue()
-		}
+	if r.flag() { // conformance window, in samples of chroma
+		s.left = 2 * r.ue()
+		r.ue()
+		s.top = 2 * r.ue()
+		r.ue()
 	}
 	s.bitDepth = [2]int{8 + r.ue(), 8 + r.ue()}
 	s.log2POC = 4 + r.ue()
@@ -105,7 +107,7 @@ func parseSPS(r *bitReader, l codec.Limits) (id int, s sps, err error) {
 	if s.rpsCount = r.ue(); s.rpsCount > 64 {
 		return 0, s, codec.Corrupt("the H.265 sequence parameter set is broken")
 	}
-	for i := range s.rpsCount {
+	for i := 0; i < s.rpsCount && r.ok(); i++ {
 		s.rpsDeltas = append(s.rpsDeltas, refPicSet(r, i, s.rpsCount, s.rpsDeltas))
 	}
 	if s.longTerm = r.flag(); s.longTerm {
@@ -209,7 +211,7 @@ func scalingLists(r *bitReader) {
 			if size > 1 {
 				r.se()
 			}
-			for range min(64, 1<<(4+2*size)) {
+			for i := 0; i < min(64, 1<<(4+2*size)) && r.ok(); i++ {
 				r.se()
 			}
 		}

@@ -94,7 +94,7 @@ func (e *Encoder) prepare(quality int) {
 			q.steps[k] = byte(step)
 			at := zigzag[k]
 			// Coefficients are below 2^15: so the quotient is exact.
-			q.scale[at], q.half[at] = uint32(1<<32/(8*step)+1), uint32(4*step)
+			q.scale[at], q.half[at] = uint32(1<<32/uint64(8*step)+1), uint32(4*step)
 			q.bit[at] = 1 << k
 		}
 	}
