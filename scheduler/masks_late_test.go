@@ -1,7 +1,9 @@
 package scheduler_test
 
 import (
+	"database/sql"
 	"errors"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -297,6 +299,14 @@ func TestNoHashAmongTheEvidence(t *testing.T) {
 				t.Errorf("%v", got)
 			}
 			stop()
+			db := must[*sql.DB](t)(sql.Open("sqlite", filepath.Join(dir, "centre.db")))
+			// As a centre kept it that did not know better.
+			if _, err := db.ExecContext(t.Context(), `UPDATE disputes SET body = replace(body, '"alike"', '"0123456789abcdef"')`); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
 			s, stop = open(t, dir)
 		}
 		stop()
