@@ -27,6 +27,10 @@ const (
 	// a picture that stands still.
 	sameShot = 5 * time.Second
 
+	// maxLate is how long after the next one a frame may come that was taken
+	// before it. What is older is none: the box's clock was set back.
+	maxLate = 10 * time.Minute
+
 	// maxReads is how often a frame is read when its camera's mask changes
 	// meanwhile: people do not change masks twice in the tenth of a second that a
 	// frame takes.
@@ -207,7 +211,7 @@ func (l *Looks) judge(k *look, c fleet.CameraID, mask fleet.MaskSum, sum [sha256
 	return v, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if k.turn != turn || k.gone || at.Before(k.at) {
+		if k.turn != turn || k.gone || at.Before(k.at) && k.at.Sub(at) < maxLate {
 			l.states.Put(next)
 			return
 		}

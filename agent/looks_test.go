@@ -376,6 +376,24 @@ func TestOnlyWhatCountsTeaches(t *testing.T) {
 	}
 }
 
+// TestClockSetBack: a camera goes on being learned when the box's clock, which
+// had been a year ahead, is set.
+func TestClockSetBack(t *testing.T) {
+	l := agent.NewLooks(&still{}, &slips{}, agent.LooksOptions{})
+	now := time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)
+	for n := range uint64(16) {
+		if n == 8 {
+			now = now.AddDate(-1, 0, 0)
+		}
+		now = now.Add(time.Minute)
+		_, keep := judged(t, l, 1, shotOf(1, n, now))
+		keep()
+	}
+	if v, _ := judged(t, l, 1, shotOf(1, 50, now.Add(time.Minute))); v.Learning {
+		t.Errorf("16 frames were not enough: %+v", v)
+	}
+}
+
 // TestLooksGoByTheCamerasHours: its zone when it is known, else UTC.
 func TestLooksGoByTheCamerasHours(t *testing.T) {
 	s := &still{}

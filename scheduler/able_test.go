@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"database/sql"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -22,8 +23,10 @@ func TestAblesAreKept(t *testing.T) {
 		able   fleet.Able
 		labels map[string]string
 		masked bool
+		older  bool // a build that kept Masks alone wrote the store
 	}{
 		"masks":  {able: fleet.Able{Masks: true}, masked: true},
+		"older":  {able: fleet.Able{Masks: true}, masked: true, older: true},
 		"tags":   {able: fleet.Able{Tags: []string{"attic", "lab"}}, labels: map[string]string{"needs": "lab"}},
 		"codecs": {able: fleet.Able{Codecs: []fleet.Codec{fleet.JPEG, fleet.H264}, Analyzers: []string{"a"}, Cores: 4}},
 	} {
@@ -60,6 +63,15 @@ func TestAblesAreKept(t *testing.T) {
 					t.Fatal(err)
 				}
 				stop()
+				if c.older {
+					db := must[*sql.DB](t)(sql.Open("sqlite", filepath.Join(after, "centre.db")))
+					if _, err := db.ExecContext(t.Context(), "UPDATE agents SET body = json_set(json_remove(body, '$.Able'), '$.Masks', json('true'))"); err != nil {
+						t.Fatal(err)
+					}
+					if err := db.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
 
 				s, stop = open(t, after)
 				defer stop()

@@ -106,6 +106,9 @@ func (s *Scheduler) restoreDisputes(rows []store.Dispute) error {
 		if err := json.Unmarshal(row.Body, d); err != nil {
 			return fmt.Errorf("stored conflict %q: %w", row.ID, err)
 		}
+		for i, r := range d.Rivals {
+			d.Rivals[i] = clippedRival(r) // an older centre kept what older agents tell
+		}
 		s.disputes[d.key()] = d
 	}
 	return nil

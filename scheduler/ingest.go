@@ -200,7 +200,7 @@ func (s *Scheduler) PutThumbnail(ctx context.Context, agent fleet.AgentID, camer
 	s.mu.Lock()
 	a, n := s.agents[agent], s.cams.byID[camera]
 	ok := a != nil && n != 0 && a.site == s.siteAt(n)
-	hidden := mask == s.maskSum(camera) && s.masks[camera].allows(at, mask)
+	hidden := mask == s.maskSum(camera) && s.masks[camera].allows(at, at, mask)
 	s.mu.Unlock()
 	if ok && !hidden {
 		s.log.InfoContext(ctx, "thumbnail under another mask dropped", "agent_id", agent, "camera_id", camera)

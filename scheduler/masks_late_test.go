@@ -1,7 +1,9 @@
 package scheduler_test
 
 import (
+	"database/sql"
 	"errors"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -57,6 +59,8 @@ func TestPicturesOfTheTime(t *testing.T) {
 		"set again":                              {able: true, restart: true, steps: []step{{mask: half}, {took: half, kept: true}, {mask: third}, {mask: half}, {took: third}, {took: half, kept: true}, {}}},
 		"more is hidden than has to be":          {able: true, steps: []step{{mask: half}, {off: true}, {took: half, kept: true}}},
 		"a clock that may be wrong by a minute":  {bound: time.Minute, steps: []step{{}, {mask: half}, {}}},
+		"a clock that may be fast":               {bound: time.Minute, steps: []step{{mask: half}, {off: true}, {}}},
+		"a clock that nobody compared":           {bound: 24 * time.Hour, steps: []step{{mask: half}, {}}},
 		"and by so much that it overflows":       {bound: 1<<63 - 1, steps: []step{{}, {mask: half}, {}}},
 		"an able agent that lost its mask":       {able: true, steps: []step{{mask: half}, {}, {took: half, kept: true}}},
 		"an able agent with a mask of its own":   {able: true, steps: []step{{mask: half}, {took: third}}},
@@ -295,6 +299,14 @@ func TestNoHashAmongTheEvidence(t *testing.T) {
 				t.Errorf("%v", got)
 			}
 			stop()
+			db := must[*sql.DB](t)(sql.Open("sqlite", filepath.Join(dir, "centre.db")))
+			// As a centre kept it that did not know better.
+			if _, err := db.ExecContext(t.Context(), `UPDATE disputes SET body = replace(body, '"alike"', '"0123456789abcdef"')`); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
 			s, stop = open(t, dir)
 		}
 		stop()

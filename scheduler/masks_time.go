@@ -2,8 +2,10 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/shutterfleet/shutterfleet/fleet"
 	"github.com/shutterfleet/shutterfleet/scheduler/store"
@@ -27,40 +29,51 @@ func (m *mask) changes() []store.MaskChange {
 	return all[max(0, len(all)-maxMaskChanges):]
 }
 
-// allows says whether what was taken of the camera, no later than at, and with
-// that much of it hidden may be kept: it was hidden what had to be at the time. A
-// mask that was set later is as good, for an agent cannot have had it sooner: its
-// clock is slow. m may be nil, of a camera that never had a mask.
-func (m *mask) allows(at fleet.Instant, hidden fleet.MaskSum) bool {
-	if m == nil || hidden != 0 && hidden == m.sum {
+// allows says whether what was taken of the camera at some moment of from..to,
+// with that much of it hidden, may be kept: whichever moment it was, it was hidden
+// what had to be. A mask that was set later is as good, for an agent cannot have
+// had it sooner: its clock is slow. m may be nil, of a camera that never had a
+// mask.
+func (m *mask) allows(from, to fleet.Instant, hidden fleet.MaskSum) bool {
+	if m == nil {
 		return true
 	}
-	if m.At <= at {
-		return m.sum == 0
-	}
-	for _, c := range slices.Backward(m.Before) {
+	c := store.MaskChange{Revision: m.Revision, Sum: m.sum, At: m.At}
+	for i := len(m.Before); ; i-- {
 		switch {
 		case hidden != 0 && hidden == c.Sum:
 			return true
-		case c.At <= at:
-			return c.Sum == 0
+		case c.At > to:
+		case c.Sum != 0:
+			return false
+		case c.At <= from:
+			return true
 		}
+		if i == 0 {
+			return c.Revision == 1 || c.Sum == 0
+		}
+		c = m.Before[i-1]
 	}
-	first := store.MaskChange{Revision: m.Revision, Sum: m.sum}
-	if len(m.Before) > 0 {
-		first = m.Before[0]
-	}
-	return first.Revision == 1 || first.Sum == 0
 }
+
+// anyClock is the bound at which an agent's clock is not known at all: it says no
+// larger one, however wrong the clock is.
+const anyClock = 24 * time.Hour
 
 // hides says whether all is hidden of a picture that was to be, as far as the
 // clock of its agent tells. s.mu is held.
 func (s *Scheduler) hides(c *fleet.Capture) bool {
-	at := c.At.Add(c.Bound)
-	if at < c.At {
-		at = math.MaxInt64
+	if c.Outcome != fleet.Captured {
+		return true
 	}
-	return c.Outcome != fleet.Captured || s.masks[c.Camera].allows(at, c.Reading.Fingerprint.Mask)
+	from, to := c.At.Add(-c.Bound), c.At.Add(c.Bound)
+	if from > c.At {
+		from = math.MinInt64
+	}
+	if to < c.At || c.Bound >= anyClock {
+		to = math.MaxInt64
+	}
+	return s.masks[c.Camera].allows(from, to, c.Reading.Fingerprint.Mask)
 }
 
 // withhold makes of a picture that shows what is hidden the failure to take it:
@@ -70,6 +83,9 @@ func (s *Scheduler) withhold(ctx context.Context, a *agent, c *fleet.Capture) {
 	if !a.Able.Masks {
 		detail = "the agent's build knows no privacy masks, and it took the picture without the camera's: nothing of it is kept; update the agent"
 	}
-	s.log.WarnContext(ctx, "picture without the camera's privacy mask dropped", "agent_id", a.ID, "camera_id", c.Camera, "at", c.At)
+	if c.Bound > time.Minute {
+		detail += fmt.Sprintf(". Its clock may be wrong by %v", c.Bound.Round(time.Second))
+	}
+	s.log.WarnContext(ctx, "picture without the camera's privacy mask dropped", "agent_id", a.ID, "camera_id", c.Camera, "at", c.At, "bound", c.Bound)
 	c.Outcome, c.Cause, c.Detail, c.Reading = fleet.Failed, fleet.CauseMask, detail, fleet.Reading{}
 }

@@ -30,8 +30,9 @@ func TestMaskOfItsTime(t *testing.T) {
 			m, at, sum = next, append(at, now), append(sum, hide)
 		}
 		known := max(0, changes-maxMaskChanges-1) // the first change that is remembered
-		for moment := fleet.Instant(99); moment <= now+1; moment++ {
-			for hidden := range fleet.MaskSum(4) {
+		for hidden := range fleet.MaskSum(4) {
+			asked := map[fleet.Instant]bool{}
+			for moment := fleet.Instant(99); moment <= now+1; moment++ {
 				had, later := fleet.MaskSum(0), false
 				if known > 0 {
 					had = sum[known]
@@ -47,9 +48,19 @@ func TestMaskOfItsTime(t *testing.T) {
 				if known > 0 && moment < at[known] { // nobody remembers
 					want = want || hidden != 0 && sum[known] == hidden
 				}
-				if got := m.allows(moment, hidden); got != want {
+				if got := m.allows(moment, moment, hidden); got != want {
 					t.Fatalf("hidden %d at %d, when %d had to be (later: %v): kept %v\n%v\n%v", hidden, moment, had, later, got, at, sum)
 				}
+				asked[moment] = want
+			}
+			from := fleet.Instant(rapid.Int64Range(99, int64(now)+1).Draw(t, "from"))
+			to := fleet.Instant(rapid.Int64Range(int64(from), int64(now)+1).Draw(t, "to"))
+			want := true
+			for moment := from; moment <= to; moment++ {
+				want = want && asked[moment]
+			}
+			if got := m.allows(from, to, hidden); got != want {
+				t.Fatalf("hidden %d at some moment of %d..%d: kept %v\n%v\n%v", hidden, from, to, got, at, sum)
 			}
 		}
 	})
@@ -65,6 +76,9 @@ func TestClocksThatCannotBe(t *testing.T) {
 				t.Errorf("a picture of %d, give or take %v, is from before the mask", at, bound)
 			}
 		}
+	}
+	if s.hides(&fleet.Capture{Occurrence: fleet.Occurrence{Camera: 1}, Outcome: fleet.Captured, At: 99 - fleet.Instant(48*time.Hour/time.Millisecond), Bound: 24 * time.Hour}) {
+		t.Error("a picture that nobody knows the time of is from before the mask")
 	}
 	if !s.hides(&fleet.Capture{Occurrence: fleet.Occurrence{Camera: 1}, Outcome: fleet.Captured, At: 99}) {
 		t.Error("a picture from before the mask is not")

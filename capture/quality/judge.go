@@ -236,6 +236,7 @@ func values(s *Scores, p *Plane) (v [metrics]float64) {
 
 // follow keeps count of what lasts.
 func (s *State) follow(o Options, k Kind, at time.Time) {
+	s.since = min(s.since, at.Unix()) // the clock was set back meanwhile
 	if k == Ok {
 		if s.lasting != Ok {
 			if s.calm++; int(s.calm) >= o.Calm {

@@ -318,6 +318,23 @@ func TestLasting(t *testing.T) {
 	}
 }
 
+// TestLastingOverClocks: a clock that is set back while there is a fault is no
+// reason to wait until it is as late as it was.
+func TestLastingOverClocks(t *testing.T) {
+	s := newScene(11)
+	var c camera
+	c.learn(t, s, false)
+	blur := light(false)
+	blur.blur = 5
+	c.judge(s.draw(blur))
+	c.at = c.at.Add(-15 * time.Minute)
+	for i, want := range []quality.Kind{quality.Ok, quality.Blurred} {
+		if v := c.judge(s.draw(blur)); v.Kind != quality.Blurred || v.Lasting != want || c.state.Since().After(c.at) {
+			t.Errorf("frame %d: %s, lasting %s since %s, at %s", i, v.Kind, v.Lasting, c.state.Since(), c.at)
+		}
+	}
+}
+
 // TestFaultsTeachNothing: an hour under a hand leaves the limits where they were.
 func TestFaultsTeachNothing(t *testing.T) {
 	s := newScene(13)

@@ -17,11 +17,11 @@ func TestLimits(t *testing.T) {
 	}{
 		"black": {
 			Black, nil,
-			func(f *frame, v float64) { f.Scores.Dark = float32(v) }, (*frame).black, 0.975, 0.985, 0.82, 0.81,
+			func(f *frame, v float64) { f.dark = v }, (*frame).black, 0.975, 0.985, 0.82, 0.81,
 		},
 		"blown out": {
 			OverExposed, nil,
-			func(f *frame, v float64) { f.Scores.Bright = float32(v) }, (*frame).overExposed, 0.84, 0.86, 0, 0,
+			func(f *frame, v float64) { f.values[bright] = v }, (*frame).overExposed, 0.84, 0.86, 0, 0,
 		},
 		"blown out, beyond what is usual": {
 			OverExposed, map[metric]float64{bright: 0.2},
@@ -41,11 +41,11 @@ func TestLimits(t *testing.T) {
 		},
 		"noise": {
 			Noisy, map[metric]float64{noise: 5},
-			func(f *frame, v float64) { f.values[noise] = v }, (*frame).noisy, 10.9, 11.1, 9.25, 9.1,
+			func(f *frame, v float64) { f.values[noise], f.Scores.Noise = v, float32(v) }, (*frame).noisy, 10.9, 11.1, 9.25, 9.1,
 		},
 		"noise of a quiet camera": {
 			Noisy, map[metric]float64{noise: 1},
-			func(f *frame, v float64) { f.values[noise] = v }, (*frame).noisy, 3.95, 4.05, 3.4, 3.3,
+			func(f *frame, v float64) { f.values[noise], f.Scores.Noise = v, float32(v) }, (*frame).noisy, 3.95, 4.05, 3.4, 3.3,
 		},
 		"gradients": {
 			Blurred, map[metric]float64{contrast: 40},

@@ -188,3 +188,43 @@ func TestFirstDawn(t *testing.T) {
 		}
 	}
 }
+
+// TestMovedOnTheFirstDay: what is known to be moved stays so in hours of which
+// nothing is known yet, and the same picture elsewhere is a move at any hour. It
+// ends when the camera is turned back.
+func TestMovedOnTheFirstDay(t *testing.T) {
+	turned := light(false)
+	turned.dx, turned.dy = 40, 10
+	for seed := range uint64(3) {
+		for name, other := range map[string]bool{"another view": true, "turned": false} {
+			c := parked{t: t, scene: newScene(1000 + seed)}
+			at := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+			for range 20 { // until a quarter to three
+				c.ordinary("an ordinary frame", at, light(false))
+				at = at.Add(15 * time.Minute)
+			}
+			if other {
+				at = at.Add(-27 * time.Minute) // known for two frames before the hour ends
+			}
+			away := newScene(5000 + seed).draw
+			for range 12 {
+				c.at = at.Add(-time.Minute)
+				p := c.scene.draw(turned)
+				if other {
+					p = away(light(false))
+				}
+				if v := c.judge(p); v.Kind != quality.Moved {
+					t.Errorf("scene %d, %s at %s: %+v", seed, name, at.Format("15:04"), v)
+				}
+				at = at.Add(10 * time.Minute)
+			}
+			for range 3 {
+				c.ordinary("the view of before", at, light(false))
+				at = at.Add(10 * time.Minute)
+			}
+			if c.state.Lasting() != quality.Ok {
+				t.Errorf("scene %d, %s: turned back it is still %s", seed, name, c.state.Lasting())
+			}
+		}
+	}
+}

@@ -51,23 +51,22 @@ func (f *frame) lit() bool {
 
 // moved: another picture, with as much in it as before. At an hour of which no
 // ordinary frame is known it may be the first morning, and in an hour after which
-// none is known, by the light of a day that nobody has seen.
+// none is known, by the light of a day that nobody has seen: then it is a move if
+// it is known to have been moved already, or is the same picture elsewhere.
 func (f *frame) moved() (Verdict, bool) {
-	if !f.sure || f.state.counts[f.hour] == 0 {
+	if !f.sure || f.sight.alike >= shiftedAlike {
 		return Verdict{}, false
 	}
-	if bin, _ := f.state.light(); bin == dayBin && f.state.counts[bin] < learned && f.state.counts[(f.hour+1)%24] == 0 {
-		return Verdict{}, false
-	}
-	if f.sight.alike >= shiftedAlike {
-		return Verdict{}, false
-	}
+	bin, _ := f.state.light()
+	unseen := f.state.counts[f.hour] == 0 || bin == dayBin && f.state.counts[bin] < learned && f.state.counts[(f.hour+1)%24] == 0
 	var then structure
 	then.fill(&f.state.background[f.best])
 	s := measureShift((*[cells]int16)(&then), (*[cells]int16)(&f.now))
 	limit := movedAlike
 	if far := math.Hypot(float64(s.X), float64(s.Y)) > 1.0/side; far && s.Correlation >= shiftSure {
 		limit = shiftedAlike
+	} else if unseen && f.state.lasting != Moved {
+		return Verdict{}, false
 	}
 	v, ok := below(Moved, "alike", f.sight.alike, 1, limit*f.slack(Moved))
 	if ok && s.Correlation >= shiftAlike {

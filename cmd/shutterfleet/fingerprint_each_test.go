@@ -290,3 +290,18 @@ func TestFingerprintCameraWaits(t *testing.T) {
 		}
 	})
 }
+
+// TestFingerprintCameraInterrupted: once a run is interrupted nobody judges any
+// more, for those before may be judging still.
+func TestFingerprintCameraInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	before := make(chan struct{})
+	close(before)
+	j := stillJudge{camera: true, every: time.Minute}
+	for range 20 { // whichever a select takes
+		if v := j.at(ctx, &pending{before: before})(nil, quality.Sample{}); v != (fleet.Verdict{}) || j.state != (quality.State{}) {
+			t.Fatalf("it is %+v", v)
+		}
+	}
+}

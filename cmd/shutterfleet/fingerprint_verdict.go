@@ -70,7 +70,9 @@ func (j *stillJudge) at(ctx context.Context, p *pending) capture.Judge {
 		select {
 		case <-p.before:
 		case <-ctx.Done():
-			return fleet.Verdict{} // nobody will see it
+		}
+		if ctx.Err() != nil { // then nobody keeps the order any more, nor sees the verdict
+			return fleet.Verdict{}
 		}
 		// Files do not tell when their pictures were taken: any day will do. One
 		// that could not be read took its time as well.

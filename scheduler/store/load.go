@@ -24,7 +24,7 @@ func (s *Store) load(ctx context.Context) (*State, error) {
 			return err
 		}),
 		bodies(ctx, s.db, "sites", &st.Sites),
-		bodies(ctx, s.db, "agents", &st.Agents),
+		loadAgents(ctx, s.db, &st.Agents),
 		bodies(ctx, s.db, "keys", &st.Keys),
 		bodies(ctx, s.db, "tokens", &st.Tokens),
 		bodies(ctx, s.db, "credentials", &st.Credentials),
@@ -264,6 +264,23 @@ func each(ctx context.Context, db querier, query string, f func(*sql.Rows) error
 		}
 	}
 	return rows.Err()
+}
+
+// loadAgents reads agents. Builds before Able was kept noted of it only whether
+// the agent knows masks, and beside it.
+func loadAgents(ctx context.Context, db querier, into *[]fleet.Agent) error {
+	var all []struct {
+		fleet.Agent
+		Masks bool
+	}
+	if err := bodies(ctx, db, "agents", &all); err != nil {
+		return err
+	}
+	for _, a := range all {
+		a.Able.Masks = a.Able.Masks || a.Masks
+		*into = append(*into, a.Agent)
+	}
+	return nil
 }
 
 func bodies[T any](ctx context.Context, db querier, table string, into *[]T) error {
