@@ -53,6 +53,8 @@ func TestThumbnailsUnderTheMaskOfNow(t *testing.T) {
 	}
 
 	// While the line is cut, pictures gather; the mask is another when it is back.
+	// What was not acknowledged would come again before it.
+	b.await("the list is acknowledged", stored)
 	stop()
 	b.connect(nil)
 	b.line.Show(picture(1, 40, sum(t, half)))
