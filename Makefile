@@ -66,7 +66,8 @@ test-gocv: test-deps ## build and test what decodes and compares with OpenCV; in
 	CGO_ENABLED=1 $(GO) test -tags $(GOCV_TAGS) -timeout 10m ./capture/...
 
 .PHONY: test-long
-test-long: test-deps test-gocv test-arm64 build ## sweeps, kill runs, heavy peers, OpenCV, arm64 (under 40 minutes)
+test-long: test-deps test-gocv test-arm64 build ## sweeps, kill runs, heavy peers, OpenCV, arm64, 32 bit (under 40 minutes)
+	GOARCH=arm CGO_ENABLED=0 $(GO) vet ./capture/... ./cmd/... # 32-bit edge boxes: an int holds half as much
 	$(GO) test -tags long -p 1 -count=1 -timeout 38m -run Long ./...
 
 # Left out: a limit of memory, which qemu does not pass on to the processes of its
