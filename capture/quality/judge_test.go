@@ -132,6 +132,7 @@ func faults() map[string]fault {
 // learned their scene, by day and by night. The limits were chosen on the scenes
 // with seeds below 40; these are others.
 func TestVerdicts(t *testing.T) {
+	t.Parallel()
 	const scenes, first = 20, 1000
 	type tally struct{ right, shown int }
 	recall := map[string]*tally{}
@@ -188,6 +189,7 @@ func TestVerdicts(t *testing.T) {
 
 // TestCloth: dark cloth with folds has as much structure as a scene, and is none.
 func TestCloth(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(10) {
 		s := newScene(1000 + seed)
 		var c camera
@@ -202,6 +204,7 @@ func TestCloth(t *testing.T) {
 
 // TestUnderExposed: a tenth of the light by day is a fault, and night is none.
 func TestUnderExposed(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(10) {
 		s := newScene(1000 + seed)
 		var c camera

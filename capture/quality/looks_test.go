@@ -25,6 +25,7 @@ func clocked(p codec.Plane, n int) codec.Plane {
 // TestClockHidesNothing: the sharp digits of a clock over a picture that is
 // blurred, or that is a blank screen, do not make it a good one.
 func TestClockHidesNothing(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		s := newScene(1000 + seed)
 		var c camera
@@ -84,6 +85,7 @@ func TestRowsLost(t *testing.T) {
 // other windows, is learned in a day without an alarm, and both its looks are
 // known from then on.
 func TestLitNight(t *testing.T) {
+	t.Parallel()
 	day, night := newScene(41), newScene(42)
 	draw := func(share float64) codec.Plane { // of the night
 		a, b := day.draw(light(false)), night.draw(view{gain: 0.75, noise: 2})
@@ -123,6 +125,7 @@ func TestLitNight(t *testing.T) {
 // TestPlainView: a wall with a few pipes, in the light of the hour, is what a
 // camera was moved to; a hand that leaves as much of the scene at its rim is none.
 func TestPlainView(t *testing.T) {
+	t.Parallel()
 	wall := func(x, y int, _ float64) float64 {
 		if x%84 == 40 || x%84 == 42 {
 			return 30
@@ -156,6 +159,7 @@ func TestPlainView(t *testing.T) {
 // TestNightByDay: a camera that shows at noon what its nights look like, for a
 // filter that stuck or a storm, is not under-exposed; with less than that it is.
 func TestNightByDay(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(6) {
 		s := newScene(1000 + seed)
 		var c camera

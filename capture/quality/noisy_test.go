@@ -41,6 +41,7 @@ func impulses(p codec.Plane, share float64, rng *rand.Rand) codec.Plane {
 // that is called noisy, and is not called so. Noise is, by whatever
 // distribution, in a plain scene and in one full of fine texture.
 func TestSnowIsNoNoise(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(4) {
 		for _, night := range []bool{false, true} {
 			for _, textured := range []bool{false, true} {

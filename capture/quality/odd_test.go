@@ -64,6 +64,7 @@ func (c *parked) told(when string, at time.Time, o view) {
 // hand over the lens is told while the van is there and once it has left, on the
 // first day and on others.
 func TestOddFrames(t *testing.T) {
+	t.Parallel()
 	day := light(false)
 	with := day
 	with.paint = van(vanWidth)
@@ -117,6 +118,7 @@ func nights(day, night *scene) func(hour int) codec.Plane {
 // forget, nothing is told of the nights, and faults by day are told from the
 // second day on.
 func TestHourly(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(6) {
 		c := parked{t: t, scene: newScene(1000 + seed)}
 		draw := nights(c.scene, newScene(2000+seed))
@@ -144,6 +146,7 @@ func TestHourly(t *testing.T) {
 // TestVanTakesNoNight: what stood before the camera for long on its first day
 // leaves the place of a look to the night.
 func TestVanTakesNoNight(t *testing.T) {
+	t.Parallel()
 	with := light(false)
 	with.paint = van(vanWidth)
 	for seed := range uint64(6) {
@@ -173,6 +176,7 @@ func TestVanTakesNoNight(t *testing.T) {
 // TestFirstDawn: a camera that was learned by night, whose day is another
 // picture, sees its first day begin in the middle of an hour.
 func TestFirstDawn(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(6) {
 		var c camera
 		night, day := newScene(2000+seed), newScene(1000+seed)
@@ -193,6 +197,7 @@ func TestFirstDawn(t *testing.T) {
 // nothing is known yet, and the same picture elsewhere is a move at any hour. It
 // ends when the camera is turned back.
 func TestMovedOnTheFirstDay(t *testing.T) {
+	t.Parallel()
 	turned := light(false)
 	turned.dx, turned.dy = 40, 10
 	for seed := range uint64(3) {

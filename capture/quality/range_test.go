@@ -20,6 +20,7 @@ func compressed(p codec.Plane) codec.Plane {
 // sample of 0..255 is lost, and the same is said of it. A camera that sends all
 // levels and does not say so is judged as one that does.
 func TestStudioRange(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(4) {
 		for _, night := range []bool{false, true} {
 			as := map[string]*camera{"all levels": {}, "studio range": {studio: true}, "all levels, unsaid": {studio: true}}
@@ -74,6 +75,7 @@ func TestStudioRange(t *testing.T) {
 // sky that is blown out now, and darker nights. Nothing is said of them, and
 // faults are told once what is usual is known anew.
 func TestRangeIsLearned(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(2) {
 		s := newScene(1000 + seed)
 		draw := func(night bool) codec.Plane {
