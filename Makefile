@@ -46,7 +46,7 @@ test-unit: ## vet, then every package's tests under the race detector
 	@$(GO) test -race -run '^$$' ./... >/dev/null # builds with all processors
 	$(GO) test -race -p 1 -timeout 12m ./... # one package at a time: discovery shares the loopback interface
 	$(GO) test -count=1 -timeout 10m ./cmd/internal/e2e # real agents held to moments: without the race detector
-	$(GO) test -count=1 -timeout 6m ./cmd/internal/labelled ./capture/quality && $(GO) test -count=1 -timeout 6m -run BenchQuality ./cmd/shutterfleet # so much drawing, likewise
+	$(GO) test -count=1 -timeout 6m ./cmd/internal/labelled ./capture/quality && $(GO) test -count=1 -timeout 6m -run 'BenchQuality|FingerprintParity' ./cmd/shutterfleet # so much drawing, likewise
 	cd bench && $(GO) test ./...
 
 .PHONY: test-peers
