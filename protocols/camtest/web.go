@@ -28,6 +28,7 @@ type webServer struct {
 	keys   *keys    // over HTTPS
 	login  *digest
 	soap   *soapService
+	conns  sync.Map       // the connections that are open: net.Conn keys
 	active sync.WaitGroup // the server and the requests it serves
 }
 
@@ -90,6 +91,7 @@ func newWebServer(c *camera) (*webServer, error) {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       30 * time.Second,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         w.connState,
 		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
 	}
 	for _, l := range open {
@@ -113,10 +115,25 @@ func (w *webServer) scheme() string {
 
 func (w *webServer) url(path string) string { return w.scheme() + "://" + w.addr.String() + path }
 
-// rekey has the next request show the key that is in force now.
+// rekey has the next request show the key that is in force now: every
+// connection ends, as when a device restarts. Those that wait for a request
+// are not the only ones: a client may have its answer before the server has
+// noticed that the connection waits.
 func (w *webServer) rekey() {
-	w.server.SetKeepAlivesEnabled(false) // closes what is idle
-	w.server.SetKeepAlivesEnabled(true)
+	w.conns.Range(func(c, _ any) bool {
+		_ = c.(net.Conn).Close()
+		return true
+	})
+}
+
+// connState keeps account of the connections that are open.
+func (w *webServer) connState(c net.Conn, s http.ConnState) {
+	switch s {
+	case http.StateNew:
+		w.conns.Store(c, nil)
+	case http.StateClosed:
+		w.conns.Delete(c)
+	}
 }
 
 // challenge is what the camera asks for over HTTP.
