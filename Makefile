@@ -8,7 +8,13 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 MEDIAMTX      := v1.14.0
 GO2RTC        := v1.9.13
 GOLANGCI_LINT := v2.12.2
+GOTESTSUM     := v1.13.0
 GOVULNCHECK   := v1.1.4
+
+# A test that fails is run once more, alone, if no more than three failed: one
+# that then passes holds nobody up, but is printed as failed all the same, and is
+# a bug to mend (CONTRIBUTING.md). A data race is never run again.
+GOTEST = PATH="$$($(GO) env GOROOT)/bin:$$PATH" $(TOOLS)/gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race
 
 # What the tests need beside Go, as program:Debian package.
 TEST_PROGRAMS := ffmpeg:ffmpeg lighttpd:lighttpd avahi-daemon:avahi-daemon ip:iproute2 unshare:util-linux mkfs.ext4:e2fsprogs chromium:chromium gcc:gcc
@@ -41,20 +47,21 @@ build: ## build the programs into bin/
 test: test-deps test-unit test-peers ## all tests but the long ones; installs what they need (Debian, root or sudo)
 
 .PHONY: test-unit
-test-unit: ## vet, then every package's tests under the race detector
+test-unit: $(TOOLS)/gotestsum ## vet, then every package's tests under the race detector
 	$(GO) vet ./...
-	@$(GO) test -race -run '^$$' ./... >/dev/null # builds with all processors
-	$(GO) test -race -p 1 -timeout 12m ./... # one package at a time: discovery shares the loopback interface
-	$(GO) test -count=1 -timeout 10m ./cmd/internal/e2e # real agents held to moments: without the race detector
-	$(GO) test -count=1 -timeout 6m ./cmd/internal/labelled ./capture/quality && $(GO) test -count=1 -timeout 6m -run 'BenchQuality|FingerprintParity' ./cmd/shutterfleet # so much drawing, likewise
+	@$(GO) build -race ./... # with all processors
+	$(GOTEST) --packages ./... -- -vet=off -race -p 1 -timeout 12m # one package at a time: discovery shares the loopback interface
+	$(GOTEST) --packages ./cmd/internal/e2e -- -vet=off -count=1 -timeout 10m # real agents held to moments: without the race detector
+	$(GOTEST) --packages "./cmd/internal/labelled ./capture/quality" -- -vet=off -count=1 -timeout 6m # so much drawing, likewise
+	$(GOTEST) --packages ./cmd/shutterfleet -- -vet=off -count=1 -timeout 6m -run 'BenchQuality|FingerprintParity'
 	cd bench && $(GO) test ./...
 
 .PHONY: test-peers
-test-peers: test-deps build $(TOOLS)/mediamtx $(TOOLS)/go2rtc $(TOOLS)/wsdd ## capture from servers that this project did not write
-	SHUTTERFLEET_BIN=$(CURDIR)/$(BIN) SHUTTERFLEET_PEERS=$(CURDIR)/$(TOOLS) $(GO) test -tags peers -count=1 -timeout 10m ./test/peers/
+test-peers: test-deps build $(TOOLS)/gotestsum $(TOOLS)/mediamtx $(TOOLS)/go2rtc $(TOOLS)/wsdd ## capture from servers that this project did not write
+	SHUTTERFLEET_BIN=$(CURDIR)/$(BIN) SHUTTERFLEET_PEERS=$(CURDIR)/$(TOOLS) $(GOTEST) --packages ./test/peers/ -- -tags peers -count=1 -timeout 10m
 
 .PHONY: test-gocv
-test-gocv: test-deps ## build and test what decodes and compares with OpenCV; installs it (216 packages; about 5 minutes the first time)
+test-gocv: test-deps $(TOOLS)/gotestsum ## build and test what decodes and compares with OpenCV; installs it (216 packages; about 5 minutes the first time)
 	@pkg-config --exists opencv4 2>/dev/null && [ -e /usr/include/opencv4/opencv2/img_hash.hpp ] && command -v $(CXX) >/dev/null || { \
 	  command -v apt-get >/dev/null || { echo "please install a C++ compiler, pkg-config, and OpenCV 4.6 with its contributed modules"; exit 1; }; \
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; echo "installing $(GOCV_PACKAGES)"; \
@@ -63,19 +70,19 @@ test-gocv: test-deps ## build and test what decodes and compares with OpenCV; in
 	CGO_ENABLED=1 $(GO) vet -tags $(GOCV_TAGS) ./capture/...
 	CGO_ENABLED=1 $(GO) build -tags $(GOCV_TAGS) -o /dev/null ./cmd/shutterfleet
 	CGO_ENABLED=1 $(GO) build -tags $(GOCV_TAGS) -o /dev/null ./cmd/shutterfleet-agent
-	CGO_ENABLED=1 $(GO) test -tags $(GOCV_TAGS) -timeout 10m ./capture/...
+	CGO_ENABLED=1 $(GOTEST) --packages ./capture/... -- -tags $(GOCV_TAGS) -timeout 10m
 
 .PHONY: test-long
 test-long: test-deps test-gocv test-arm64 build ## sweeps, kill runs, heavy peers, OpenCV, arm64, 32 bit (under 40 minutes)
 	GOARCH=arm CGO_ENABLED=0 $(GO) vet ./capture/... ./cmd/... # 32-bit edge boxes: an int holds half as much
-	$(GO) test -tags long -p 1 -count=1 -timeout 38m -run Long ./...
+	$(GOTEST) --packages ./... -- -tags long -p 1 -count=1 -timeout 38m -run Long
 
 # Left out: a limit of memory, which qemu does not pass on to the processes of its
 # host, and parsers that are held to a time.
 .PHONY: test-arm64
-test-arm64: ## what is computed from a frame, and when, as edge boxes with arm64 do it (under qemu; 2 minutes)
+test-arm64: $(TOOLS)/gotestsum ## what is computed from a frame, and when, as edge boxes with arm64 do it (under qemu; 2 minutes)
 	@$(MAKE) --no-print-directory test-deps TEST_PROGRAMS="ffmpeg:ffmpeg qemu-aarch64-static:qemu-user-static" TEST_FILES=
-	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -exec qemu-aarch64-static -timeout 10m -skip TestMemoryIsLimited ./capture/... ./fleet ./fleet/portable ./fleet/calendar ./fleet/wire
+	GOARCH=arm64 CGO_ENABLED=0 $(GOTEST) --packages "./capture/... ./fleet ./fleet/portable ./fleet/calendar ./fleet/wire" -- -exec qemu-aarch64-static -timeout 10m -skip TestMemoryIsLimited
 
 .PHONY: count-arm64
 count-arm64: ## how many instructions scoring and hashing a frame takes on arm64, in plain Go and in NEON (under qemu)
@@ -135,6 +142,10 @@ test-deps:
 $(TOOLS)/golangci-lint:
 	@mkdir -p $(TOOLS)
 	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+
+$(TOOLS)/gotestsum:
+	@mkdir -p $(TOOLS)
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install gotest.tools/gotestsum@$(GOTESTSUM)
 
 # The peers are built from their modules at exact versions, each in a copy of
 # its source: installing them by path would ask for version lists.
