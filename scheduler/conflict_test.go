@@ -55,6 +55,17 @@ func (l lan) tell(ds ...fleet.Device) map[string]scheduler.CameraView {
 	return l.cameras()
 }
 
+// rivals has the agent tell of two devices, of which the first is approved, and
+// then that they contradict each other. It returns the two without the
+// contradiction, and what the centre then has of them.
+func (l lan) rivals() (one, two fleet.Device, told map[string]scheduler.CameraView) {
+	l.t.Helper()
+	one, two = deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt(keyTwo, "192.0.2.2", "ac:cc:8e:00:00:02")
+	id := l.tell(one)[keyOne].ID
+	must[[]scheduler.CameraView](l.t)(l.s.EnrolCameras(l.t.Context(), []fleet.CameraID{id}, fleet.Approved))
+	return one, two, l.tell(contradict(one, two))
+}
+
 func (l lan) cameras() map[string]scheduler.CameraView {
 	l.t.Helper()
 	out := map[string]scheduler.CameraView{}
@@ -95,18 +106,15 @@ func TestConflict(t *testing.T) {
 		s, stop := open(t, t.TempDir())
 		defer stop()
 		l := lan{t, s, enrol(t, s, "lab").ID}
-		one, two := deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt(keyTwo, "192.0.2.2", "ac:cc:8e:00:00:02")
-		id := l.tell(one)[keyOne].ID
-		must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), []fleet.CameraID{id}, fleet.Approved))
-
-		x, y := contradict(one, two)
-		got := l.tell(x, y)
+		one, two, got := l.rivals()
+		id := got[keyOne].ID
 		if len(got) != 2 || got[keyOne].State != fleet.Approved || got[keyOne].DeviceState != fleet.DeviceConflict || got[keyOne].Reason == "" {
 			t.Fatalf("%+v, want the approved one to go on", got)
 		}
 		if v := got[keyTwo]; v.State != fleet.Quarantined || v.Status != scheduler.StatusQuarantined || v.Addresses[0] != two.Addresses[0] {
 			t.Fatalf("%+v, want its rival in quarantine", v)
 		}
+		x, y := contradict(one, two)
 		version := got[keyOne].Version
 		if v := l.tell(x, y)[keyOne]; v.Version != version {
 			t.Error("telling the same again made a new version")
@@ -153,11 +161,8 @@ func TestResolve(t *testing.T) {
 				dir := t.TempDir()
 				s, stop := open(t, dir)
 				l := lan{t, s, enrol(t, s, "lab").ID}
-				one, two := deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt(keyTwo, "192.0.2.2", "ac:cc:8e:00:00:02")
-				id := l.tell(one)[keyOne].ID
-				must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), []fleet.CameraID{id}, fleet.Approved))
-				x, y := contradict(one, two)
-				rival := l.tell(x, y)[keyTwo].ID
+				one, two, both := l.rivals()
+				id, rival := both[keyOne].ID, both[keyTwo].ID
 				if _, err := s.Resolve(t.Context(), rival, scheduler.Resolution{Same: same, Rival: "host:nobody"}); err == nil {
 					t.Error("a rival that is none was taken")
 				}
@@ -190,7 +195,7 @@ func TestResolve(t *testing.T) {
 					t.Errorf("agents are told %+v of the other", told)
 				}
 				// An agent that has not heard of it yet changes nothing.
-				got = l.tell(x, y)
+				got = l.tell(contradict(one, two))
 				if len(got) != 2 || got[keyOne].State != fleet.Approved || got[keyTwo].State != want {
 					t.Errorf("told of the conflict again: %+v", got)
 				}

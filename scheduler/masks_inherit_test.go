@@ -113,11 +113,8 @@ func TestMasksTooManyToJoin(t *testing.T) {
 		s, stop := open(t, t.TempDir())
 		defer stop()
 		l := lan{t, s, enrol(t, s, "lab").ID}
-		one, two := deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt(keyTwo, "192.0.2.2", "ac:cc:8e:00:00:02")
-		id := l.tell(one)[keyOne].ID
-		must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), []fleet.CameraID{id}, fleet.Approved))
-		x, y := contradict(one, two)
-		rival := l.tell(x, y)[keyTwo].ID
+		_, _, both := l.rivals()
+		id, rival := both[keyOne].ID, both[keyTwo].ID
 		sums := map[fleet.CameraID]fleet.MaskSum{}
 		for i, camera := range []fleet.CameraID{id, rival} {
 			m := &fleet.Mask{}

@@ -35,11 +35,8 @@ func TestMaskIsInherited(t *testing.T) {
 				dir := t.TempDir()
 				s, stop := open(t, dir)
 				l := lan{t, s, enrol(t, s, "lab").ID}
-				one, two := deviceAt(keyOne, "192.0.2.1", "ac:cc:8e:00:00:01"), deviceAt(keyTwo, "192.0.2.2", "ac:cc:8e:00:00:02")
-				id := l.tell(one)[keyOne].ID
-				must[[]scheduler.CameraView](t)(s.EnrolCameras(t.Context(), []fleet.CameraID{id}, fleet.Approved))
-				x, y := contradict(one, two)
-				rival := l.tell(x, y)[keyTwo].ID
+				_, _, both := l.rivals()
+				id, rival := both[keyOne].ID, both[keyTwo].ID
 				for camera, share := range map[fleet.CameraID]float64{id: c.stays, rival: c.goes} {
 					if share > 0 {
 						must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: camera, Mask: hidden(share), By: "ann"}))

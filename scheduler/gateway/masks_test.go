@@ -12,18 +12,25 @@ import (
 	"github.com/shutterfleet/shutterfleet/scheduler"
 )
 
+// camera adds one, and has each camera photographed when it is approved.
+func (d *door) camera() scheduler.CameraView {
+	d.t.Helper()
+	if _, err := d.sched.ApplySchedules(d.t.Context(), []calendar.Spec{{Name: "hi", Select: "*", Once: "approval"}}, scheduler.ApplyOptions{}); err != nil {
+		d.t.Fatal(err)
+	}
+	cam, err := d.sched.AddCamera(d.t.Context(), scheduler.NewCamera{Site: "lab", URL: "rtsp://192.0.2.1/a"})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return cam
+}
+
 // TestMaskOnTheWire: an agent whose Hello knows masks gets a camera's mask with
 // its list, its orders name the revision, and its thumbnails count under the
 // mask that they say; one that knows none gets nothing of the camera.
 func TestMaskOnTheWire(t *testing.T) {
 	d := open(t)
-	if _, err := d.sched.ApplySchedules(t.Context(), []calendar.Spec{{Name: "hi", Select: "*", Once: "approval"}}, scheduler.ApplyOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	cam, err := d.sched.AddCamera(t.Context(), scheduler.NewCamera{Site: "lab", URL: "rtsp://192.0.2.1/a"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	cam := d.camera()
 	shapes := &fleet.Mask{Polygons: [][]fleet.Point{{{X: 0.1, Y: 1.0 / 3}, {X: 1}, {Y: 1}}}}
 	for range 3 { // revision 3
 		for _, m := range []*fleet.Mask{nil, shapes} {
@@ -119,13 +126,7 @@ func TestMaskOnTheWire(t *testing.T) {
 // need not be sent again, and not kept.
 func TestPicturesOfAnAgentWithoutMasks(t *testing.T) {
 	d := open(t)
-	if _, err := d.sched.ApplySchedules(t.Context(), []calendar.Spec{{Name: "hi", Select: "*", Once: "approval"}}, scheduler.ApplyOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	cam, err := d.sched.AddCamera(t.Context(), scheduler.NewCamera{Site: "lab", URL: "rtsp://192.0.2.1/a"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	cam := d.camera()
 	_, cert := d.enrol(scheduler.NewKey{Site: "lab", Approve: true})
 	s, _, err := d.link(hello(), cert)
 	if err != nil {
