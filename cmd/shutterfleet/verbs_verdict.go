@@ -29,16 +29,8 @@ func camerasAccept(d *door) *cobra.Command {
 		Use: "accept ID", Short: "Accept how a camera looks now", Args: wantArgs("ID"),
 		Long: "For a camera that was moved, or whose surroundings changed, on purpose: its agent forgets how it looked, and\nlearns it anew from its next 16 ordinary frames.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := cameraPath(args[0])
+			v, err := tellCamera[admin.Accepted](cmd, d, args[0], "accept")
 			if err != nil {
-				return err
-			}
-			api, err := d.client()
-			if err != nil {
-				return err
-			}
-			var v admin.Accepted
-			if err := api.Create(cmd.Context(), path+"/accept", nil, struct{}{}, &v); err != nil {
 				return err
 			}
 			return d.print(cmd, v, func(w *bytes.Buffer) {

@@ -135,16 +135,8 @@ func camerasTrust(d *door) *cobra.Command {
 		Use: "trust ID", Short: "Take the TLS key that a camera shows from now on", Args: wantArgs("ID"),
 		Long: "A camera whose TLS key is another than before is sent no login: it may be somebody else. After it was replaced, reset or given a new certificate, this has the agent that serves it forget the old key.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := cameraPath(args[0])
+			v, err := tellCamera[admin.Trust](cmd, d, args[0], "trust")
 			if err != nil {
-				return err
-			}
-			api, err := d.client()
-			if err != nil {
-				return err
-			}
-			var v admin.Trust
-			if err := api.Create(cmd.Context(), path+"/trust", nil, struct{}{}, &v); err != nil {
 				return err
 			}
 			return d.print(cmd, v, func(w *bytes.Buffer) {
@@ -152,6 +144,20 @@ func camerasTrust(d *door) *cobra.Command {
 			})
 		},
 	}
+}
+
+// tellCamera tells a camera's agent to do something at once, and returns what came of it.
+func tellCamera[T any](cmd *cobra.Command, d *door, id, verb string) (v T, err error) {
+	path, err := cameraPath(id)
+	if err != nil {
+		return v, err
+	}
+	api, err := d.client()
+	if err != nil {
+		return v, err
+	}
+	err = api.Create(cmd.Context(), path+"/"+verb, nil, struct{}{}, &v)
+	return v, err
 }
 
 // confirm asks a person, and fails unless the answer is yes.
