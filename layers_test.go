@@ -26,7 +26,8 @@ var layers = map[string][]string{
 
 	"capture/codec":        {"fleet"},
 	"capture/codec/jpeg":   {"fleet", "capture/codec"},
-	"capture/codec/h264":   {"fleet", "capture/codec"},
+	"capture/codec/cabac":  {},
+	"capture/codec/h264":   {"fleet", "capture/codec", "capture/codec/cabac"},
 	"capture/codec/h265":   {"fleet", "capture/codec"},
 	"capture/codec/worker": {"fleet", "capture/codec"},
 	"capture/codec/opencv": {"fleet", "capture/codec"},

@@ -68,7 +68,7 @@ type Decoder struct {
 	slices    []sliceInfo
 	rbsp      []byte
 	br        bitReader
-	cabac     cabac
+	cabac     cabacReader
 	vlc       *vlcTables
 	quant     quantisers
 	mb        macroblock
