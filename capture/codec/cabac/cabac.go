@@ -131,7 +131,7 @@ func (e *Engine) Bypasses(n int) int {
 	return v
 }
 
-// Terminate is DecodeTerminate, 9.3.3.2.2.3, 9.3.4.3.5. Once it is true, the
+// Terminate is DecodeTerminate, 9.3.3.2.4, 9.3.4.3.5. Once it is true, the
 // last of the bits that were Taken is the last one that the encoder's flush wrote,
 // 9.3.4.5, 9.3.5.6: the one that ends the RBSP, or the last before samples of PCM
 // or, in H.265, before another substream; and nothing more can be decoded before

@@ -28,17 +28,20 @@ func byRange(t [64][4]uint8) (out [512]uint8) {
 	return out
 }
 
-// next is the context after the more probable symbol, and at 255 minus the
-// context after the less probable one: transIdxMPS and transIdxLPS of Table 9-45,
-// transIdxMps and transIdxLps of Table 9-47.
-var next = byState([64]uint8{
+// transIdxLPS is the state after the less probable symbol, of Table 9-45 and, as
+// transIdxLps, of Table 9-47.
+var transIdxLPS = [64]uint8{
 	0, 0, 1, 2, 2, 4, 4, 5, 6, 7, 8, 9, 9, 11, 11, 12,
 	13, 13, 15, 15, 16, 16, 18, 18, 19, 19, 21, 21, 22, 22, 23, 24,
 	24, 25, 26, 26, 27, 27, 28, 29, 29, 30, 30, 30, 31, 32, 32, 33,
 	33, 33, 34, 34, 35, 35, 35, 36, 36, 36, 37, 37, 37, 38, 38, 63,
-})
+}
 
-func byState(lps [64]uint8) (out [256]Context) {
+// next is the context after the more probable symbol, and at 255 minus the
+// context after the less probable one.
+var next = byState(&transIdxLPS)
+
+func byState(lps *[64]uint8) (out [256]Context) {
 	for s := range uint8(128) {
 		state, mps := s>>1, s&1
 		out[s] = Context(min(state+1, 62)<<1 | mps)
