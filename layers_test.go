@@ -28,7 +28,7 @@ var layers = map[string][]string{
 	"capture/codec/jpeg":   {"fleet", "capture/codec"},
 	"capture/codec/cabac":  {},
 	"capture/codec/h264":   {"fleet", "capture/codec", "capture/codec/cabac"},
-	"capture/codec/h265":   {"fleet", "capture/codec"},
+	"capture/codec/h265":   {"fleet", "capture/codec", "capture/codec/cabac"},
 	"capture/codec/worker": {"fleet", "capture/codec"},
 	"capture/codec/opencv": {"fleet", "capture/codec"},
 	"capture/quality":      {"fleet", "fleet/portable", "capture/codec"},

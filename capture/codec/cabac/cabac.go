@@ -54,7 +54,8 @@ const (
 
 // Start begins with the byte at pos of data, 9.3.1.2, 9.3.2.5. Four bytes are
 // loaded at once, or zeros where there are fewer, so that the last three count
-// only with padding behind them.
+// only with padding behind them. What comes of a first codIOffset of 510 or 511,
+// which no data may have, is nonsense.
 func (e *Engine) Start(data []byte, pos int) {
 	e.data, e.pos = data, pos
 	e.Range, e.Offset, e.Ahead = 510<<UnitBit, 0, 0

@@ -93,7 +93,10 @@ func follow(t rapid.TB, data []byte, pos int, contexts [128]Context, steps []byt
 	var e Engine
 	e.Start(padded(data), pos)
 	for i, step := range steps {
-		var got, want int
+		if m.offset >= m.rng {
+			return // 510 or 511, which no data may begin with, 9.3.1.2, 9.3.2.5
+		}
+		got, want := 0, 0
 		c := step & 127
 		switch {
 		case step < 128:
@@ -226,6 +229,34 @@ func TestInit(t *testing.T) {
 		if got := Init(c.m, c.n, c.qp); got != c.want {
 			t.Errorf("Init(%d, %d, %d) = %d, want %d", c.m, c.n, c.qp, got, c.want)
 		}
+	}
+}
+
+// TestEqual has an offset that is where the range is divided, with nothing but
+// zeros behind: it belongs to the upper part.
+func TestEqual(t *testing.T) {
+	for name, c := range map[string]struct {
+		data []byte
+		step byte
+	}{
+		"decision":  {[]byte{0xFA, 0x80}, 124}, // 501 of 510; the upper 9 are for the less probable symbol in state 62
+		"bypass":    {[]byte{0x7F, 0x80}, 128}, // 255, and a zero: 510
+		"terminate": {[]byte{0xFE}, 255},       // 508
+	} {
+		var e Engine
+		e.Start(padded(c.data), 0)
+		context := Context(124)
+		upper := map[byte]func() bool{
+			124: func() bool { return e.Bin(&context) == 1 },
+			128: func() bool { return e.Bypass() == 1 },
+			255: e.Terminate,
+		}
+		if !upper[c.step]() {
+			t.Errorf("%s: in the lower part", name)
+		}
+		var contexts [128]Context
+		contexts[124] = 124
+		follow(t, c.data, 0, contexts, []byte{c.step, 128, 128})
 	}
 }
 
