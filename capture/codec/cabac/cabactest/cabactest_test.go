@@ -91,3 +91,45 @@ func TestThereAndBack(t *testing.T) {
 		}
 	})
 }
+
+// TestCostly codes the most improbable bins one behind the other, from every place
+// in the bits that are loaded at once: each takes six bits or seven, and two of them
+// come between two looks at what is loaded ahead.
+func TestCostly(t *testing.T) {
+	const sure, bins = cabac.Context(62 << 1), 40
+	for before := range 32 {
+		var w writer
+		enc := cabactest.NewEncoder(w.put)
+		for i := range before {
+			enc.Bypass(i & 1)
+		}
+		for range bins {
+			c := sure
+			enc.Bin(&c, 1)
+		}
+		enc.Terminate(true)
+		data := append(w.data, 0, 0, 0)
+		var e cabac.Engine
+		e.Start(data, 0)
+		e.Bypasses(before)
+		local := e
+		for i := range bins {
+			if c := sure; e.Bin(&c) != 1 {
+				t.Fatalf("behind %d bits, bin %d of %d is another", before, i, bins)
+			}
+		}
+		if !e.Terminate() || e.Taken() != w.n {
+			t.Errorf("behind %d bits: no end at bit %d: %d", before, w.n, e.Taken())
+		}
+		offset, rng, ahead := local.Offset, local.Range, local.Ahead
+		for i := range bins {
+			if i&1 == 0 && ahead < cabac.RefillAt {
+				offset, ahead = local.Load(offset, ahead)
+			}
+			d, o, r, taken := cabac.Decide(sure, offset, rng)
+			if offset, rng, ahead = o, r, ahead-taken; d.Bin() != 1 {
+				t.Fatalf("behind %d bits, bin %d of %d is another by local registers", before, i, bins)
+			}
+		}
+	}
+}
