@@ -49,7 +49,7 @@ func (d *Decoder) parseCABAC(h *sliceHeader) bool {
 	} else {
 		m.delta = 0
 	}
-	return c.Taken() <= 8*(len(d.br.data)-padding+2)
+	return c.Taken() <= 8*(d.br.Len()+2)
 }
 
 // beside counts 1 for the left neighbour and 1 for the upper one, if is holds.
@@ -88,11 +88,11 @@ func (d *Decoder) pcmCABAC(color bool) bool {
 		n = 256
 	}
 	from := c.NextByte()
-	if from+n > len(d.br.data)-padding {
+	if from+n > d.br.Len() {
 		return false
 	}
-	copy(m.pcm[:n], d.br.data[from:])
-	c.Start(d.br.data, from+n)
+	copy(m.pcm[:n], d.br.Data[from:])
+	c.Start(d.br.Data, from+n)
 	return true
 }
 

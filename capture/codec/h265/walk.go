@@ -33,8 +33,8 @@ func (w *walk) over() bool { return w.Taken() > w.end+1 }
 
 // begin makes ready for a slice whose header r has read.
 func (w *walk) begin(s slice, r *bitReader) {
-	w.slice, w.data, w.end = s, r.data, r.end
-	w.Start(r.data, r.pos>>3)
+	w.slice, w.data, w.end = s, r.Data, r.End
+	w.Start(r.Data, r.Align())
 	w.broken = false
 	w.across = s.width >> 2
 	w.modes = grown(w.modes, w.across*(s.height>>2))
