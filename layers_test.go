@@ -26,8 +26,10 @@ var layers = map[string][]string{
 
 	"capture/codec":        {"fleet"},
 	"capture/codec/jpeg":   {"fleet", "capture/codec"},
-	"capture/codec/h264":   {"fleet", "capture/codec"},
-	"capture/codec/h265":   {"fleet", "capture/codec"},
+	"capture/codec/cabac":  {},
+	"capture/codec/rbsp":   {},
+	"capture/codec/h264":   {"fleet", "capture/codec", "capture/codec/cabac", "capture/codec/rbsp"},
+	"capture/codec/h265":   {"fleet", "capture/codec", "capture/codec/cabac", "capture/codec/rbsp"},
 	"capture/codec/worker": {"fleet", "capture/codec"},
 	"capture/codec/opencv": {"fleet", "capture/codec"},
 	"capture/quality":      {"fleet", "fleet/portable", "capture/codec"},

@@ -49,7 +49,7 @@ func (d *Decoder) parseCABAC(h *sliceHeader) bool {
 	} else {
 		m.delta = 0
 	}
-	return !c.overrun()
+	return c.Taken() <= 8*(d.br.Len()+2)
 }
 
 // beside counts 1 for the left neighbour and 1 for the upper one, if is holds.
@@ -69,7 +69,7 @@ func (d *Decoder) mbType() (t int, pcm bool) {
 	if c.bin(ctxMBType+m.beside(func(n *mbInfo) bool { return n.kind >= intra16x16 })) == 0 {
 		return 0, false
 	}
-	if c.terminate() {
+	if c.Terminate() {
 		return 25, true
 	}
 	t = 1 + 12*c.bin(ctxMBType+3)
@@ -87,12 +87,12 @@ func (d *Decoder) pcmCABAC(color bool) bool {
 	if !color {
 		n = 256
 	}
-	from := c.byteAfter()
-	if from+n > len(c.data)-padding {
+	from := c.NextByte()
+	if from+n > d.br.Len() {
 		return false
 	}
-	copy(m.pcm[:n], c.data[from:])
-	c.start(c.data, from+n)
+	copy(m.pcm[:n], d.br.Data[from:])
+	c.Start(d.br.Data, from+n)
 	return true
 }
 

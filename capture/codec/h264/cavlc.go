@@ -18,11 +18,11 @@ func (d *Decoder) parseCAVLC(h *sliceHeader) bool {
 	m, r := &d.mb, &d.br
 	color := h.sps.chromaFormat == 1
 	m.info.dc, m.info.chromaMode, m.t8 = 0, 0, false
-	t := r.ue()
+	t := r.UE()
 	switch {
 	case t == 0:
 		m.kind = intra4x4
-		if h.pps.transform8x8 && r.flag() {
+		if h.pps.transform8x8 && r.Flag() {
 			m.kind, m.t8 = intra8x8, true
 		}
 		m.fillModes()
@@ -32,8 +32,8 @@ func (d *Decoder) parseCAVLC(h *sliceHeader) bool {
 		}
 		for i := 0; i < 16; i += step {
 			rem := -1
-			if !r.flag() {
-				rem = int(r.u(3))
+			if !r.Flag() {
+				rem = int(r.U(3))
 			}
 			m.setMode(int(cacheOf[i]), rem)
 		}
@@ -48,14 +48,14 @@ func (d *Decoder) parseCAVLC(h *sliceHeader) bool {
 		return false
 	}
 	if color {
-		mode := r.ue()
+		mode := r.UE()
 		if mode > 3 {
 			return false
 		}
 		m.info.chromaMode = uint8(mode)
 	}
 	if m.kind != intra16x16 {
-		n := r.ue()
+		n := r.UE()
 		switch {
 		case color && n < 48:
 			m.cbp = intraCBP[n]
@@ -67,27 +67,25 @@ func (d *Decoder) parseCAVLC(h *sliceHeader) bool {
 	}
 	m.fillCounts()
 	if m.cbp > 0 || m.kind == intra16x16 {
-		if !m.addQP(r.se()) || !d.residualCAVLC(h) {
+		if !m.addQP(r.SE()) || !d.residualCAVLC(h) {
 			return false
 		}
 	}
-	return !r.overrun()
+	return !r.Overrun()
 }
 
 func (d *Decoder) pcmCAVLC(color bool) bool {
 	m, r := &d.mb, &d.br
 	m.beginPCM()
-	r.pos = (r.pos + 7) &^ 7
-	n := 384
+	from, n := r.Align(), 384
 	if !color {
 		n = 256
 	}
-	from := r.pos / 8
-	r.pos += 8 * n
-	if r.overrun() {
+	r.Skip(8 * n)
+	if r.Overrun() {
 		return false
 	}
-	copy(m.pcm[:n], r.data[from:])
+	copy(m.pcm[:n], r.Data[from:])
 	return true
 }
 
@@ -167,9 +165,9 @@ func nC(a, b uint8) int {
 // token reads coeff_token as length<<8 | TotalCoeff<<2 | TrailingOnes, 0 for a
 // word that is none.
 func (r *bitReader) token(v *vlcTables, nC int) uint16 {
-	w := r.peek()
+	w := r.Peek()
 	if nC >= 8 { // six bits, Table 9-5's last but two columns
-		r.pos += 6
+		r.Pos += 6
 		if w >>= 26; w == 3 {
 			return 6 << 8
 		} else if w&3 > w>>2+1 {
@@ -185,14 +183,14 @@ func (r *bitReader) token(v *vlcTables, nC int) uint16 {
 		table = &v.tokens[1]
 	}
 	t := table[tokenIndex(w)]
-	r.pos += int(t >> 8)
+	r.Pos += int(t >> 8)
 	return t
 }
 
 // chromaToken is token for chroma DC blocks.
 func (r *bitReader) chromaToken(v *vlcTables) uint16 {
-	t := v.tokens[3][tokenIndex(r.peek())]
-	r.pos += int(t >> 8)
+	t := v.tokens[3][tokenIndex(r.Peek())]
+	r.Pos += int(t >> 8)
 	return t
 }
 
@@ -224,14 +222,14 @@ func (r *bitReader) block(v *vlcTables, token uint16, scan []uint8, q, dst []int
 	if total < len(scan) {
 		var e uint8
 		if len(scan) == 4 {
-			e = v.zerosChroma[total-1][r.peek()>>29]
+			e = v.zerosChroma[total-1][r.Peek()>>29]
 		} else {
-			e = v.zeros[total-1][r.peek()>>23]
+			e = v.zeros[total-1][r.Peek()>>23]
 		}
 		if e == 0 {
 			return -1
 		}
-		r.pos += int(e >> 4)
+		r.Pos += int(e >> 4)
 		left = int(e & 15)
 	}
 	at := left + total - 1
@@ -257,22 +255,22 @@ func (r *bitReader) block(v *vlcTables, token uint16, scan []uint8, q, dst []int
 
 // levels reads the levels of a block, from the highest frequency down, 9.2.2.
 func (r *bitReader) levels(levels *[16]int32, total, ones int) bool {
-	w := r.peek()
+	w := r.Peek()
 	for i := range ones {
 		levels[i] = 1 - int32(w>>(31-i)&1)<<1
 	}
-	r.pos += ones
+	r.Pos += ones
 	suffix := 0
 	if total > 10 && ones < 3 {
 		suffix = 1
 	}
 	for i := ones; i < total; i++ {
-		w = r.peek()
+		w = r.Peek()
 		prefix := bits.LeadingZeros32(w)
 		if prefix > 15+11 { // no level needs more
 			return false
 		}
-		r.pos += prefix + 1
+		r.Pos += prefix + 1
 		n, more := int32(min(prefix, 15))<<suffix, suffix // levelCode, levelSuffixSize
 		switch {
 		case prefix >= 15:
@@ -280,7 +278,7 @@ func (r *bitReader) levels(levels *[16]int32, total, ones int) bool {
 		case prefix == 14 && suffix == 0:
 			more = 4
 		}
-		n += int32(r.u(more))
+		n += int32(r.U(more))
 		if prefix >= 15 && suffix == 0 {
 			n += 15
 		}
@@ -307,17 +305,17 @@ func (r *bitReader) levels(levels *[16]int32, total, ones int) bool {
 
 // run reads run_before, Table 9-10.
 func (r *bitReader) run(v *vlcTables, left int) int {
-	w := r.peek()
+	w := r.Peek()
 	if left <= 6 {
 		e := v.runs[left-1][w>>29]
-		r.pos += int(e >> 4)
+		r.Pos += int(e >> 4)
 		return int(e & 15)
 	}
 	if top := int(w >> 29); top > 0 {
-		r.pos += 3
+		r.Pos += 3
 		return 7 - top
 	}
 	z := bits.LeadingZeros32(w)
-	r.pos += z + 1
+	r.Pos += z + 1
 	return z + 4
 }

@@ -48,7 +48,6 @@ type Decoder struct {
 	pps    *pps // the active ones
 	sps    *sps
 	ppsID  uint32
-	small  []byte // RBSP of a parameter set
 	params bitReader
 
 	started   bool // a picture is being decoded
@@ -66,9 +65,8 @@ type Decoder struct {
 	stride    [3]int
 	mbs       []mbInfo // of the rows that memory was taken for, as planes are
 	slices    []sliceInfo
-	rbsp      []byte
-	br        bitReader
-	cabac     cabac
+	br        bitReader // of a slice
+	cabac     cabacReader
 	vlc       *vlcTables
 	quant     quantisers
 	mb        macroblock
@@ -172,9 +170,9 @@ func (d *Decoder) keep(kind byte, nal []byte) error {
 	head := nal[:min(len(nal), 16)]
 	r := d.open(head)
 	if kind == nalSPS {
-		r.skip(24)
+		r.Skip(24)
 	}
-	switch id := r.ue(); {
+	switch id := r.UE(); {
 	case kind == nalSPS && id <= 31:
 		d.spsNAL[id] = nal
 	case kind == nalPPS && id <= 255:
@@ -188,9 +186,7 @@ func (d *Decoder) keep(kind byte, nal []byte) error {
 
 // slice decodes one slice, unless it is of a picture that is passed over.
 func (d *Decoder) slice(ctx context.Context, nal []byte, kind, refIdc byte) (done bool, err error) {
-	var n int
-	d.rbsp, n = unescape(d.rbsp[:0], nal[1:])
-	d.br.reset(d.rbsp, n)
+	d.br.Open(nal[1:])
 	h, err := d.sliceHeader(&d.br, kind, refIdc)
 	if err != nil {
 		if !isCorrupt(err) || !d.started && kind == nalIDR {

@@ -92,8 +92,7 @@ func (d *Decoder) decodeSlice(ctx context.Context, h *sliceHeader) error {
 	clear(m.chroma[1][:])
 	m.dc, m.chromaDC = [16]int32{}, [2][4]int32{}
 	if h.pps.cabac {
-		d.br.pos = (d.br.pos + 7) &^ 7
-		d.cabac.start(d.br.data, d.br.pos/8)
+		d.cabac.Start(d.br.Data, d.br.Align())
 		d.cabac.initContexts(h.qp)
 	} else if d.vlc == nil {
 		d.vlc = newVLCTables()
@@ -126,10 +125,10 @@ func (d *Decoder) decodeSlice(ctx context.Context, h *sliceHeader) error {
 		}
 		d.leave()
 		if h.pps.cabac {
-			if d.cabac.terminate() {
+			if d.cabac.Terminate() {
 				return nil
 			}
-		} else if !d.br.more() {
+		} else if !d.br.More() {
 			return nil
 		}
 	}

@@ -1,6 +1,10 @@
 package h264
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec/rbsp"
+)
 
 // The nal_unit_type values of Table 7-1 that have a meaning here.
 const (
@@ -36,19 +40,5 @@ func nextNAL(stream []byte) (nal, rest []byte) {
 	}
 }
 
-// unescape appends the RBSP of a NAL unit's payload to dst: without the
-// emulation prevention bytes of 7.4.1, and with padding behind. n is its length
-// without the padding.
-func unescape(dst, payload []byte) (rbsp []byte, n int) {
-	for {
-		i := bytes.Index(payload, []byte{0, 0, 3})
-		if i < 0 {
-			break
-		}
-		dst = append(dst, payload[:i+2]...)
-		payload = payload[i+3:]
-	}
-	dst = append(dst, payload...)
-	n = len(dst)
-	return append(dst, make([]byte, padding)...), n
-}
+// bitReader reads the RBSP of a NAL unit.
+type bitReader struct{ rbsp.Reader }

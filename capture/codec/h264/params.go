@@ -53,7 +53,7 @@ func (r *bitReader) scalingLists(n int, fallback *scaling) scaling {
 		default:
 			list = make([]uint8, 64)
 		}
-		if !r.flag() {
+		if !r.Flag() {
 			copy(list, inherit)
 			continue
 		}
@@ -70,7 +70,7 @@ func (r *bitReader) scalingList(list []uint8) (useDefault bool) {
 	last, next := 8, 8
 	for j := range list {
 		if next != 0 {
-			next = (last + r.se() + 256) & 255
+			next = (last + r.SE() + 256) & 255
 			if j == 0 && next == 0 {
 				return true
 			}
@@ -119,9 +119,9 @@ const (
 // parseSPS reads a sequence parameter set and refuses what is not decoded.
 func parseSPS(r *bitReader, limits codec.Limits) (*sps, error) {
 	s := &sps{chromaFormat: 1, matrix: flatScaling()}
-	profile := r.u(8)
-	r.skip(16) // constraint flags, level_idc
-	if r.ue() > 31 {
+	profile := r.U(8)
+	r.Skip(16) // constraint flags, level_idc
+	if r.UE() > 31 {
 		return nil, codec.Corrupt("the H.264 sequence parameter set has a number beyond 31")
 	}
 	if highProfile(profile) {
@@ -129,36 +129,36 @@ func parseSPS(r *bitReader, limits codec.Limits) (*sps, error) {
 			return nil, err
 		}
 	}
-	frameNum := r.ue()
-	s.pocType = int(r.ue())
+	frameNum := r.UE()
+	s.pocType = int(r.UE())
 	var lsb uint32
 	switch s.pocType {
 	case 0:
-		lsb = r.ue()
+		lsb = r.UE()
 	case 1:
-		s.deltaPOCZero = r.flag()
-		r.se()
-		r.se()
-		n := r.ue()
+		s.deltaPOCZero = r.Flag()
+		r.SE()
+		r.SE()
+		n := r.UE()
 		if n > 255 {
 			return nil, codec.Corrupt("the H.264 sequence parameter set has %d offsets in a cycle", n)
 		}
 		for range n {
-			r.se()
+			r.SE()
 		}
 	}
 	if frameNum > 12 || s.pocType > 2 || lsb > 12 {
 		return nil, codec.Corrupt("the H.264 sequence parameter set is broken")
 	}
 	s.frameNumBits, s.pocLsbBits = int(frameNum)+4, int(lsb)+4
-	r.ue() // max_num_ref_frames
-	r.u(1)
-	w, h := r.ue(), r.ue()
-	s.frameMbsOnly = r.flag()
+	r.UE() // max_num_ref_frames
+	r.U(1)
+	w, h := r.UE(), r.UE()
+	s.frameMbsOnly = r.Flag()
 	if !s.frameMbsOnly {
-		s.mbaff = r.flag()
+		s.mbaff = r.Flag()
 	}
-	r.u(1) // direct_8x8_inference_flag
+	r.U(1) // direct_8x8_inference_flag
 	if w >= 1<<16 || h >= 1<<16 {
 		return nil, tooLarge(w, h)
 	}
@@ -183,18 +183,18 @@ func parseSPS(r *bitReader, limits codec.Limits) (*sps, error) {
 // video_full_range_flag. Whether it is whole does not matter to the picture.
 func (s *sps) usability(r *bitReader) {
 	const extendedSAR = 255
-	if !r.flag() {
+	if !r.Flag() {
 		return
 	}
-	if r.flag() && r.u(8) == extendedSAR {
-		r.skip(32)
+	if r.Flag() && r.U(8) == extendedSAR {
+		r.Skip(32)
 	}
-	if r.flag() { // overscan_info_present_flag
-		r.skip(1)
+	if r.Flag() { // overscan_info_present_flag
+		r.Skip(1)
 	}
-	if r.flag() { // video_signal_type_present_flag
-		r.skip(3) // video_format
-		s.fullRange = r.flag() && !r.overrun()
+	if r.Flag() { // video_signal_type_present_flag
+		r.Skip(3) // video_format
+		s.fullRange = r.Flag() && !r.Overrun()
 	}
 }
 
@@ -204,7 +204,7 @@ func tooLarge(widthMinus1, heightMinus1 uint32) error {
 
 // high reads what the High profiles add.
 func (s *sps) high(r *bitReader) error {
-	format := r.ue()
+	format := r.UE()
 	switch format {
 	case 0, 1:
 	case 2:
@@ -215,13 +215,13 @@ func (s *sps) high(r *bitReader) error {
 		return codec.Corrupt("the H.264 stream has chroma format %d", format)
 	}
 	s.chromaFormat = int(format)
-	if luma, chroma := r.ue(), r.ue(); luma != 0 || chroma != 0 {
+	if luma, chroma := r.UE(), r.UE(); luma != 0 || chroma != 0 {
 		return refuse(HighBitDepth)
 	}
-	if r.flag() {
+	if r.Flag() {
 		return refuse(Lossless)
 	}
-	if s.hasMatrix = r.flag(); s.hasMatrix {
+	if s.hasMatrix = r.Flag(); s.hasMatrix {
 		s.matrix = r.scalingLists(8, &defaultScaling)
 	}
 	return nil
@@ -230,7 +230,7 @@ func (s *sps) high(r *bitReader) error {
 // crop reads the cropping rectangle (7-19 to 7-22).
 func (s *sps) crop(r *bitReader) error {
 	s.width, s.height = 16*s.mbW, 16*s.mbH
-	if r.flag() {
+	if r.Flag() {
 		unitX, unitY := 1, 1
 		if s.chromaFormat == 1 {
 			unitX, unitY = 2, 2
@@ -240,7 +240,7 @@ func (s *sps) crop(r *bitReader) error {
 		}
 		var n [4]int
 		for i := range n {
-			n[i] = int(min(r.ue(), 1<<16)) // more is more than any picture has
+			n[i] = int(min(r.UE(), 1<<16)) // more is more than any picture has
 		}
 		left, right, top, bottom := n[0]*unitX, n[1]*unitX, n[2]*unitY, n[3]*unitY
 		if left+right >= s.width || top+bottom >= s.height {
@@ -250,7 +250,7 @@ func (s *sps) crop(r *bitReader) error {
 		s.width -= left + right
 		s.height -= top + bottom
 	}
-	if r.overrun() {
+	if r.Overrun() {
 		return codec.Corrupt("the H.264 sequence parameter set is cut off")
 	}
 	return nil
@@ -272,32 +272,32 @@ type pps struct {
 // parsePPS reads a picture parameter set, for which it asks for the sequence's.
 func parsePPS(r *bitReader, find func(id uint32) (*sps, error)) (*pps, *sps, error) {
 	p := &pps{}
-	r.ue() // its own number
-	id := r.ue()
+	r.UE() // its own number
+	id := r.UE()
 	s, err := find(id)
 	if err != nil {
 		return nil, nil, err
 	}
 	p.sps = id
-	p.cabac = r.flag()
-	p.bottomPOC = r.flag()
-	if r.ue() > 0 {
+	p.cabac = r.Flag()
+	p.bottomPOC = r.Flag()
+	if r.UE() > 0 {
 		return nil, nil, refuse(SliceGroups)
 	}
-	r.ue()
-	r.ue()
-	r.u(3) // weighted prediction
-	p.initQP = 26 + r.se()
-	r.se()
-	offset := r.se()
+	r.UE()
+	r.UE()
+	r.U(3) // weighted prediction
+	p.initQP = 26 + r.SE()
+	r.SE()
+	offset := r.SE()
 	p.chromaOffset = [2]int{offset, offset}
-	p.deblockControl = r.flag()
-	r.u(1) // constrained_intra_pred_flag: all is intra here
-	p.redundant = r.flag()
+	p.deblockControl = r.Flag()
+	r.U(1) // constrained_intra_pred_flag: all is intra here
+	p.redundant = r.Flag()
 	p.matrix = s.matrix
-	if r.more() {
-		p.transform8x8 = r.flag()
-		if r.flag() {
+	if r.More() {
+		p.transform8x8 = r.Flag()
+		if r.Flag() {
 			n, fallback := 6, &defaultScaling
 			if p.transform8x8 {
 				n = 8
@@ -307,9 +307,9 @@ func parsePPS(r *bitReader, find func(id uint32) (*sps, error)) (*pps, *sps, err
 			}
 			p.matrix = r.scalingLists(n, fallback)
 		}
-		p.chromaOffset[1] = r.se()
+		p.chromaOffset[1] = r.SE()
 	}
-	if r.overrun() || p.initQP < 0 || p.initQP > 51 || !offsetOK(p.chromaOffset[0]) || !offsetOK(p.chromaOffset[1]) {
+	if r.Overrun() || p.initQP < 0 || p.initQP > 51 || !offsetOK(p.chromaOffset[0]) || !offsetOK(p.chromaOffset[1]) {
 		return nil, nil, codec.Corrupt("the H.264 picture parameter set is broken")
 	}
 	return p, s, nil

@@ -53,10 +53,10 @@ func pcmStream(l layout, pcm []bool, rng *rand.Rand) []byte {
 		leftPCM, left := near(i, 1, 0)
 		topPCM, top := near(i, 0, 1)
 		a.bin(ctxMBType+int(bit(left)+bit(top)), 1)
-		a.terminate(p)
+		a.Terminate(p)
 		if p {
 			samples()
-			a.begin()
+			a.Begin()
 		} else {
 			a.bin(ctxMBType+3, 0)
 			a.bin(ctxMBType+4, 0)
@@ -66,7 +66,7 @@ func pcmStream(l layout, pcm []bool, rng *rand.Rand) []byte {
 			a.bin(ctxQPDelta, 0)
 			a.bin(ctxCoded+coded(uint8(bit(leftPCM || !left)), uint8(bit(topPCM || !top))), 0)
 		}
-		a.terminate(i == len(pcm)-1)
+		a.Terminate(i == len(pcm)-1)
 	}
 	s.nal(0x65, false)
 	return s.out

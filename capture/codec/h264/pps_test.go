@@ -46,16 +46,15 @@ func (s *stream) scalingLists(kinds int, rng *rand.Rand) {
 func (s *stream) withMatrix(t *testing.T, nal []byte, rng *rand.Rand) {
 	const flag = 31 // bits before seq_scaling_matrix_present_flag: three bytes and five short numbers
 	var r bitReader
-	rbsp, n := unescape(nil, nal[1:])
-	r.reset(rbsp, n)
-	s.u(flag, r.u(flag))
-	if rbsp[0] != 100 || rbsp[3] != 0xac || r.flag() { // High; number 0, 4:2:0, 8 bits, neither lossless nor lists
-		t.Fatalf("x264 writes another sequence parameter set: %x", rbsp[:n])
+	r.Open(nal[1:])
+	s.u(flag, r.U(flag))
+	if r.Data[0] != 100 || r.Data[3] != 0xac || r.Flag() { // High; number 0, 4:2:0, 8 bits, neither lossless nor lists
+		t.Fatalf("x264 writes another sequence parameter set: %x", r.Data[:r.Len()])
 	}
 	s.u(1, 1)
 	s.scalingLists(1, rng)
-	for r.more() {
-		s.u(1, r.u(1))
+	for r.More() {
+		s.u(1, r.U(1))
 	}
 	s.nal(0x67, true)
 }

@@ -135,12 +135,11 @@ func TestRecoveryPoint(t *testing.T) {
 	found := false
 	for _, u := range all {
 		var r bitReader
-		rbsp, n := unescape(nil, u[4:])
-		r.reset(rbsp, n)
+		r.Open(u[4:])
 		kind := u[3] & 31
 		if kind == nalSlice {
-			r.ue()
-			found = r.ue()%5 == sliceI
+			r.UE()
+			found = r.UE()%5 == sliceI
 		}
 		if found || kind == nalSPS || kind == nalPPS {
 			data = append(data, u...)

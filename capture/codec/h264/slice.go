@@ -35,8 +35,8 @@ const (
 // sliceHeader reads a slice's header from r. For other slices than I it stops
 // when it knows which picture the slice belongs to.
 func (d *Decoder) sliceHeader(r *bitReader, nalType, refIdc byte) (h sliceHeader, err error) {
-	h.firstMB = int(r.ue())
-	kind := r.ue()
+	h.firstMB = int(r.UE())
+	kind := r.UE()
 	if kind > 9 {
 		return h, codec.Corrupt("an H.264 slice has type %d", kind)
 	}
@@ -44,14 +44,14 @@ func (d *Decoder) sliceHeader(r *bitReader, nalType, refIdc byte) (h sliceHeader
 	if h.kind == sliceSP || h.kind == sliceSI {
 		return h, refuse(SwitchingSlice)
 	}
-	h.pictureKey.pps = r.ue()
+	h.pictureKey.pps = r.UE()
 	if h.pps, h.sps, err = d.activate(h.pictureKey.pps); err != nil {
 		return h, err
 	}
-	h.frameNum = r.u(h.sps.frameNumBits)
+	h.frameNum = r.U(h.sps.frameNumBits)
 	h.idr, h.reference = nalType == nalIDR, refIdc != 0
 	if !h.sps.frameMbsOnly {
-		if r.flag() {
+		if r.Flag() {
 			return h, refuse(FieldPictures)
 		}
 		if h.sps.mbaff {
@@ -59,22 +59,22 @@ func (d *Decoder) sliceHeader(r *bitReader, nalType, refIdc byte) (h sliceHeader
 		}
 	}
 	if h.idr {
-		h.idrID = r.ue()
+		h.idrID = r.UE()
 	}
 	switch {
 	case h.sps.pocType == 0:
-		h.pocLsb = r.u(h.sps.pocLsbBits)
+		h.pocLsb = r.U(h.sps.pocLsbBits)
 		if h.pps.bottomPOC {
-			h.pocBottom = r.se()
+			h.pocBottom = r.SE()
 		}
 	case h.sps.pocType == 1 && !h.sps.deltaPOCZero:
-		h.poc0 = r.se()
+		h.poc0 = r.SE()
 		if h.pps.bottomPOC {
-			h.poc1 = r.se()
+			h.poc1 = r.SE()
 		}
 	}
 	if h.pps.redundant {
-		h.redundant = r.ue() > 0
+		h.redundant = r.UE() > 0
 	}
 	if h.kind != sliceI {
 		return h, nil
@@ -82,14 +82,14 @@ func (d *Decoder) sliceHeader(r *bitReader, nalType, refIdc byte) (h sliceHeader
 	if h.reference {
 		skipMarking(r, h.idr)
 	}
-	h.qp = h.pps.initQP + r.se()
+	h.qp = h.pps.initQP + r.SE()
 	if h.pps.deblockControl {
-		h.noDeblock = int(r.ue())
+		h.noDeblock = int(r.UE())
 		if h.noDeblock != 1 {
-			h.alpha, h.beta = 2*r.se(), 2*r.se()
+			h.alpha, h.beta = 2*r.SE(), 2*r.SE()
 		}
 	}
-	if r.overrun() || h.qp < 0 || h.qp > 51 || h.noDeblock > 2 || !offsetOK(h.alpha) || !offsetOK(h.beta) {
+	if r.Overrun() || h.qp < 0 || h.qp > 51 || h.noDeblock > 2 || !offsetOK(h.alpha) || !offsetOK(h.beta) {
 		return h, codec.Corrupt("an H.264 slice header is broken")
 	}
 	return h, nil
@@ -98,21 +98,21 @@ func (d *Decoder) sliceHeader(r *bitReader, nalType, refIdc byte) (h sliceHeader
 // skipMarking passes over dec_ref_pic_marking(), 7.3.3.3.
 func skipMarking(r *bitReader, idr bool) {
 	if idr {
-		r.u(2)
+		r.U(2)
 		return
 	}
-	if !r.flag() {
+	if !r.Flag() {
 		return
 	}
-	for !r.overrun() {
-		switch r.ue() {
+	for !r.Overrun() {
+		switch r.UE() {
 		case 0:
 			return
 		case 3:
-			r.ue()
-			r.ue()
+			r.UE()
+			r.UE()
 		case 1, 2, 4, 6:
-			r.ue()
+			r.UE()
 		}
 	}
 }
@@ -131,8 +131,7 @@ func (d *Decoder) activate(id uint32) (*pps, *sps, error) {
 			return nil, codec.Corrupt("H.264 sequence parameter set %d is missing", id)
 		}
 		var own bitReader
-		rbsp, n := unescape(nil, d.spsNAL[id][1:])
-		own.reset(rbsp, n)
+		own.Open(d.spsNAL[id][1:])
 		return parseSPS(&own, d.opts.Limits)
 	})
 	if err != nil {
@@ -144,8 +143,6 @@ func (d *Decoder) activate(id uint32) (*pps, *sps, error) {
 
 // open returns a reader of a small NAL unit's RBSP.
 func (d *Decoder) open(nal []byte) *bitReader {
-	var n int
-	d.small, n = unescape(d.small[:0], nal[1:])
-	d.params.reset(d.small, n)
+	d.params.Open(nal[1:])
 	return &d.params
 }

@@ -1,5 +1,10 @@
 package h264
 
+import (
+	"github.com/shutterfleet/shutterfleet/capture/codec/cabac"
+	"github.com/shutterfleet/shutterfleet/capture/codec/cabac/cabactest"
+)
+
 // stream writes H.264 by hand, for what no encoder at hand makes: first the
 // bits, then NAL units.
 type stream struct {
@@ -131,77 +136,16 @@ func (s *stream) header(l layout, first int, kind uint32, field bool) {
 	s.se(0)
 }
 
-// arithmetic is the encoder of 9.3.4, writing to a stream.
+// arithmetic codes bins into a stream, by ctxIdx.
 type arithmetic struct {
-	*stream
-	low, rng    uint32
-	outstanding int
-	first       bool
-	state       [512]uint8
+	*cabactest.Encoder
+	state [512]cabac.Context
 }
 
 func (s *stream) arithmetic() *arithmetic {
-	a := &arithmetic{stream: s}
-	var c cabac
+	var c cabacReader
 	c.initContexts(26)
-	a.state = c.state
-	a.begin()
-	return a
+	return &arithmetic{cabactest.NewEncoder(func(bit int) { s.u(1, uint32(bit)) }), c.state}
 }
 
-func (a *arithmetic) begin() { a.low, a.rng, a.outstanding, a.first = 0, 510, 0, true }
-
-func (a *arithmetic) put(b uint32) {
-	if a.first {
-		a.first = false
-	} else {
-		a.u(1, b)
-	}
-	for ; a.outstanding > 0; a.outstanding-- {
-		a.u(1, 1-b)
-	}
-}
-
-func (a *arithmetic) renorm() {
-	for ; a.rng < 256; a.rng <<= 1 {
-		switch {
-		case a.low < 256:
-			a.put(0)
-		case a.low >= 512:
-			a.low -= 512
-			a.put(1)
-		default:
-			a.low -= 256
-			a.outstanding++
-		}
-		a.low <<= 1
-	}
-}
-
-func (a *arithmetic) bin(ctx int, b uint8) {
-	s := a.state[ctx]
-	lps := uint32(rangeLPS[a.rng>>6&3<<7|uint32(s)])
-	a.rng -= lps
-	if s&1 == b {
-		a.state[ctx] = nextState[s]
-	} else {
-		a.low += a.rng
-		a.rng = lps
-		a.state[ctx] = nextState[255-s]
-	}
-	a.renorm()
-}
-
-// terminate writes a terminating bin; after a 1, everything is flushed.
-func (a *arithmetic) terminate(end bool) {
-	a.rng -= 2
-	if !end {
-		a.renorm()
-		return
-	}
-	a.low += a.rng
-	a.rng = 2
-	a.renorm()
-	a.put(a.low >> 9 & 1)
-	a.u(2, a.low>>7&3|1)
-}
+func (a *arithmetic) bin(ctx, bin int) { a.Bin(&a.state[ctx], bin) }

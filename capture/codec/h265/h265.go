@@ -45,7 +45,7 @@ const (
 type Checker struct {
 	sps  [16]*sps
 	pps  [64]*pps
-	rbsp []byte
+	unit bitReader
 	walk walk
 
 	left, top int
@@ -87,11 +87,11 @@ func (c *Checker) Missing(ctx context.Context, data []byte, l codec.Limits) (flo
 		if !key && kind != nalSPS && kind != nalPPS {
 			continue
 		}
-		c.rbsp = unescape(c.rbsp[:0], unit[2:])
-		r := newBitReader(c.rbsp)
+		r := &c.unit
+		r.Open(unit[2:])
 		switch kind {
 		case nalSPS:
-			id, s, err := parseSPS(&r, l)
+			id, s, err := parseSPS(r, l)
 			if err != nil {
 				refused = err
 				continue
@@ -99,7 +99,7 @@ func (c *Checker) Missing(ctx context.Context, data []byte, l codec.Limits) (flo
 			c.sps[id] = &s
 			continue
 		case nalPPS:
-			id, p, err := parsePPS(&r)
+			id, p, err := parsePPS(r)
 			if err != nil {
 				refused = err
 				continue
@@ -111,7 +111,7 @@ func (c *Checker) Missing(ctx context.Context, data []byte, l codec.Limits) (flo
 			return 0, refused
 		}
 		slices++
-		s, err := c.parseSlice(&r, kind)
+		s, err := c.parseSlice(r, kind)
 		if err != nil {
 			if isUnsupported(err) {
 				return 0, err
@@ -125,7 +125,7 @@ func (c *Checker) Missing(ctx context.Context, data []byte, l codec.Limits) (flo
 		if s.pps != used || s.address < next {
 			continue // what was there before is damaged, or this is
 		}
-		c.walk.begin(s, &r)
+		c.walk.begin(s, r)
 		n, err := c.walk.follow(ctx)
 		if err != nil {
 			return 0, err

@@ -189,8 +189,9 @@ func TestMissingEnded(t *testing.T) {
 func TestSetCutOff(t *testing.T) {
 	l := codec.Limits{}.WithDefaults()
 	unit := spec{side: 64, moreCB: 1, moreTB: 1, sets: 64}.unit()
-	r := newBitReader(unescape(nil, unit[5:]))
-	if _, _, err := parseSPS(&r, l); err == nil || r.pos > r.end+300 {
-		t.Errorf("%d bits of a set of %d were read: %v", r.pos, r.end, err)
+	var r bitReader
+	r.Open(unit[5:])
+	if _, _, err := parseSPS(&r, l); err == nil || r.Pos > r.End+300 {
+		t.Errorf("%d bits of a set of %d were read: %v", r.Pos, r.End, err)
 	}
 }

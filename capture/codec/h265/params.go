@@ -46,17 +46,17 @@ type pps struct {
 // that of x265's streams of key pictures alone: it is followed as far as it has
 // no extension.
 func parseSPS(r *bitReader, l codec.Limits) (id int, s sps, err error) {
-	r.skip(4)
+	r.Skip(4)
 	layers := r.u(3)
-	r.skip(1)
+	r.Skip(1)
 	profile := profileTierLevel(r, layers)
 	id = r.ue()
 	chroma := r.ue()
 	if chroma == 3 {
-		r.skip(1)
+		r.Skip(1)
 	}
 	s.width, s.height = r.ue(), r.ue()
-	if r.flag() { // conformance window, in samples of chroma
+	if r.Flag() { // conformance window, in samples of chroma
 		s.left = 2 * r.ue()
 		r.ue()
 		s.top = 2 * r.ue()
@@ -65,7 +65,7 @@ func parseSPS(r *bitReader, l codec.Limits) (id int, s sps, err error) {
 	s.bitDepth = [2]int{8 + r.ue(), 8 + r.ue()}
 	s.log2POC = 4 + r.ue()
 	first := layers
-	if r.flag() {
+	if r.Flag() {
 		first = 0
 	}
 	for range layers - first + 1 {
@@ -79,16 +79,16 @@ func parseSPS(r *bitReader, l codec.Limits) (id int, s sps, err error) {
 	s.log2MaxTB = s.log2MinTB + r.ue()
 	r.ue() // max_transform_hierarchy_depth_inter
 	s.intraDepth = r.ue()
-	if r.flag() { // scaling lists, which may be these
-		if r.flag() {
+	if r.Flag() { // scaling lists, which may be these
+		if r.Flag() {
 			scalingLists(r)
 		}
 	}
-	r.skip(1) // asymmetric partitions
-	s.sao = r.flag()
-	pcm := r.flag()
+	r.Skip(1) // asymmetric partitions
+	s.sao = r.Flag()
+	pcm := r.Flag()
 	switch {
-	case !r.ok() || id > 15:
+	case r.Overrun() || id > 15:
 		return 0, s, codec.Corrupt("the H.265 sequence parameter set is broken")
 	case profile < 1 || profile > 4 || chroma != 1 || s.bitDepth[0] > 10 || s.bitDepth[1] > 10:
 		return 0, s, codec.Unsupported("H.265 of profile %d, chroma format %d, is not followed", profile, chroma)
@@ -107,26 +107,26 @@ func parseSPS(r *bitReader, l codec.Limits) (id int, s sps, err error) {
 	if s.rpsCount = r.ue(); s.rpsCount > 64 {
 		return 0, s, codec.Corrupt("the H.265 sequence parameter set is broken")
 	}
-	for i := 0; i < s.rpsCount && r.ok(); i++ {
+	for i := 0; i < s.rpsCount && !r.Overrun(); i++ {
 		s.rpsDeltas = append(s.rpsDeltas, refPicSet(r, i, s.rpsCount, s.rpsDeltas))
 	}
-	if s.longTerm = r.flag(); s.longTerm {
+	if s.longTerm = r.Flag(); s.longTerm {
 		s.longTermCount = r.ue()
 		if s.longTermCount > 32 {
 			return 0, s, codec.Corrupt("the H.265 sequence parameter set is broken")
 		}
-		r.skip(s.longTermCount * (s.log2POC + 1))
+		r.Skip(s.longTermCount * (s.log2POC + 1))
 	}
-	s.temporalMVP = r.flag()
-	r.skip(1) // strong_intra_smoothing_enabled_flag
+	s.temporalMVP = r.Flag()
+	r.Skip(1) // strong_intra_smoothing_enabled_flag
 	extended := false
-	if timed := r.flag() && usability(r); !timed {
-		extended = r.flag()
+	if timed := r.Flag() && usability(r); !timed {
+		extended = r.Flag()
 	} else if profile == 4 {
 		extended = true // for all that is known
 	}
 	switch {
-	case !r.ok():
+	case r.Overrun():
 		return 0, s, codec.Corrupt("the H.265 sequence parameter set is cut off")
 	case extended:
 		return 0, s, codec.Unsupported("H.265 with extensions is not followed")
@@ -137,39 +137,39 @@ func parseSPS(r *bitReader, l codec.Limits) (id int, s sps, err error) {
 // usability is vui_parameters(), E.2.1, up to hrd_parameters(), of which it says
 // whether they follow.
 func usability(r *bitReader) (hrd bool) {
-	if r.flag() && r.u(8) == 255 { // aspect ratio
-		r.skip(32)
+	if r.Flag() && r.u(8) == 255 { // aspect ratio
+		r.Skip(32)
 	}
-	if r.flag() { // overscan
-		r.skip(1)
+	if r.Flag() { // overscan
+		r.Skip(1)
 	}
-	if r.flag() { // signal type
-		r.skip(4)
-		if r.flag() {
-			r.skip(24)
+	if r.Flag() { // signal type
+		r.Skip(4)
+		if r.Flag() {
+			r.Skip(24)
 		}
 	}
-	if r.flag() { // places of chroma
+	if r.Flag() { // places of chroma
 		r.ue()
 		r.ue()
 	}
-	r.skip(3)
-	if r.flag() { // default display window
+	r.Skip(3)
+	if r.Flag() { // default display window
 		for range 4 {
 			r.ue()
 		}
 	}
-	if r.flag() { // timing
-		r.skip(64)
-		if r.flag() {
+	if r.Flag() { // timing
+		r.Skip(64)
+		if r.Flag() {
 			r.ue()
 		}
-		if r.flag() {
+		if r.Flag() {
 			return true
 		}
 	}
-	if r.flag() { // restrictions
-		r.skip(3)
+	if r.Flag() { // restrictions
+		r.Skip(3)
 		for range 5 {
 			r.ue()
 		}
@@ -179,9 +179,9 @@ func usability(r *bitReader) (hrd bool) {
 
 // profileTierLevel is 7.3.3; it returns general_profile_idc.
 func profileTierLevel(r *bitReader, layers int) int {
-	r.skip(3)
+	r.Skip(3)
 	profile := r.u(5)
-	r.skip(88)
+	r.Skip(88)
 	if layers == 0 {
 		return profile
 	}
@@ -192,7 +192,7 @@ func profileTierLevel(r *bitReader, layers int) int {
 			more += 88*has + 8*level
 		}
 	}
-	r.skip(more)
+	r.Skip(more)
 	return profile
 }
 
@@ -203,15 +203,15 @@ func scalingLists(r *bitReader) {
 		if size == 3 {
 			step = 3
 		}
-		for m := 0; m < 6 && r.ok(); m += step {
-			if !r.flag() {
+		for m := 0; m < 6 && !r.Overrun(); m += step {
+			if !r.Flag() {
 				r.ue()
 				continue
 			}
 			if size > 1 {
 				r.se()
 			}
-			for i := 0; i < min(64, 1<<(4+2*size)) && r.ok(); i++ {
+			for i := 0; i < min(64, 1<<(4+2*size)) && !r.Overrun(); i++ {
 				r.se()
 			}
 		}
@@ -221,21 +221,21 @@ func scalingLists(r *bitReader) {
 // refPicSet is st_ref_pic_set(), 7.3.7: it returns NumDeltaPocs, which is all that
 // the next ones need.
 func refPicSet(r *bitReader, i, count int, deltas []int) int {
-	if i > 0 && r.flag() {
+	if i > 0 && r.Flag() {
 		back := 1
 		if i == count {
 			back += r.ue()
 		}
-		r.skip(1)
+		r.Skip(1)
 		r.ue()
-		if back > i || !r.ok() {
-			r.pos = r.end + 1
+		if back > i || r.Overrun() {
+			r.Pos = r.End + 1
 			return 0
 		}
 		n := 0
 		for range deltas[i-back] + 1 {
-			used := r.flag()
-			if used || r.flag() {
+			used := r.Flag()
+			if used || r.Flag() {
 				n++
 			}
 		}
@@ -243,56 +243,56 @@ func refPicSet(r *bitReader, i, count int, deltas []int) int {
 	}
 	n, p := r.ue(), r.ue()
 	if n > 16 || p > 16 {
-		r.pos = r.end + 1
+		r.Pos = r.End + 1
 		return 0
 	}
 	for range n + p {
 		r.ue()
-		r.skip(1)
+		r.Skip(1)
 	}
 	return n + p
 }
 
 func parsePPS(r *bitReader) (id int, p pps, err error) {
 	id, p.sps = r.ue(), r.ue()
-	p.dependentSlices, p.outputFlag = r.flag(), r.flag()
+	p.dependentSlices, p.outputFlag = r.Flag(), r.Flag()
 	p.extraBits = r.u(3)
-	p.signHiding = r.flag()
-	r.skip(1)
+	p.signHiding = r.Flag()
+	r.Skip(1)
 	r.ue()
 	r.ue()
 	p.initQP = 26 + r.se()
-	r.skip(1)
-	p.transformSkip = r.flag()
-	if p.qpDelta = r.flag(); p.qpDelta {
+	r.Skip(1)
+	p.transformSkip = r.Flag()
+	if p.qpDelta = r.Flag(); p.qpDelta {
 		p.qpDeltaDepth = r.ue()
 	}
 	r.se()
 	r.se()
-	p.chromaOffsets = r.flag()
-	r.skip(2)
-	p.transquantBypass, p.tiles, p.rowSync = r.flag(), r.flag(), r.flag()
+	p.chromaOffsets = r.Flag()
+	r.Skip(2)
+	p.transquantBypass, p.tiles, p.rowSync = r.Flag(), r.Flag(), r.Flag()
 	if p.tiles {
 		return 0, p, codec.Unsupported("H.265 with tiles is not followed")
 	}
-	p.acrossSlices = r.flag()
-	if r.flag() { // deblocking control
-		p.deblockingOverride, p.deblockingOff = r.flag(), r.flag()
+	p.acrossSlices = r.Flag()
+	if r.Flag() { // deblocking control
+		p.deblockingOverride, p.deblockingOff = r.Flag(), r.Flag()
 		if !p.deblockingOff {
 			r.se()
 			r.se()
 		}
 	}
-	if r.flag() {
+	if r.Flag() {
 		scalingLists(r)
 	}
-	r.skip(1)
+	r.Skip(1)
 	r.ue()
-	p.headerExtension = r.flag()
-	if r.flag() {
+	p.headerExtension = r.Flag()
+	if r.Flag() {
 		return 0, p, codec.Unsupported("H.265 with extensions is not followed")
 	}
-	if !r.ok() || id > 63 || p.sps > 15 || p.qpDeltaDepth > 3 {
+	if r.Overrun() || id > 63 || p.sps > 15 || p.qpDeltaDepth > 3 {
 		return 0, p, codec.Corrupt("the H.265 picture parameter set is broken")
 	}
 	return id, p, nil

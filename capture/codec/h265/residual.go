@@ -96,7 +96,7 @@ func (w *walk) last(log2, color int) (x, y int) {
 			return p
 		}
 		n := p>>1 - 1
-		return (2+p&1)<<n + w.bypasses(n)
+		return (2+p&1)<<n + w.Bypasses(n)
 	}
 	px, py := prefix(ctxLastX), prefix(ctxLastY)
 	x = suffix(px)
@@ -182,7 +182,7 @@ func (w *walk) levels(at []uint8, i int, first bool, color, greater int) int {
 	if w.signHiding && !w.transBypass && at[0]-at[len(at)-1] > 3 {
 		signs--
 	}
-	w.bypasses(signs)
+	w.Bypasses(signs)
 	rice := 0
 	for k := range at {
 		most := 1 // what base can say
@@ -209,14 +209,14 @@ func (w *walk) levels(at []uint8, i int, first bool, color, greater int) int {
 // remaining reads coeff_abs_level_remaining, 9.3.3.11.
 func (w *walk) remaining(rice int) int {
 	prefix := 0
-	for w.bypass() == 1 {
+	for w.Bypass() == 1 {
 		if prefix++; prefix > 20 {
 			return 1 << 16 // more than any level has
 		}
 	}
 	if prefix <= 3 {
-		return prefix<<rice + w.bypasses(rice)
+		return prefix<<rice + w.Bypasses(rice)
 	}
 	n := prefix - 3
-	return (1<<n+2)<<rice + w.bypasses(n+rice)
+	return (1<<n+2)<<rice + w.Bypasses(n+rice)
 }

@@ -20,8 +20,8 @@ type slice struct {
 // parseSlice reads the header of a key picture's slice segment.
 func (c *Checker) parseSlice(r *bitReader, kind int) (s slice, err error) {
 	broken := codec.Corrupt("a slice header of the H.265 picture is broken")
-	s.first = r.flag()
-	r.skip(1) // no_output_of_prior_pics_flag
+	s.first = r.Flag()
+	r.Skip(1) // no_output_of_prior_pics_flag
 	id := r.ue()
 	if id >= len(c.pps) || c.pps[id] == nil || c.sps[c.pps[id].sps] == nil {
 		return s, broken
@@ -29,23 +29,23 @@ func (c *Checker) parseSlice(r *bitReader, kind int) (s slice, err error) {
 	s.pps = c.pps[id]
 	s.sps = c.sps[s.pps.sps]
 	if !s.first {
-		if s.dependentSlices && r.flag() {
+		if s.dependentSlices && r.Flag() {
 			return s, codec.Unsupported("H.265 with dependent slices is not followed")
 		}
 		s.address = r.u(bits.Len(uint(s.ctbs - 1)))
 	}
-	r.skip(s.extraBits)
+	r.Skip(s.extraBits)
 	if r.ue() != 2 || s.address >= s.ctbs { // an I slice
 		return s, broken
 	}
 	if s.outputFlag {
-		r.skip(1)
+		r.Skip(1)
 	}
 	if kind != nalIDR && kind != nalIDRWithoutLeading {
 		s.references(r)
 	}
 	if s.sao {
-		s.saoLuma, s.saoChroma = r.flag(), r.flag()
+		s.saoLuma, s.saoChroma = r.Flag(), r.Flag()
 	}
 	s.qp = s.initQP + r.se()
 	if s.chromaOffsets {
@@ -53,14 +53,14 @@ func (c *Checker) parseSlice(r *bitReader, kind int) (s slice, err error) {
 		r.se()
 	}
 	off := s.deblockingOff
-	if s.deblockingOverride && r.flag() {
-		if off = r.flag(); !off {
+	if s.deblockingOverride && r.Flag() {
+		if off = r.Flag(); !off {
 			r.se()
 			r.se()
 		}
 	}
 	if s.acrossSlices && (s.saoLuma || s.saoChroma || !off) {
-		r.skip(1)
+		r.Skip(1)
 	}
 	if s.rowSync {
 		if n := r.ue(); n > s.ctbs {
@@ -70,17 +70,17 @@ func (c *Checker) parseSlice(r *bitReader, kind int) (s slice, err error) {
 			if each > 32 {
 				return s, broken
 			}
-			r.skip(n * each)
+			r.Skip(n * each)
 		}
 	}
 	if s.headerExtension {
-		r.skip(8 * min(r.ue(), 256))
+		r.Skip(8 * min(r.ue(), 256))
 	}
-	if !r.flag() { // byte_alignment()
+	if !r.Flag() { // byte_alignment()
 		return s, broken
 	}
-	r.skip(-r.pos & 7)
-	if !r.ok() {
+	r.Align()
+	if r.Overrun() {
 		return s, broken
 	}
 	return s, nil
@@ -88,11 +88,11 @@ func (c *Checker) parseSlice(r *bitReader, kind int) (s slice, err error) {
 
 // references reads what a key picture that is no IDR picture says of others.
 func (s *slice) references(r *bitReader) {
-	r.skip(s.log2POC)
-	if !r.flag() {
+	r.Skip(s.log2POC)
+	if !r.Flag() {
 		refPicSet(r, s.rpsCount, s.rpsCount, s.rpsDeltas)
 	} else if s.rpsCount > 1 {
-		r.skip(bits.Len(uint(s.rpsCount - 1)))
+		r.Skip(bits.Len(uint(s.rpsCount - 1)))
 	}
 	if s.longTerm {
 		known := 0
@@ -100,20 +100,20 @@ func (s *slice) references(r *bitReader) {
 			known = r.ue()
 		}
 		n := known + r.ue()
-		for i := 0; i < n && r.ok(); i++ {
+		for i := 0; i < n && !r.Overrun(); i++ {
 			if i < known {
 				if s.longTermCount > 1 {
-					r.skip(bits.Len(uint(s.longTermCount - 1)))
+					r.Skip(bits.Len(uint(s.longTermCount - 1)))
 				}
 			} else {
-				r.skip(s.log2POC + 1)
+				r.Skip(s.log2POC + 1)
 			}
-			if r.flag() {
+			if r.Flag() {
 				r.ue()
 			}
 		}
 	}
 	if s.temporalMVP {
-		r.skip(1)
+		r.Skip(1)
 	}
 }

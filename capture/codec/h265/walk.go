@@ -1,13 +1,19 @@
 package h265
 
-import "context"
+import (
+	"context"
+
+	"github.com/shutterfleet/shutterfleet/capture/codec/cabac"
+)
 
 // walk follows the slice_segment_data() of one slice, 7.3.8.
 type walk struct {
 	slice
-	cabac
-	end    int      // where rbsp_stop_one_bit stands, in bits
+	cabac.Engine
+	state  contexts
 	sync   contexts // TableStateIdxWpp
+	data   []byte   // the RBSP, with padding behind
+	end    int      // where rbsp_stop_one_bit stands, in bits
 	broken bool
 
 	depths []uint8 // CtDepth, by smallest coding block
@@ -23,12 +29,12 @@ type walk struct {
 
 // over says that more was taken than there is. The engine is ahead of what it
 // decodes by nine bits, of which the last may be the one that ends the data.
-func (w *walk) over() bool { return w.taken() > w.end+1 }
+func (w *walk) over() bool { return w.Taken() > w.end+1 }
 
 // begin makes ready for a slice whose header r has read.
 func (w *walk) begin(s slice, r *bitReader) {
-	w.slice, w.end = s, r.end
-	w.start(r.data, r.pos>>3)
+	w.slice, w.data, w.end = s, r.Data, r.End
+	w.Start(r.Data, r.Align())
 	w.broken = false
 	w.across = s.width >> 2
 	w.modes = grown(w.modes, w.across*(s.height>>2))
@@ -62,7 +68,7 @@ func (w *walk) follow(ctx context.Context) (int, error) {
 		if w.rowSync && column == 1 {
 			w.sync = w.state
 		}
-		end := w.terminate()
+		end := w.Terminate()
 		if w.over() {
 			return w.at - w.address, nil
 		}
@@ -75,7 +81,7 @@ func (w *walk) follow(ctx context.Context) (int, error) {
 			return w.at + 1 - w.address, nil
 		}
 		if w.at++; w.rowSync && w.at%w.ctbWidth == 0 {
-			if !w.terminate() || !w.next() {
+			if !w.Terminate() || !w.next() {
 				return w.at - 1 - w.address, nil
 			}
 			// The unit above and to the right, if it is of this slice.
@@ -115,7 +121,7 @@ func (w *walk) offsets(left, above bool) {
 		}
 		if c < 2 {
 			if kind = w.bin(ctxSAOType); kind == 1 {
-				kind += w.bypass()
+				kind += w.Bypass()
 			}
 		}
 		if kind == 0 {
@@ -125,7 +131,7 @@ func (w *walk) offsets(left, above bool) {
 		nonzero := 0
 		for range 4 {
 			n := 0
-			for n < most && w.bypass() == 1 {
+			for n < most && w.Bypass() == 1 {
 				n++
 			}
 			if n > 0 {
@@ -134,9 +140,9 @@ func (w *walk) offsets(left, above bool) {
 		}
 		switch {
 		case kind == 1: // bands: the signs, and sao_band_position
-			w.bypasses(nonzero + 5)
+			w.Bypasses(nonzero + 5)
 		case c < 2: // edges: their class
-			w.bypasses(2)
+			w.Bypasses(2)
 		}
 	}
 }
@@ -205,7 +211,7 @@ func (w *walk) codingUnit(x, y, log2, depth int) {
 	}
 	w.chromaMode = luma
 	if w.bin(ctxChromaMode) == 1 {
-		w.chromaMode = [4]int{modePlanar, 26, 10, modeDC}[w.bypasses(2)]
+		w.chromaMode = [4]int{modePlanar, 26, 10, modeDC}[w.Bypasses(2)]
 		if w.chromaMode == luma {
 			w.chromaMode = 34
 		}
@@ -243,12 +249,12 @@ func (w *walk) lumaMode(x, y int, probable bool) int {
 	}
 	if probable {
 		i := 0
-		for i < 2 && w.bypass() == 1 {
+		for i < 2 && w.Bypass() == 1 {
 			i++
 		}
 		return c[i]
 	}
-	mode := w.bypasses(5)
+	mode := w.Bypasses(5)
 	if c[0] > c[1] {
 		c[0], c[1] = c[1], c[0]
 	}
@@ -348,14 +354,14 @@ func (w *walk) delta() {
 	}
 	if v == 5 { // a suffix of EG0
 		k := 0
-		for k < 8 && w.bypass() == 1 {
+		for k < 8 && w.Bypass() == 1 {
 			v += 1 << k
 			k++
 		}
-		v += w.bypasses(k)
+		v += w.Bypasses(k)
 	}
 	if v > 0 {
-		sign := w.bypass()
+		sign := w.Bypass()
 		offset := 3 * (w.bitDepth[0] - 8) // QpBdOffset / 2
 		if v > 25+offset+sign {
 			w.broken = true
