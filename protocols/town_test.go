@@ -167,7 +167,7 @@ func TestFaultsOfTheStreet(t *testing.T) {
 	if ce, ok := errors.AsType[*fleet.CameraError](err); !ok || ce.Cause != fleet.CauseTimeout || time.Since(began) > 8*time.Second {
 		t.Errorf("silent: %v after %v, want a timeout within its second", err, time.Since(began))
 	}
-	err = grab("slow", 300*time.Millisecond)
+	err = grab("slow", 2*time.Second) // its picture takes about ten
 	if ce, ok := errors.AsType[*fleet.CameraError](err); !ok || ce.Cause != fleet.CauseTimeout {
 		t.Errorf("slow: %v, want a timeout", err)
 	}

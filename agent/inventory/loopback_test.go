@@ -114,9 +114,10 @@ func TestOneCameraHeardThreeWays(t *testing.T) {
 		if len(mine) > 1 {
 			t.Fatalf("one camera became %+v", mine)
 		}
-		if g := mine[0]; len(g.Via) == 3 {
+		// It may be described before it is heard in the last way, or behind that.
+		if g := mine[0]; len(g.Via) == 3 && g.State == fleet.DeviceOK {
 			t.Logf("one device after %v", time.Since(start))
-			if g.Key != "epr:urn:uuid:"+uuid || len(g.Endpoints) != 2 || g.Sources[0].Token != "v0" || g.State != fleet.DeviceOK {
+			if g.Key != "epr:urn:uuid:"+uuid || len(g.Endpoints) != 2 || len(g.Sources) == 0 || g.Sources[0].Token != "v0" {
 				t.Errorf("device = %+v", g)
 			}
 			return

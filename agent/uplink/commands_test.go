@@ -187,11 +187,14 @@ func TestCommandsAreNotRepeated(t *testing.T) {
 // than it may, and what was not used is given back.
 func TestPermits(t *testing.T) {
 	b := newBench(t)
+	asked, leave := context.WithCancel(b.ctx) // who asks leaves once the centre has the question
+	defer leave()
 	b.Permits = func(a *wire.PermitAsk) *wire.PermitAnswer {
 		switch a.GetDevice() {
 		case "good":
 			return &wire.PermitAnswer{Granted: true}
 		case "silent":
+			leave()
 			return nil
 		}
 		return &wire.PermitAnswer{Reason: "no, store it again"}
@@ -217,7 +220,7 @@ func TestPermits(t *testing.T) {
 	if denied, ok := errors.AsType[*uplink.DeniedError](err); !ok || denied.Reason != "no, store it again" {
 		t.Errorf("denied: %v", err)
 	}
-	if _, err := b.line.Permit(short(50*time.Millisecond), "silent", 1, false); !errors.Is(err, uplink.ErrNoAnswer) {
+	if _, err := b.line.Permit(asked, "silent", 1, false); !errors.Is(err, uplink.ErrNoAnswer) {
 		t.Errorf("a silent centre: %v", err)
 	}
 	s := b.await("both are settled", func(s uplinktest.State) bool { return len(s.Settled) == 2 })

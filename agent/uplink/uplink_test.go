@@ -72,7 +72,7 @@ func (b *bench) serve() (cut func()) {
 // connect starts the line.
 func (b *bench) connect(change func(*uplink.Options)) (stop func()) {
 	b.t.Helper()
-	o := uplink.Options{Server: b.addr, SiteKey: b.Key.Text(), Hostname: "box", Version: "test", AckTimeout: 100 * time.Millisecond}
+	o := uplink.Options{Server: b.addr, SiteKey: b.Key.Text(), Hostname: "box", Version: "test"}
 	if change != nil {
 		change(&o)
 	}
@@ -298,7 +298,7 @@ func TestNothingIsLostWhenAcksAreDropped(t *testing.T) {
 	n := 0
 	b.DropAck = func(uint64) bool { n++; return n%3 == 1 }
 	cut := b.serve()
-	b.connect(func(o *uplink.Options) { o.Batch = 8 })
+	b.connect(func(o *uplink.Options) { o.Batch, o.AckTimeout = 8, 100*time.Millisecond })
 	b.await("it is connected", connected)
 	os := orders(400)
 	b.Push(uplinktest.Orders(os...))

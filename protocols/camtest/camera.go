@@ -252,10 +252,10 @@ var pictureFaults = []Fault{Moved, Blurred, OverExposed, Covered, Black}
 
 // frame returns the picture of now as a JPEG. Callers must not change it.
 func (c *camera) frame() ([]byte, error) {
-	faults, frozen := c.spoiled()
-	key := fmt.Sprint(faults)
 	c.picture.Lock()
 	defer c.picture.Unlock()
+	faults, frozen := c.spoiled() // of now: who waited must not thaw a camera that froze meanwhile
+	key := fmt.Sprint(faults)
 	now := c.opts.Now()
 	if c.last != nil && (frozen || key == c.lastFor && now.Sub(c.lastAt).Abs() < frameEvery) {
 		return c.last, nil

@@ -22,16 +22,14 @@ import (
 	"github.com/shutterfleet/shutterfleet/fleet"
 )
 
-// settleTime passes between PLAY and the first picture: the server library
-// drops what it is given before its answer has gone out.
-const settleTime = 30 * time.Millisecond
-
 const rtpClock = 90000 // RFC 2435 and RFC 6184
 
 // rtspServer is a camera's RTSP side: one stream over TCP. While nobody
-// watches, nothing is drawn.
+// watches, nothing is drawn. While somebody joins, nothing is sent: whoever
+// comes gets nothing that was drawn before, no half of a picture, and a key
+// frame first.
 //
-//	PLAY ─► nudge ─► loop: picture (JPEG) or access unit (clip) ─► RTP ─► all who watch
+//	PLAY ─► joins ─► its answer ─► nudge ─► loop: picture (JPEG) or access unit (clip) ─► RTP ─► all who watch
 type rtspServer struct {
 	c      *camera
 	port   uint16
@@ -43,8 +41,12 @@ type rtspServer struct {
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
 
+	sending sync.Mutex // held while a picture is drawn and sent
+
 	mu       sync.Mutex // guards what follows
 	watching map[*gortsplib.ServerSession]bool
+	joining  map[*gortsplib.ServerConn]bool // asked to watch, and will be answered
+	joined   bool                           // somebody did, and had no key frame yet
 	places   map[*gortsplib.ServerSession]func()
 }
 
@@ -57,7 +59,7 @@ func newRTSPServer(c *camera, l net.Listener) (*rtspServer, error) {
 	}()
 	r := &rtspServer{
 		c: c, port: l.Addr().(*net.TCPAddr).AddrPort().Port(), nudge: make(chan struct{}, 1),
-		watching: map[*gortsplib.ServerSession]bool{}, places: map[*gortsplib.ServerSession]func(){},
+		watching: map[*gortsplib.ServerSession]bool{}, joining: map[*gortsplib.ServerConn]bool{}, places: map[*gortsplib.ServerSession]func(){},
 	}
 	var form format.Format
 	var err error
@@ -107,37 +109,54 @@ func (r *rtspServer) stop() {
 func (r *rtspServer) loop(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	key := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.nudge:
-			key = true
-			timer.Reset(settleTime)
+			timer.Reset(0)
 		case <-timer.C:
-			r.mu.Lock()
-			n := len(r.watching)
-			r.mu.Unlock()
-			if n == 0 {
-				timer.Reset(time.Hour)
-				continue
-			}
 			timer.Reset(frameEvery)
-			packets, err := r.encode(key)
-			if err != nil {
-				r.c.log.Error("picture not streamed", "protocol", "rtsp", "err", err)
-				continue
+			if !r.send() {
+				timer.Reset(time.Hour) // until somebody comes
 			}
-			key = false
-			for _, p := range packets {
-				if r.stream.WritePacketRTP(r.media, p) != nil {
-					break // the server ended
-				}
-			}
-			r.c.counted(func(s *Stats) { s.Pictures += n })
 		}
 	}
+}
+
+// send sends the next picture, if anybody is to have one.
+func (r *rtspServer) send() bool {
+	r.sending.Lock()
+	defer r.sending.Unlock()
+	n, key := r.audience()
+	if n == 0 {
+		return false
+	}
+	packets, err := r.encode(key)
+	if err != nil {
+		r.c.log.Error("picture not streamed", "protocol", "rtsp", "err", err)
+		return true
+	}
+	// Counted before: who has the picture finds it counted.
+	r.c.counted(func(s *Stats) { s.Pictures += n })
+	for _, p := range packets {
+		if r.stream.WritePacketRTP(r.media, p) != nil {
+			break // the server ended
+		}
+	}
+	return true
+}
+
+// audience returns how many watch, none while somebody joins, and whether one
+// of them waits for a key frame.
+func (r *rtspServer) audience() (n int, key bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.joining) > 0 || len(r.watching) == 0 {
+		return 0, false
+	}
+	key, r.joined = r.joined, false
+	return len(r.watching), key
 }
 
 // rtpTime gives timestamps by the clock, from a random start (RFC 3550).
@@ -258,16 +277,31 @@ func (r *rtspServer) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Resp
 	return &base.Response{StatusCode: base.StatusOK}, r.stream, nil
 }
 
-// OnPlay is called by the server library for PLAY.
+// OnPlay is called by the server library for PLAY. The library has the session
+// watch when this returns.
 func (r *rtspServer) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
+	r.sending.Lock() // a picture that is on its way is not for this one
+	defer r.sending.Unlock()
 	r.mu.Lock()
-	r.watching[ctx.Session] = true
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	r.watching[ctx.Session], r.joining[ctx.Conn] = true, true
+	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+// OnResponse is called by the server library before it sends an answer, and
+// behind OnPlay always: by then the session watches.
+func (r *rtspServer) OnResponse(conn *gortsplib.ServerConn, _ *base.Response) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.joining[conn] {
+		return
+	}
+	delete(r.joining, conn)
+	r.joined = true
 	select {
 	case r.nudge <- struct{}{}:
 	default: // one is on its way
 	}
-	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 
 // OnPause is called by the server library for PAUSE.

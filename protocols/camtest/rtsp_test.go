@@ -114,8 +114,12 @@ func TestRTSP(t *testing.T) {
 			} else if cfg, err := jpeg.DecodeConfig(bytes.NewReader(first[0])); err != nil || cfg.Width != i.Width || cfg.Height != i.Height {
 				t.Errorf("the first picture is %dx%d (%v), want %dx%d", cfg.Width, cfg.Height, err, i.Width, i.Height)
 			}
-			if next := picture(t, in); bytes.Equal(next[len(next)-1], first[len(first)-1]) {
-				t.Error("two pictures are the same")
+			// A picture answers for a while, so one may come twice.
+			same := 0
+			for next := first; bytes.Equal(next[len(next)-1], first[len(first)-1]); next = picture(t, in) {
+				if same++; same > 10 {
+					t.Fatal("ten pictures are the same")
+				}
 			}
 			if s := town.Stats(c.Name); s.Streams != 1 || s.Refused != 0 {
 				t.Errorf("stats while watching: %+v", s)
@@ -139,16 +143,13 @@ func TestEveryNewWatcherBeginsWithAKeyFrame(t *testing.T) {
 	c := camtest.Street()[0]
 	c.Open = true
 	_, i := quiet(t, c)
-	for range 3 {
+	for range 20 { // beside those who watch already
 		in, _, err := watch(t, i.RTSP, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		start := time.Now()
-		for u := picture(t, in); u[len(u)-1][0]&31 != 5; u = picture(t, in) {
-		}
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("a key frame came after %v", took)
+		if u := picture(t, in); u[len(u)-1][0]&31 != 5 {
+			t.Errorf("the first picture is of type %d, want 5", u[len(u)-1][0]&31)
 		}
 	}
 }

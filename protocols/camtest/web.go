@@ -29,7 +29,7 @@ type webServer struct {
 	login  *digest
 	soap   *soapService
 	conns  sync.Map       // the connections that are open: net.Conn keys
-	active sync.WaitGroup // the server and the requests it serves
+	active sync.WaitGroup // the server and its connections
 }
 
 // newWebServer opens the camera's web server. The camera's lock is held.
@@ -87,7 +87,7 @@ func newWebServer(c *camera) (*webServer, error) {
 		}
 	}
 	w.server = http.Server{
-		Handler:           w.counting(mux),
+		Handler:           w.named(mux),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       30 * time.Second,
 		MaxHeaderBytes:    16 << 10,
@@ -100,7 +100,7 @@ func newWebServer(c *camera) (*webServer, error) {
 	return w, nil
 }
 
-// stop ends all connections and waits for the requests on them.
+// stop ends all connections and waits until they have ended.
 func (w *webServer) stop() {
 	_ = w.server.Close()
 	w.active.Wait()
@@ -130,9 +130,11 @@ func (w *webServer) rekey() {
 func (w *webServer) connState(c net.Conn, s http.ConnState) {
 	switch s {
 	case http.StateNew:
+		w.active.Add(1) // Serve says so itself, and is counted: never from zero
 		w.conns.Store(c, nil)
 	case http.StateClosed:
 		w.conns.Delete(c)
+		w.active.Done()
 	}
 }
 
@@ -159,16 +161,17 @@ func (w *webServer) check(r *http.Request) verdict {
 	return wrongLogin
 }
 
-func (w *webServer) counting(h http.Handler) http.Handler {
+// named has every answer say who serves.
+func (w *webServer) named(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.active.Add(1) // while Serve runs and counts itself, so never from zero
-		defer w.active.Done()
 		rw.Header().Set("Server", "camtest/"+w.c.Firmware)
 		h.ServeHTTP(rw, r)
 	})
 }
 
-// guarded asks for the login, and for a free place if there are few.
+// guarded asks for the login, and for a free place if there are few. The place
+// is free when h returns: the end of an answer must not leave before that, or
+// who asks again at once is told that the camera is busy.
 func (w *webServer) guarded(h func(http.ResponseWriter, *http.Request)) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if !w.c.Open {
@@ -209,10 +212,15 @@ func (w *webServer) snapshot(rw http.ResponseWriter, _ *http.Request) {
 	h.Set("Content-Type", "image/jpeg")
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	h.Set("Cache-Control", "no-store")
-	if _, err := rw.Write(b); err == nil {
+	if _, err := rw.Write(b[:len(b)-lastBytes]); err == nil {
 		w.c.counted(func(s *Stats) { s.Pictures++ })
+		_, _ = rw.Write(b[len(b)-lastBytes:]) // which is kept until this has returned
 	}
 }
+
+// lastBytes of a picture are sent when it has been counted. They are fewer than
+// net/http keeps for an answer that goes on (2048), and than any JPEG has.
+const lastBytes = 64
 
 // mjpeg sends parts until the client has enough or the camera ends.
 func (w *webServer) mjpeg(rw http.ResponseWriter, r *http.Request) {
@@ -232,10 +240,13 @@ func (w *webServer) mjpeg(rw http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		if _, err := p.Write(b); err != nil {
+		if _, err := p.Write(b[:len(b)-lastBytes]); err != nil {
 			return err
 		}
 		w.c.counted(func(s *Stats) { s.Pictures++ })
+		if _, err := p.Write(b[len(b)-lastBytes:]); err != nil {
+			return err
+		}
 		return http.NewResponseController(rw).Flush()
 	}
 	if pace(r.Context(), send) != nil {

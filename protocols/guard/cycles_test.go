@@ -47,7 +47,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	g.Close()
 	// The servers' own ends close a moment later.
-	for end := time.Now().Add(5 * time.Second); (sockets() > files || runtime.NumGoroutine() > routines) && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); (sockets() > files || runtime.NumGoroutine() > routines) && time.Now().Before(end); {
 		runtime.Gosched()
 	}
 	if f, r := sockets(), runtime.NumGoroutine(); f > files || r > routines {

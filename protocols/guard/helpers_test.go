@@ -67,7 +67,8 @@ func fullBacklog(t *testing.T) string {
 	}
 	address := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: sa.(*syscall.SockaddrInet4).Port}).String()
 	for range 8 {
-		c, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
+		// A connection that is merely slow must not pass for a queue that is full.
+		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err != nil {
 			return address
 		}

@@ -137,7 +137,7 @@ func cycles(t *testing.T, n int) {
 	}
 	files, _, routines := settled()
 	round(n)
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		f, p, r := settled()
 		if f <= files && p == 0 && r <= routines {
 			return

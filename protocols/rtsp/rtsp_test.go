@@ -2,9 +2,11 @@ package rtsp_test
 
 import (
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -131,13 +133,13 @@ func TestGrabFailures(t *testing.T) {
 				}
 				return
 			}
-			f, err := patient(t, g, cam, c.wait, c.says)
+			f, err := patient(t, g, cam.url("/live"), c.wait, c.says)
 			wantCause(t, f, err, c.cause, c.says)
 		})
 	}
 	t.Run("a packet lost", func(t *testing.T) {
 		cam := newCamera(t, sdp(96, h264SDP), gap)
-		f, err := patient(t, rtsp.New(newGuard(t), rtsp.Options{}), cam, 300*time.Millisecond, "parts missing")
+		f, err := patient(t, rtsp.New(newGuard(t), rtsp.Options{}), cam.url("/live"), 300*time.Millisecond, "parts missing")
 		wantCause(t, f, err, fleet.CauseNoKeyframe, "parts missing")
 	})
 	t.Run("nobody listens", func(t *testing.T) {
@@ -153,10 +155,10 @@ func TestGrabFailures(t *testing.T) {
 
 // patient grabs from a camera of which something is to come by the deadline, and
 // more: on a busy machine that takes longer.
-func patient(t *testing.T, g *rtsp.Grabber, cam *camera, wait time.Duration, says string) (f fleet.Frame, err error) {
+func patient(t *testing.T, g *rtsp.Grabber, url string, wait time.Duration, says string) (f fleet.Frame, err error) {
 	t.Helper()
 	for ; wait < time.Minute; wait *= 2 {
-		f, err = g.Grab(within(t, wait), target(cam.url("/live")))
+		f, err = g.Grab(within(t, wait), target(url))
 		if err == nil || strings.Contains(err.Error(), says) {
 			break
 		}
@@ -182,35 +184,29 @@ func TestGrabSilent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	closed := make(chan struct{}, 2)
-	go func() {
-		for range 2 {
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
 			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
+			conns.Go(func() {
 				defer c.Close()
-				buf := make([]byte, 4096)
-				for {
-					if _, err := c.Read(buf); err != nil {
-						closed <- struct{}{}
-						return
-					}
-				}
-			}()
+				_, _ = io.Copy(io.Discard, c)
+			})
 		}
-	}()
+	})
 	for _, scheme := range []string{"rtsp", "rtsps"} {
 		start := time.Now()
-		f, err := rtsp.New(newGuard(t), rtsp.Options{}).Grab(within(t, 200*time.Millisecond), target(scheme+"://"+ln.Addr().String()+"/live"))
+		f, err := patient(t, rtsp.New(newGuard(t), rtsp.Options{}), scheme+"://"+ln.Addr().String()+"/live", 200*time.Millisecond, "silent")
 		wantCause(t, f, err, fleet.CauseTimeout, "silent")
 		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("%s took %v", scheme, took)
 		}
-		<-closed
 	}
+	ln.Close()
+	conns.Wait() // all are closed
 }
 
 func TestGrabLogin(t *testing.T) {

@@ -3,6 +3,7 @@ package rtsp_test
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"image"
 	"image/jpeg"
 	"io"
@@ -74,7 +75,6 @@ func start(t *testing.T, s *server, medias []*description.Media, next func(n int
 	t.Helper()
 	s.desc = &description.Session{Medias: medias}
 	s.Handler = s
-	s.RTSPAddress = "127.0.0.1:0"
 	s.Listen = func(network, address string) (net.Listener, error) {
 		ln, err := net.Listen(network, address)
 		if err == nil {
@@ -82,24 +82,18 @@ func start(t *testing.T, s *server, medias []*description.Media, next func(n int
 		}
 		return ln, err
 	}
-	// Two ports in a row, the lower even.
-	for s.UDPRTPAddress == "" && s.TLSConfig == nil {
-		a, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
+	for try := 1; ; try++ {
+		s.RTSPAddress = "127.0.0.1:0"
+		if s.TLSConfig == nil {
+			s.UDPRTPAddress, s.UDPRTCPAddress = pair(t)
+		}
+		err := s.Start()
+		if err == nil {
+			break
+		}
+		if try == 20 || !errors.Is(err, syscall.EADDRINUSE) { // somebody was quicker to take a port
 			t.Fatal(err)
 		}
-		at := a.LocalAddr().(*net.UDPAddr)
-		b, err := net.ListenPacket("udp", (&net.UDPAddr{IP: at.IP, Port: at.Port + 1}).String())
-		if err == nil {
-			if at.Port%2 == 0 {
-				s.UDPRTPAddress, s.UDPRTCPAddress = a.LocalAddr().String(), b.LocalAddr().String()
-			}
-			b.Close()
-		}
-		a.Close()
-	}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
 	}
 	s.stream = &gortsplib.ServerStream{Server: &s.Server, Desc: s.desc}
 	if err := s.stream.Initialize(); err != nil {
@@ -125,6 +119,30 @@ func start(t *testing.T, s *server, medias []*description.Media, next func(n int
 	})
 	t.Cleanup(func() { close(stop); wg.Wait(); s.stream.Close(); s.Close() })
 	return "rtsp://" + s.RTSPAddress + "/stream"
+}
+
+// pair returns the addresses of two ports in a row, the lower even, that are
+// free at the moment.
+func pair(t *testing.T) (rtp, rtcp string) {
+	t.Helper()
+	for {
+		a, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := a.LocalAddr().(*net.UDPAddr)
+		b, err := net.ListenPacket("udp", (&net.UDPAddr{IP: at.IP, Port: at.Port + 1}).String())
+		if err == nil {
+			if at.Port%2 == 0 {
+				rtp, rtcp = a.LocalAddr().String(), b.LocalAddr().String()
+			}
+			b.Close()
+		}
+		a.Close()
+		if rtp != "" {
+			return rtp, rtcp
+		}
+	}
 }
 
 // h264Server sends a key frame after every nine others.
@@ -224,7 +242,7 @@ func TestGrabUDPDropped(t *testing.T) {
 			return &base.Response{StatusCode: base.StatusUnsupportedTransport}
 		}
 		for _, first := range []bool{true, false} {
-			f, err := rtsp.New(newGuard(t), rtsp.Options{UDPFirst: first}).Grab(within(t, time.Second), target(c.url("/")))
+			f, err := patient(t, rtsp.New(newGuard(t), rtsp.Options{UDPFirst: first}), c.url("/"), time.Second, "let UDP from it through")
 			wantCause(t, f, err, fleet.CauseTimeout, "let UDP from it through")
 		}
 	})

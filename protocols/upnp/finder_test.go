@@ -205,12 +205,12 @@ func TestNotify(t *testing.T) {
 	wg.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
-		for {
-			say("ssdp:alive")
+		nts := "ssdp:alive"
+		for alive := heard; ; {
+			say(nts)
 			select {
-			case <-heard:
-				say("ssdp:byebye")
-				return
+			case <-alive:
+				nts, alive = "ssdp:byebye", nil
 			case <-done:
 				return
 			case <-tick.C:

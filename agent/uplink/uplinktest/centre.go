@@ -51,7 +51,9 @@ type Centre struct {
 	server tls.Certificate
 	orders ed25519.PrivateKey
 
-	mu         sync.Mutex
+	turn chan struct{} // cap 1: holds whoever numbers instructions and sends them
+
+	mu         sync.Mutex // guards what follows; after turn
 	stream     wire.Agents_LinkServer
 	agent      fleet.AgentID
 	enrolled   int
@@ -74,7 +76,7 @@ type Centre struct {
 
 // New makes a centre with its own CA.
 func New() (*Centre, error) {
-	c := &Centre{Now: time.Now, unstored: make(map[uint64]*wire.Instruction), outcomes: make(map[fleet.Occurrence]fleet.Capture), changed: make(chan struct{})}
+	c := &Centre{Now: time.Now, unstored: make(map[uint64]*wire.Instruction), outcomes: make(map[fleet.Occurrence]fleet.Capture), changed: make(chan struct{}), turn: make(chan struct{}, 1)}
 	var err error
 	if c.caKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, err
@@ -170,6 +172,7 @@ func (c *Centre) Link(s wire.Agents_LinkServer) error {
 	if err := out.Send(&wire.FromCentre{Body: &wire.FromCentre_Welcome{Welcome: &wire.Welcome{WireVersion: wire.Version, Site: string(c.Key.Site), Permits: c.Permits != nil}}}); err != nil {
 		return err
 	}
+	c.turn <- struct{}{}
 	c.mu.Lock()
 	c.stream, c.agent = out, id
 	c.nonce = max(c.nonce, h.GetNonce())
@@ -181,8 +184,9 @@ func (c *Centre) Link(s wire.Agents_LinkServer) error {
 	}
 	slices.Sort(nonces)
 	for _, n := range nonces {
-		again = append(again, c.unstored[n])
+		in := c.unstored[n]
 		delete(c.unstored, n)
+		again = append(again, c.number(in))
 	}
 	c.note()
 	c.mu.Unlock()
@@ -195,8 +199,9 @@ func (c *Centre) Link(s wire.Agents_LinkServer) error {
 		c.mu.Unlock()
 	}()
 	for _, in := range again {
-		c.Push(in)
+		_ = c.send(out, in, c.orders) // a cut stream brings it again
 	}
+	<-c.turn
 	for {
 		m, err := s.Recv()
 		if err != nil {
@@ -290,18 +295,27 @@ func (c *Centre) note() {
 // and again with each link until it is acknowledged. Agent, nonce, expiry and
 // fence are filled in where they are zero.
 func (c *Centre) Push(in *wire.Instruction) {
+	c.turn <- struct{}{} // what has the lower number goes first
+	defer func() { <-c.turn }()
 	c.mu.Lock()
+	in = c.number(in)
+	s := c.stream
+	c.mu.Unlock()
+	if s != nil {
+		_ = c.send(s, in, c.orders) // a cut stream brings it again
+	}
+}
+
+// number notes an instruction under the next nonce as not acknowledged, and
+// returns it as it is to be sent. Callers hold turn and mu.
+func (c *Centre) number(in *wire.Instruction) *wire.Instruction {
 	c.nonce++
 	in = proto.Clone(in).(*wire.Instruction)
 	in.Nonce, in.Agent = c.nonce, string(c.agent)
 	in.ExpiresMs = c.Now().Add(time.Minute).UnixMilli()
 	in.Fence = max(1, in.GetFence())
 	c.unstored[in.GetNonce()] = in
-	s := c.stream
-	c.mu.Unlock()
-	if s != nil {
-		_ = c.send(s, in, c.orders) // a cut stream brings it again
-	}
+	return in
 }
 
 // PushRaw sends an instruction exactly as it is, signed by key, or by the
