@@ -236,10 +236,24 @@ func (s *Scheduler) putCredentials(ch *change, n NewCredentials) store.Credentia
 	c := store.Credentials{ID: id, Site: n.Site, Camera: n.Camera, User: n.User, Sealed: s.sealed(n.Password, id), Version: s.credSeq, Created: fleet.At(time.Now())}
 	ch.Credentials = append(ch.Credentials, c)
 	ch.then(func() {
-		s.creds[id] = c
+		s.holdCredentials(c)
 		s.camerasChanged(n.Site)
 	})
 	return c
+}
+
+// holdCredentials puts c in the place of those with its ID.
+func (s *Scheduler) holdCredentials(c store.Credentials) {
+	delete(s.current, s.creds[c.ID].Version)
+	s.creds[c.ID], s.current[c.Version] = c, true
+}
+
+// replaced reports whether other credentials have taken the place of those with
+// that version. Those of 0 have none.
+func (s *Scheduler) replaced(version uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return version != 0 && !s.current[version]
 }
 
 func credentialsView(c store.Credentials) CredentialsView {

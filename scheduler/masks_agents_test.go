@@ -128,7 +128,7 @@ func TestMaskedAmongOldAgents(t *testing.T) {
 		spec := every("slow", 30*time.Second)
 		spec.Lead = spec.Every
 		apply(t, s, spec)
-		ids := addCameras(t, s, "lab", 12)
+		ids := addCameras(t, s, "lab", 24) // each able agent has some of as many
 		for _, id := range ids {
 			must[scheduler.MaskView](t)(s.SetMask(t.Context(), scheduler.NewMask{Camera: id, Mask: hidden(0.5)}))
 		}

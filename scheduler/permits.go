@@ -33,6 +33,11 @@ const (
 // decides whether it may be tried again.
 var ErrPermitSoon = errors.New("the login is being tried right now")
 
+// errReplaced keeps an agent from a login that it alone still knows: a success
+// with the one that took its place has the camera's refusals forgotten, and it
+// would be refused once more.
+var errReplaced = errors.New("other credentials have taken the place of this login: it is not tried any more, and they are on their way to the agent")
+
 // loginKey is a device, as all agents of its site name it.
 type loginKey struct {
 	site   fleet.SiteID
@@ -237,6 +242,9 @@ func (l *logins) durable(ctx context.Context, change uint64) error {
 func (l *Link) AskPermit(device string, version, permit uint64, worked bool) (durable func(context.Context) error, err error) {
 	if device == "" || len(device) > maxDeviceKey || permit == 0 {
 		return nil, errors.New("the question names no device, or no permit")
+	}
+	if l.s.replaced(version) {
+		return nil, errReplaced
 	}
 	k, logins := loginKey{l.site, device}, l.s.logins
 	n, err := logins.change(k, func(g ledger) error { return g.ask(k, l.agent, version, permit, worked, fleet.At(time.Now())) })

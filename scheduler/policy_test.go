@@ -172,10 +172,13 @@ func TestPause(t *testing.T) {
 				return (v.Site == "" || v.Site == site) && (v.Camera == 0 || v.Camera == c.Camera) && (v.Schedule == "" || v.Schedule == names[c.Schedule]) &&
 					c.Nominal >= v.From && c.Nominal < v.until
 			})
-			if got := c.Outcome == fleet.Skipped && c.Cause == fleet.CausePaused; got != within {
+			// What is due in the very millisecond of an operator's word may go either way.
+			edge := slices.ContainsFunc(done, func(v interval) bool { return c.Nominal == v.From || c.Nominal == v.until })
+			got := c.Outcome == fleet.Skipped && c.Cause == fleet.CausePaused
+			if got != within && !edge {
 				t.Errorf("%s %s at %s: %s(%s), in a pause: %v", site, names[c.Schedule], c.Nominal, c.Outcome, c.Cause, within)
 			}
-			if within {
+			if got {
 				skipped++
 			}
 		}
@@ -454,7 +457,7 @@ func TestElsewhere(t *testing.T) {
 		spec.Retry = &calendar.Retry{Attempts: 1, Elsewhere: true}
 		apply(t, s, spec)
 		one, two := enrol(t, s, "lab"), enrol(t, s, "lab")
-		addCameras(t, s, "lab", 6)
+		addCameras(t, s, "lab", 20) // whose each is, is a hash of ids drawn at random: each has some of as many
 		var links []*scheduler.Link
 		for _, a := range []fleet.Agent{one, two} {
 			links = append(links, must[*scheduler.Link](t)(s.Connect(t.Context(), a.ID, "", "")))

@@ -44,7 +44,7 @@ func (s *Scheduler) restore(ctx context.Context, st *store.State) error {
 		s.tokens[[32]byte(t.Hash)] = t
 	}
 	for _, c := range st.Credentials {
-		s.creds[c.ID] = c
+		s.holdCredentials(c)
 		s.credSeq = max(s.credSeq, c.Version)
 	}
 	for _, r := range st.Rules {

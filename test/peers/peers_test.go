@@ -126,8 +126,8 @@ func TestCaptureFromPeers(t *testing.T) {
 		before := p.lighttpdRefusals()
 		id := c.add("http://"+p.lighttpdAddr+"/digest/snapshot.jpg?wrong", "viewer", c.file("wrong", "not it"))
 		c.wait(t, "a failure that names the credentials", func() bool {
-			cam := c.camera(t, id)
-			return cam.Last != nil && cam.Last.Cause == fleet.CauseUnauthorized
+			// Not the last of them: soon the budget is used up, and that is told.
+			return slices.ContainsFunc(c.captures(t, id), func(s shot) bool { return s.Cause == string(fleet.CauseUnauthorized) })
 		})
 		c.wait(t, "five more occurrences", func() bool { return len(c.captures(t, id)) >= 6 })
 		if n := p.lighttpdRefusals() - before; n > 2 {

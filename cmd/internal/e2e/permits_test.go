@@ -74,12 +74,13 @@ func TestTwoAgentsShareTheLoginBudget(t *testing.T) {
 		cams[i].Open, cams[i].User, cams[i].Password = false, "root", "right"
 	}
 	h := newHouse(t, cams)
+	stage := "at first"
 	wrong := func() int {
 		n := 0
 		for _, c := range h.town.Cameras() {
 			s := h.town.Stats(c.Name)
 			if s.Refused > 2 {
-				t.Fatalf("%s refused %d logins", c.Name, s.Refused)
+				t.Fatalf("%s: %s refused %d logins", stage, c.Name, s.Refused)
 			}
 			n += s.Refused
 		}
@@ -121,6 +122,7 @@ func TestTwoAgentsShareTheLoginBudget(t *testing.T) {
 	// Which of them serves a camera is a hash of names drawn at random: each may
 	// have all of them. So each has to be alone for a while.
 	for _, b := range []struct{ off, alone *box }{{one, two}, {two, one}} {
+		stage = "with one agent alone"
 		b.off.off()
 		id := string(b.alone.edge.Stats().Line.Agent)
 		_, before := h.outcomes()
@@ -132,7 +134,9 @@ func TestTwoAgentsShareTheLoginBudget(t *testing.T) {
 		b.off.on()
 		both()
 	}
+	stage = "after the agents' starts"
 	more("captures after the agents' starts", 8)
+	stage = "after the centre's start"
 	h.stop()
 	two.off()
 	h.startCentre()
@@ -142,10 +146,26 @@ func TestTwoAgentsShareTheLoginBudget(t *testing.T) {
 		t.Errorf("%d wrong logins were seen by 4 cameras, want 2 each", n)
 	}
 
+	// An agent that is away meanwhile knows the wrong password alone when it
+	// comes back, and the cameras have forgotten that they refused it.
+	stage = "after the right password came"
+	two.off()
 	h.send(http.MethodPost, "credentials", map[string]any{"site": "lab", "user": "root", "password": "right"}, nil)
-	wait(t, "pictures", func() bool {
+	wait(t, "pictures of each camera", func() bool {
+		taken := map[fleet.CameraID]bool{}
+		for _, c := range h.captures() {
+			if c.Outcome == fleet.Captured {
+				taken[c.Camera] = true
+			}
+		}
+		return len(taken) == len(cams)
+	})
+	two.on()
+	both()
+	wait(t, "more pictures", func() bool {
 		now, _ := h.outcomes()
-		return now[""] >= 8
+		wrong()
+		return now[""] >= 16
 	})
 	pictures := func() (n int) {
 		for _, c := range h.town.Cameras() {

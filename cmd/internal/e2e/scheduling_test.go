@@ -184,7 +184,7 @@ func TestPauseRecalls(t *testing.T) {
 	})
 	for _, c := range h.finish() {
 		switch skipped := c.Outcome == fleet.Skipped && c.Cause == fleet.CausePaused; {
-		case c.Nominal >= p.From && c.Nominal < resumed:
+		case c.Nominal > p.From && c.Nominal < resumed: // in the very millisecond it may go either way
 			if !skipped {
 				t.Errorf("%s within the pause: %s(%s)", c.Nominal, c.Outcome, c.Cause)
 			}
