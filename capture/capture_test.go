@@ -11,6 +11,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"math/bits"
+	"math/rand/v2"
 	"os/exec"
 	"slices"
 	"testing"
@@ -206,6 +207,37 @@ func TestReadSmall(t *testing.T) {
 		}
 		if min(size[0], size[1]) < 5 && got.Fingerprint != (fleet.Fingerprint{}) {
 			t.Errorf("%v: fingerprint %+v, want the empty one", size, got.Fingerprint)
+		}
+	}
+}
+
+// TestReadNarrow: a picture that is much higher than wide has a thumbnail that is
+// no higher than twice the greatest width, whoever decodes it.
+func TestReadNarrow(t *testing.T) {
+	r := reader(t, capture.Options{})
+	noise := image.NewGray(image.Rect(0, 0, 320, 16000))
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for i := range noise.Pix {
+		noise.Pix[i] = byte(rnd.IntN(256))
+	}
+	for _, c := range []struct {
+		name string
+		f    fleet.Frame
+		w, h int
+	}{
+		{"upright 9:16", fleet.Frame{Codec: fleet.JPEG, Data: jpegOf(t, street(540, 960))}, 320, 569},
+		{"1:50", fleet.Frame{Codec: fleet.JPEG, Data: jpegOf(t, noise)}, 13, 640},
+		{"one column", fleet.Frame{Codec: fleet.PNG, Data: pngOf(t, street(1, 3000))}, 1, 640},
+		{"by FFmpeg", fleet.Frame{Codec: fleet.H265, Data: encode(t, fleet.H265, "-vf", "scale=64:1920", "-pix_fmt", "yuv420p")}, 21, 630},
+	} {
+		got, err := r.Read(t.Context(), c.f)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		m, err := jpeg.DecodeConfig(bytes.NewReader(got.Thumbnail))
+		if err != nil || m.Width != c.w || m.Height != c.h {
+			t.Errorf("%s: thumbnail of %dx%d in %d bytes, %v: want %dx%d", c.name, m.Width, m.Height, len(got.Thumbnail), err, c.w, c.h)
 		}
 	}
 }
