@@ -279,7 +279,9 @@ const keepPixels = 4096 * 2304
 
 func (r *Reader) leave(d *desk) {
 	d.pic.Exact = nil
-	if cap(d.pic.Y.Pix) > keepPixels {
+	// A frame that ends in the middle may have brought its chroma alone. The
+	// decoders' own memory goes by the planes that they fill.
+	if max(cap(d.pic.Y.Pix), cap(d.pic.Cb.Pix), cap(d.pic.Cr.Pix)) > keepPixels {
 		d = nil
 	}
 	r.free <- d
