@@ -12,8 +12,10 @@ import (
 	"image/png"
 	"math/bits"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -207,6 +209,34 @@ func TestReadSmall(t *testing.T) {
 		}
 		if min(size[0], size[1]) < 5 && got.Fingerprint != (fleet.Fingerprint{}) {
 			t.Errorf("%v: fingerprint %+v, want the empty one", size, got.Fingerprint)
+		}
+	}
+}
+
+// TestReadOddJPEG: of kinds of JPEG that the decoder here does not read, FFmpeg
+// reads some; of the others the error says which kind it is and what to do.
+func TestReadOddJPEG(t *testing.T) {
+	r := reader(t, capture.Options{})
+	arithmetic, err := os.ReadFile("codec/jpeg/testdata/arithmetic.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*fleet.Mask{nil, corner()} {
+		f := fleet.Frame{Codec: fleet.JPEG, Data: arithmetic}
+		if _, err := r.Read(t.Context(), f); cause(err) != fleet.CauseUnsupportedCodec || !strings.Contains(err.Error(), "set the camera to baseline JPEG") {
+			t.Errorf("an arithmetic-coded JPEG: %v (%s)", err, cause(err))
+		}
+		if _, err := r.Thumbnail(t.Context(), f, m); cause(err) != fleet.CauseUnsupportedCodec {
+			t.Errorf("the thumbnail of an arithmetic-coded JPEG: %v (%s)", err, cause(err))
+		}
+		// Without loss, which FFmpeg writes, too.
+		f.Data = byFFmpeg(t, pngOf(t, gray(street(320, 200))), "-c:v", "ljpeg", "-pix_fmt", "yuvj420p", "-f", "mjpeg")
+		in, err := r.Inspect(t.Context(), f, capture.Probe{Mask: m})
+		if err != nil || in.Decoder != "ffmpeg" {
+			t.Errorf("a lossless JPEG: read by %q, %v", in.Decoder, err)
+		}
+		if thumb, err := r.Thumbnail(t.Context(), f, m); err != nil || !bytes.Equal(thumb, in.Thumbnail) {
+			t.Errorf("the thumbnail of a lossless JPEG has %d bytes, %v: want %d", len(thumb), err, len(in.Thumbnail))
 		}
 	}
 }

@@ -26,10 +26,16 @@ func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *fleet.Mask) ([
 	if r.opts.NoThumbnail {
 		return nil, nil
 	}
-	if f.Codec != fleet.JPEG {
-		in, err := r.Inspect(ctx, f, Probe{Mask: m})
-		return in.Thumbnail, err
+	if f.Codec == fleet.JPEG {
+		if thumb, err := r.thumbnailOfJPEG(ctx, f, m); !unsupported(err) {
+			return thumb, err
+		}
 	}
+	in, err := r.Inspect(ctx, f, Probe{Mask: m})
+	return in.Thumbnail, err
+}
+
+func (r *Reader) thumbnailOfJPEG(ctx context.Context, f fleet.Frame, m *fleet.Mask) ([]byte, error) {
 	d, err := r.sit(ctx)
 	if err != nil {
 		return nil, err
