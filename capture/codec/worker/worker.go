@@ -262,6 +262,7 @@ func arguments(demuxer string, thumbnail int, l codec.Limits) []string {
 	args := []string{
 		"-nostdin", "-hide_banner", "-v", "error", "-threads", "1",
 		"-max_pixels", strconv.Itoa(l.Pixels),
+		"-noautorotate",       // else MP4 and Exif say how the picture is turned: it is taken as it is coded, as the other decoders do
 		"-flags", "unaligned", // else what a stream crops at its left is shown, up to 63 samples, for the sake of alignment
 	}
 	if demuxer == demuxers[codec.MP4] {
