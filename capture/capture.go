@@ -140,15 +140,23 @@ func (r *Reader) read(ctx context.Context, f fleet.Frame, p *Probe, in *Inspecti
 	}
 	res, err := r.readHere(ctx, f, p, in)
 	if spare && unsupported(err) {
-		return r.readByWorker(ctx, f, p, in)
+		var second error
+		if res, second = r.readByWorker(ctx, f, p, in); f.Codec == fleet.JPEG && is(second, fleet.CauseCorrupt) {
+			// FFmpeg says so of kinds that it does not know either: that the frame is
+			// of one is known, and what to do about it.
+			return fleet.Reading{}, err
+		}
+		return res, second
 	}
 	return res, err
 }
 
 // unsupported says that another decoder may know what one did not.
-func unsupported(err error) bool {
+func unsupported(err error) bool { return is(err, fleet.CauseUnsupportedCodec) }
+
+func is(err error, c fleet.Cause) bool {
 	ce, ok := errors.AsType[*fleet.CameraError](err)
-	return ok && ce.Cause == fleet.CauseUnsupportedCodec
+	return ok && ce.Cause == c
 }
 
 func (r *Reader) readHere(ctx context.Context, f fleet.Frame, p *Probe, in *Inspection) (fleet.Reading, error) {
@@ -228,7 +236,7 @@ func (r *Reader) readByWorker(ctx context.Context, f fleet.Frame, p *Probe, in *
 	if f.Codec == fleet.H265 {
 		// FFmpeg makes up what it lacks and does not say so.
 		d.pic.Missing, err = d.h265.Missing(ctx, f.Data, r.opts.Limits)
-		if e, ok := errors.AsType[*fleet.CameraError](err); ok && e.Cause == fleet.CauseTimeout {
+		if is(err, fleet.CauseTimeout) {
 			return fleet.Reading{}, err
 		}
 		if in.Missing = d.pic.Missing; in.Missing > mostMissing || in.Missing > 0 && p.Judge == nil {
@@ -279,7 +287,9 @@ const keepPixels = 4096 * 2304
 
 func (r *Reader) leave(d *desk) {
 	d.pic.Exact = nil
-	if cap(d.pic.Y.Pix) > keepPixels {
+	// A frame that ends in the middle may have brought its chroma alone. The
+	// decoders' own memory goes by the planes that they fill.
+	if max(cap(d.pic.Y.Pix), cap(d.pic.Cb.Pix), cap(d.pic.Cr.Pix)) > keepPixels {
 		d = nil
 	}
 	r.free <- d

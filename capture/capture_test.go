@@ -11,8 +11,11 @@ import (
 	"image/jpeg"
 	"image/png"
 	"math/bits"
+	"math/rand/v2"
+	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -206,6 +209,65 @@ func TestReadSmall(t *testing.T) {
 		}
 		if min(size[0], size[1]) < 5 && got.Fingerprint != (fleet.Fingerprint{}) {
 			t.Errorf("%v: fingerprint %+v, want the empty one", size, got.Fingerprint)
+		}
+	}
+}
+
+// TestReadOddJPEG: of kinds of JPEG that the decoder here does not read, FFmpeg
+// reads some; of the others the error says which kind it is and what to do.
+func TestReadOddJPEG(t *testing.T) {
+	r := reader(t, capture.Options{})
+	arithmetic, err := os.ReadFile("codec/jpeg/testdata/arithmetic.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*fleet.Mask{nil, corner()} {
+		f := fleet.Frame{Codec: fleet.JPEG, Data: arithmetic}
+		if _, err := r.Read(t.Context(), f); cause(err) != fleet.CauseUnsupportedCodec || !strings.Contains(err.Error(), "set the camera to baseline JPEG") {
+			t.Errorf("an arithmetic-coded JPEG: %v (%s)", err, cause(err))
+		}
+		if _, err := r.Thumbnail(t.Context(), f, m); cause(err) != fleet.CauseUnsupportedCodec {
+			t.Errorf("the thumbnail of an arithmetic-coded JPEG: %v (%s)", err, cause(err))
+		}
+		// Without loss, which FFmpeg writes, too.
+		f.Data = byFFmpeg(t, pngOf(t, gray(street(320, 200))), "-c:v", "ljpeg", "-pix_fmt", "yuvj420p", "-f", "mjpeg")
+		in, err := r.Inspect(t.Context(), f, capture.Probe{Mask: m})
+		if err != nil || in.Decoder != "ffmpeg" {
+			t.Errorf("a lossless JPEG: read by %q, %v", in.Decoder, err)
+		}
+		if thumb, err := r.Thumbnail(t.Context(), f, m); err != nil || !bytes.Equal(thumb, in.Thumbnail) {
+			t.Errorf("the thumbnail of a lossless JPEG has %d bytes, %v: want %d", len(thumb), err, len(in.Thumbnail))
+		}
+	}
+}
+
+// TestReadNarrow: a picture that is much higher than wide has a thumbnail that is
+// no higher than twice the greatest width, whoever decodes it.
+func TestReadNarrow(t *testing.T) {
+	r := reader(t, capture.Options{})
+	noise := image.NewGray(image.Rect(0, 0, 320, 16000))
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for i := range noise.Pix {
+		noise.Pix[i] = byte(rnd.IntN(256))
+	}
+	for _, c := range []struct {
+		name string
+		f    fleet.Frame
+		w, h int
+	}{
+		{"upright 9:16", fleet.Frame{Codec: fleet.JPEG, Data: jpegOf(t, street(540, 960))}, 320, 569},
+		{"1:50", fleet.Frame{Codec: fleet.JPEG, Data: jpegOf(t, noise)}, 13, 640},
+		{"one column", fleet.Frame{Codec: fleet.PNG, Data: pngOf(t, street(1, 3000))}, 1, 640},
+		{"by FFmpeg", fleet.Frame{Codec: fleet.H265, Data: encode(t, fleet.H265, "-vf", "scale=64:1920", "-pix_fmt", "yuv420p")}, 21, 630},
+	} {
+		got, err := r.Read(t.Context(), c.f)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		m, err := jpeg.DecodeConfig(bytes.NewReader(got.Thumbnail))
+		if err != nil || m.Width != c.w || m.Height != c.h {
+			t.Errorf("%s: thumbnail of %dx%d in %d bytes, %v: want %dx%d", c.name, m.Width, m.Height, len(got.Thumbnail), err, c.w, c.h)
 		}
 	}
 }

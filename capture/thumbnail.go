@@ -12,6 +12,12 @@ import (
 // thumbnailQuality makes about 10 kB of a 320 pixels wide picture.
 const thumbnailQuality = 75
 
+// tallest is how many times its greatest width a thumbnail may be high: more than
+// an upright 16:9. What is narrower still becomes so high and no wider, for the
+// width alone bounds nothing: 320 columns of 65,535 rows are 14 MB, which no
+// scheduler takes.
+const tallest = 2
+
 // Thumbnail returns f as a JPEG of the reader's width, or nil from a reader with
 // NoThumbnail. JPEG frames are decoded at the smallest scale that still is as
 // wide, and nothing else is computed of them; others are read as Read does it.
@@ -20,10 +26,16 @@ func (r *Reader) Thumbnail(ctx context.Context, f fleet.Frame, m *fleet.Mask) ([
 	if r.opts.NoThumbnail {
 		return nil, nil
 	}
-	if f.Codec != fleet.JPEG {
-		in, err := r.Inspect(ctx, f, Probe{Mask: m})
-		return in.Thumbnail, err
+	if f.Codec == fleet.JPEG {
+		if thumb, err := r.thumbnailOfJPEG(ctx, f, m); !unsupported(err) {
+			return thumb, err
+		}
 	}
+	in, err := r.Inspect(ctx, f, Probe{Mask: m})
+	return in.Thumbnail, err
+}
+
+func (r *Reader) thumbnailOfJPEG(ctx context.Context, f fleet.Frame, m *fleet.Mask) ([]byte, error) {
 	d, err := r.sit(ctx)
 	if err != nil {
 		return nil, err
@@ -57,12 +69,12 @@ type shrinker struct {
 	out     []byte
 }
 
-// encode returns pic as a JPEG of at most the width. Chroma goes at half the
-// size, as JPEG commonly has it; a picture without becomes a gray one. A sample
-// into which something goes that v hides is black; v may be nil.
+// encode returns pic as a JPEG of at most the width, and tallest times as high.
+// Chroma goes at half the size, as JPEG commonly has it; a picture without becomes
+// a gray one. A sample into which something goes that v hides is black; v may be
+// nil.
 func (s *shrinker) encode(pic *codec.Picture, width int, v *veil) ([]byte, error) {
-	w := min(width, pic.Y.Width)
-	h := max(1, (pic.Y.Height*w+pic.Y.Width/2)/pic.Y.Width)
+	w, h := thumbnailSize(pic.Y, width)
 	small := &s.small
 	s.reduce(pic.Y, w, h, &small.Y)
 	if v != nil {
@@ -83,6 +95,16 @@ func (s *shrinker) encode(pic *codec.Picture, width int, v *veil) ([]byte, error
 		return nil, err
 	}
 	return bytes.Clone(s.out), nil
+}
+
+// thumbnailSize returns the size at which p fits a thumbnail of the width.
+func thumbnailSize(p codec.Plane, width int) (w, h int) {
+	w = min(width, p.Width)
+	if h = max(1, (p.Height*w+p.Width/2)/p.Width); h > tallest*width {
+		h = tallest * width
+		w = max(1, (p.Width*h+p.Height/2)/p.Height)
+	}
+	return w, h
 }
 
 // reduce writes src at w x h samples to dst: each the mean of the samples that

@@ -35,7 +35,8 @@ func Sniff(data []byte) (c fleet.Codec, ok bool) {
 	case bytes.HasPrefix(data, []byte("II*\x00")), bytes.HasPrefix(data, []byte("MM\x00*")): // TIFF 6.0, section 2
 		return TIFF, true
 	}
-	if !bytes.HasPrefix(data, []byte{0, 0, 1}) && !bytes.HasPrefix(data, []byte{0, 0, 0, 1}) {
+	// Any number of zeros may stand before the first start code: H.264, B.1.1.
+	if code := bytes.TrimLeft(data, "\x00"); len(data)-len(code) < 2 || len(code) == 0 || code[0] != 1 {
 		return "", false
 	}
 	for unit := range units(data) {

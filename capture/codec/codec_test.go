@@ -12,6 +12,7 @@ import (
 	"image/png"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/shutterfleet/shutterfleet/capture/codec"
@@ -129,9 +130,27 @@ func TestDecodePNG(t *testing.T) {
 	if pic.Exact != nil || pic.HasChroma() || !bytes.Equal(pic.Y.Pix, r) {
 		t.Error("a gray PNG is not taken as it is")
 	}
-	paletted := image.NewPaletted(image.Rect(0, 0, w, h), palette.WebSafe)
+	// A palette's colors are as they are stored, however transparent.
+	colors := slices.Clone(palette.WebSafe)
+	for i := range colors {
+		if c, _ := color.NRGBAModel.Convert(colors[i]).(color.NRGBA); i%2 == 0 {
+			c.A = byte(i) & 0x7C // 0 of four
+			colors[i] = c
+		}
+	}
+	paletted := image.NewPaletted(image.Rect(0, 0, w, h), colors)
+	for i := range paletted.Pix {
+		paletted.Pix[i] = byte(i % len(colors))
+	}
 	if err := codec.DecodePNG(pngOf(t, paletted), codec.Limits{}, true, &pic); err != nil || !pic.HasChroma() {
-		t.Errorf("a PNG with a palette: %v", err)
+		t.Fatalf("a PNG with a palette: %v", err)
+	}
+	for i, entry := range paletted.Pix {
+		c, _ := color.NRGBAModel.Convert(palette.WebSafe[entry]).(color.NRGBA)
+		_, cb, cr := color.RGBToYCbCr(c.R, c.G, c.B)
+		if want := codec.Luma(c.R, c.G, c.B); pic.Exact[i] != want || pic.Cb.Pix[i] != cb || pic.Cr.Pix[i] != cr {
+			t.Fatalf("sample %d of the palette's color %d is %v, %d, %d, want %v, %d, %d", i, entry, pic.Exact[i], pic.Cb.Pix[i], pic.Cr.Pix[i], want, cb, cr)
+		}
 	}
 }
 

@@ -100,6 +100,20 @@ func rgbOf(img image.Image) func(x, y int) (r, g, b byte) {
 			p := m.Pix[m.PixOffset(x, y):]
 			return p[0], p[1], p[2]
 		}
+	case *image.Paletted: // whose entries may be transparent
+		var colors [256][3]byte
+		for i, c := range m.Palette {
+			if p, ok := c.(color.NRGBA); ok {
+				colors[i] = [3]byte{p.R, p.G, p.B}
+			} else {
+				r, g, b, _ := c.RGBA()
+				colors[i] = [3]byte{byte(r >> 8), byte(g >> 8), byte(b >> 8)}
+			}
+		}
+		return func(x, y int) (byte, byte, byte) {
+			c := &colors[m.ColorIndexAt(x, y)]
+			return c[0], c[1], c[2]
+		}
 	}
 	return func(x, y int) (byte, byte, byte) {
 		c, _ := color.NRGBA64Model.Convert(img.At(x, y)).(color.NRGBA64)

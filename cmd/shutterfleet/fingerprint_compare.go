@@ -98,7 +98,7 @@ func distanceOf(a, b fingerprinted) pictureDistance {
 	switch {
 	case a.SHA256 == b.SHA256:
 		d.Match, d.Meaning = true, "the same frame, byte for byte"
-	case a.PDQ == (fleet.PDQ{}) || b.PDQ == (fleet.PDQ{}):
+	case min(a.Width, a.Height, b.Width, b.Height) < 5: // a black one has a hash, of which no bit is set
 		d.Meaning = "unknown: a picture of less than 5x5 pixels has no hash"
 	case min(a.PDQQuality, b.PDQQuality) < pdqUseful:
 		d.Meaning = fmt.Sprintf("unknown: a picture of PDQ quality below %d shows too little to be told from others", pdqUseful)

@@ -34,7 +34,7 @@ type PictureReading struct {
 	Codec      fleet.Codec   `json:"codec"`
 	Decoder    string        `json:"decoder"`
 	Deblocked  bool          `json:"deblocked"`    // the loop filter of a video frame was applied
-	PDQ        fleet.PDQ     `json:"pdq,omitzero"` // absent, as pHash is, of a damaged picture and of one that is too small
+	PDQ        fleet.PDQ     `json:"pdq,omitzero"` // absent, as pHash is, of a damaged picture, one that is too small, and one all black
 	PDQQuality int           `json:"pdq_quality"`
 	PHash      fleet.PHash   `json:"phash,omitzero"`
 	Dihedral   *DihedralPDQ  `json:"pdq_dihedral,omitempty"` // with --dihedral

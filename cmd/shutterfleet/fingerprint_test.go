@@ -41,6 +41,8 @@ func album(t *testing.T) map[string]string {
 	for _, scene := range []string{"checker", "clouds", "flat"} {
 		write(scene+".pgm", append(fmt.Appendf(nil, "P5\n%d %d\n255\n", w, h), codectest.Gen(scene, w, h)...))
 	}
+	write("black.pgm", append(fmt.Appendf(nil, "P5\n%d %d\n255\n", w, h), make([]byte, w*h)...))
+	write("tiny.pgm", []byte("P5\n4 3\n255\nabcdefghijkl"))
 	write("page.html", []byte("<html>log in</html>"))
 	for name, args := range map[string][]string{
 		"video.h264": {"-c:v", "libx264", "-f", "h264"},
@@ -149,6 +151,8 @@ func TestFingerprintCompare(t *testing.T) {
 		{"good.jpg", "checker.pgm", true, "the same picture"},
 		{"checker.pgm", "clouds.pgm", false, "different pictures"},
 		{"checker.pgm", "flat.pgm", false, "unknown"},
+		{"checker.pgm", "black.pgm", false, "quality below 50"},
+		{"checker.pgm", "tiny.pgm", false, "less than 5x5"},
 	} {
 		code, stdout, stderr := fingerprint(t, "--compare", files[c.a], files[c.b], "-o", "json")
 		var d pictureDistance

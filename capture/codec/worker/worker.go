@@ -110,10 +110,10 @@ func (w *Worker) Codecs() []fleet.Codec {
 var errTimeout = errors.New("the decoder took too long")
 
 // Decode decodes one frame into plane, whose memory it uses again. With a
-// thumbnail width above 0 it also returns a JPEG of at most that width. Errors
-// are *fleet.CameraError: unsupported-codec without FFmpeg or for a codec that
-// it is not used for, timeout when ctx or the worker's own timeout ended it,
-// corrupt or too-large for what the frame was.
+// thumbnail width above 0 it also returns a JPEG of at most that width, and twice
+// as high. Errors are *fleet.CameraError: unsupported-codec without FFmpeg or for
+// a codec that it is not used for, timeout when ctx or the worker's own timeout
+// ended it, corrupt or too-large for what the frame was.
 func (w *Worker) Decode(ctx context.Context, c fleet.Codec, data []byte, thumbnail int, plane *codec.Plane) (jpeg []byte, err error) {
 	demuxer, ok := demuxers[c]
 	if !ok {
@@ -262,6 +262,7 @@ func arguments(demuxer string, thumbnail int, l codec.Limits) []string {
 	args := []string{
 		"-nostdin", "-hide_banner", "-v", "error", "-threads", "1",
 		"-max_pixels", strconv.Itoa(l.Pixels),
+		"-noautorotate",       // else MP4 and Exif say how the picture is turned: it is taken as it is coded, as the other decoders do
 		"-flags", "unaligned", // else what a stream crops at its left is shown, up to 63 samples, for the sake of alignment
 	}
 	if demuxer == demuxers[codec.MP4] {
@@ -276,7 +277,7 @@ func arguments(demuxer string, thumbnail int, l codec.Limits) []string {
 		return append(append(args, "-filter_threads", "1", "-vf", luma), first...)
 	}
 	args = append(args, "-filter_complex_threads", "1", "-filter_complex",
-		fmt.Sprintf("[0:v]split=2[a][b];[a]%s[luma];[b]scale='min(%d,iw)':-2:flags=area,format=yuvj420p[small]", luma, thumbnail), "-map", "[luma]")
+		fmt.Sprintf("[0:v]split=2[a][b];[a]%s[luma];[b]scale='max(1,min(min(%d,iw),%d*iw/ih))':-2:flags=area,format=yuvj420p[small]", luma, thumbnail, 2*thumbnail), "-map", "[luma]")
 	args = append(args, first...)
 	return append(args, "-map", "[small]", "-frames:v", "1", "-c:v", "mjpeg", "-q:v", "5", "-f", "mjpeg", "pipe:3")
 }

@@ -185,6 +185,46 @@ func TestCropped(t *testing.T) {
 	}
 }
 
+// TestIsNotTurned: what says that it is to be shown turned is taken as it is coded,
+// as all other decoders take it: hashes and masks go by that.
+func TestIsNotTurned(t *testing.T) {
+	w := open(t, worker.Options{})
+	const width, height = 320, 192
+	upright := ffmpeg(t, nil, "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d", width, height), "-frames:v", "1", "-c:v", "ljpeg", "-pix_fmt", "yuvj420p", "-f", "mjpeg", "-")
+	exif := append([]byte{0xFF, 0xD8, 0xFF, 0xE1, 0, 34}, "Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"...)
+	video := filepath.Join(t.TempDir(), "video.mp4")
+	ffmpeg(t, nil, "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d", width, height), "-frames:v", "1", "-c:v", "libx264", "-f", "mp4", video)
+	data, err := os.ReadFile(video)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The track's matrix, ISO/IEC 14496-12, 8.3.2: as it is, and a quarter turn.
+	one := []byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0}
+	quarter := []byte{0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0}
+	if bytes.Count(data, one) != 2 { // of the film and of its track
+		t.Fatal("the MP4 file has other matrices")
+	}
+	for _, c := range []struct {
+		codec         fleet.Codec
+		upright, says []byte
+	}{
+		{fleet.JPEG, upright, append(exif, upright[2:]...)},
+		{codec.MP4, data, bytes.ReplaceAll(data, one, quarter)},
+	} {
+		var want, got codec.Plane
+		if _, err := w.Decode(t.Context(), c.codec, c.upright, 0, &want); err != nil {
+			t.Fatal(err)
+		}
+		thumb, err := w.Decode(t.Context(), c.codec, c.says, 160, &got)
+		if err != nil || got.Width != width || got.Height != height || !bytes.Equal(got.Pix, want.Pix) {
+			t.Errorf("%s: %dx%d, %v: want the samples of the one that says nothing", c.codec, got.Width, got.Height, err)
+		}
+		if m, err := jpeg.DecodeConfig(bytes.NewReader(thumb)); err != nil || m.Width != 160 || m.Height != 96 {
+			t.Errorf("%s: thumbnail of %dx%d, %v", c.codec, m.Width, m.Height, err)
+		}
+	}
+}
+
 func TestDecodeRefusals(t *testing.T) {
 	w := open(t, worker.Options{Limits: codec.Limits{Pixels: 640 * 360, Bytes: 1 << 20}})
 	sound := ffmpeg(t, nil, "-f", "lavfi", "-i", "testsrc2=size=640x368", "-frames:v", "1", "-c:v", "libx264", "-f", "h264", "-")
