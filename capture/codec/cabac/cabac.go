@@ -5,10 +5,10 @@
 //	                          ├─ Bypass              ├──► bins, of which a codec makes syntax elements
 //	                          └─ Terminate ──────────┘
 //
-// It is written from ITU-T Rec. H.264 (08/2021), 9.3, and H.265 (08/2021), 9.3.
-// A pair of clauses in a comment is that of H.264 and that of H.265; names are
-// those of H.264. Which contexts there are, what they begin with and which one a
-// bin has is for each codec to know.
+// It is written from ITU-T Rec. H.264 (08/2021), 9.3, and H.265, 9.3. A pair of
+// clauses in a comment is that of H.264 and that of H.265; names are those of
+// H.264. Which contexts there are, what they begin with and which one a bin has is
+// for each codec to know.
 package cabac
 
 import (
@@ -83,6 +83,9 @@ type Decision uint8
 
 // Bin is the bin's value.
 func (d Decision) Bin() int { return int(d & 1) }
+
+// One says that the bin is 1. A branch on it is an instruction less than one on Bin.
+func (d Decision) One() bool { return d&1 == 1 }
 
 // Next is what the bin's context is from now on.
 func (d Decision) Next() Context { return next[d] }

@@ -23,7 +23,7 @@ func (c *cabacReader) block(cat int, scan []uint8, q, dst []int32) int {
 		*s = d.Next()
 		offset, rng, ahead = o, r, ahead-taken
 		v := int32(1)
-		if d.Bin() == 0 {
+		if !d.One() {
 			if ones > 0 && ones < 4 {
 				ones++
 			}
@@ -38,7 +38,7 @@ func (c *cabacReader) block(cat int, scan []uint8, q, dst []int32) int {
 				d, o, r, taken := cabac.Decide(*s, offset, rng)
 				*s = d.Next()
 				offset, rng, ahead = o, r, ahead-taken
-				if d.Bin() == 0 {
+				if !d.One() {
 					break
 				}
 			}
@@ -81,14 +81,14 @@ func (c *cabacReader) significant(cat int, scan []uint8, at *[64]uint8) (n int) 
 		d, o, r, taken := cabac.Decide(*s, offset, rng)
 		*s = d.Next()
 		offset, rng, ahead = o, r, ahead-taken
-		if d.Bin() == 1 {
+		if d.One() {
 			at[n&63] = p
 			n++
 			s := &c.state[(last+int(lastInc[k&63]))&511]
 			d, o, r, taken := cabac.Decide(*s, offset, rng)
 			*s = d.Next()
 			offset, rng, ahead = o, r, ahead-taken
-			if d.Bin() == 1 {
+			if d.One() {
 				end = -1
 				break
 			}

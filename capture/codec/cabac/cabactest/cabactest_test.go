@@ -127,7 +127,7 @@ func TestCostly(t *testing.T) {
 				offset, ahead = local.Load(offset, ahead)
 			}
 			d, o, r, taken := cabac.Decide(sure, offset, rng)
-			if offset, rng, ahead = o, r, ahead-taken; d.Bin() != 1 {
+			if offset, rng, ahead = o, r, ahead-taken; !d.One() {
 				t.Fatalf("behind %d bits, bin %d of %d is another by local registers", before, i, bins)
 			}
 		}
