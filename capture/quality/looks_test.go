@@ -187,3 +187,52 @@ func TestNightByDay(t *testing.T) {
 		}
 	}
 }
+
+// TestDarkByLitNight: nights that are lit count as days, so that no ordinary
+// frame was ever as dark as what covers such a camera by night, and it is told
+// all the same; so it is where they are nights since the first day has come, of
+// which there were few yet. In an hour after which none is known it may be the
+// first night.
+func TestDarkByLitNight(t *testing.T) {
+	t.Parallel()
+	folds := func(x, y int, _ float64) float64 { return 18 + 5*math.Sin(float64(x)/23+float64(y)/31) }
+	for _, lit := range []struct{ night, day float64 }{{57, 100}, {92, 180}} { // mean levels
+		for seed := range uint64(4) {
+			c := parked{t: t, scene: newScene(1000 + seed)}
+			unit := mean(c.scene.draw(view{}))
+			night, day := view{gain: lit.night / unit, noise: 2}, view{gain: lit.day / unit, noise: 2}
+			hidden := night
+			hidden.paint = folds
+			at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+			for range 96 {
+				o := night
+				if h := at.Hour(); h >= 7 && h < 23 {
+					o = day
+				}
+				if k := c; at.Hour() == 5 && lit.night < 65 && k.frame(at, hidden).Kind != quality.Ok {
+					t.Errorf("scene %d, nights of %.0f levels: dark for the first time, and after that hour none is known", seed, lit.night)
+				}
+				c.ordinary("an ordinary frame", at, o)
+				at = at.Add(15 * time.Minute)
+			}
+			at = at.Add(2 * time.Hour)
+			for n := range 3 {
+				k := c
+				if v := k.frame(at, hidden); v.Kind != quality.Covered {
+					t.Errorf("scene %d, nights of %.0f levels, after %d frames of the second: cloth is %+v", seed, lit.night, n, v)
+				}
+				c.ordinary("an ordinary frame", at, night)
+				at = at.Add(15 * time.Minute)
+			}
+		}
+	}
+}
+
+// mean is the mean luma of a picture, in levels.
+func mean(p codec.Plane) float64 {
+	sum := 0
+	for _, v := range p.Pix {
+		sum += int(v)
+	}
+	return float64(sum) / float64(len(p.Pix))
+}
