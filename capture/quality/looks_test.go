@@ -124,6 +124,36 @@ func TestLitNight(t *testing.T) {
 	}
 }
 
+// TestLitDawn: the first day of a camera whose nights are as bright, and show
+// other windows, comes within 39 minutes and is there before an hour ends: that
+// is no move. Another picture at once is one.
+func TestLitDawn(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(3) {
+		day, night, away := newScene(41+3*seed), newScene(42+3*seed), newScene(43+3*seed)
+		for _, begin := range []float64{6.65, 6.7, 6.75} {
+			var c camera
+			for i := range 40 {
+				c.at = time.Date(2026, 3, 1, 0, 15*i-1, 0, 0, time.UTC)
+				share := min(1, max(0, (float64(i)/4-begin)/0.65))
+				p, q := night.draw(view{gain: 0.75, noise: 2}), day.draw(light(false))
+				for k := range p.Pix {
+					p.Pix[k] = uint8(float64(p.Pix[k])*(1-share) + float64(q.Pix[k])*share)
+				}
+				if share == 0 && i > 20 && i%4 > 1 {
+					k := c
+					if v := k.judge(away.draw(light(false))); v.Kind != quality.Moved {
+						t.Errorf("scene %d, another picture at %s: %+v", seed, c.at.Format("15:04"), v)
+					}
+				}
+				if v := c.judge(p); v.Kind != quality.Ok {
+					t.Errorf("scene %d, dawn from %.2f h, at %s: %+v", seed, begin, c.at.Format("15:04"), v)
+				}
+			}
+		}
+	}
+}
+
 // TestPlainView: a wall with a few pipes, in the light of the hour, is what a
 // camera was moved to; a hand that leaves as much of the scene at its rim is none.
 func TestPlainView(t *testing.T) {
