@@ -29,16 +29,31 @@ func (f *frame) look() {
 		}
 	}
 	bin, _ := f.state.light()
-	f.due = f.known && f.sight.enough() && f.state.counts[bin] >= learned
-	if usual, ok := f.state.lightAt(f.hour); ok && f.state.counts[f.hour] > 0 && f.state.isNight(usual) != f.state.night {
-		f.due = f.known && f.sight.enough() // it is not the time for a light that nobody has seen
-	}
+	f.due = f.known && f.sight.enough() && (f.state.counts[bin] >= learned || f.untimely())
 	f.sure = f.due
 	for i, n := range f.state.seen {
 		if n < learned && f.like(i) {
 			f.sure = false // a look that is being learned
 		}
 	}
+}
+
+// untimely says that it is not the time for a light that nobody has seen: around
+// this hour it usually is otherwise, or, where that is between the two, more
+// frames are known of it and its neighbors than there were by this light at all,
+// so that they were by the other. A lamp-lit street may have nights that count as
+// days, and what is dark before its camera is no first night. In an hour after
+// which none is known it may be one.
+func (f *frame) untimely() bool {
+	s := f.state
+	if s.counts[f.hour] == 0 {
+		return false
+	}
+	if usual, ok := s.lightAt(f.hour); ok && s.isNight(usual) != s.night {
+		return true
+	}
+	bin, _ := s.light()
+	return s.counts[(f.hour+1)%24] > 0 && s.framesAround(f.hour) > int(s.counts[bin])
 }
 
 // like says whether the frame shows what background i does.

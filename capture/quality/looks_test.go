@@ -124,6 +124,36 @@ func TestLitNight(t *testing.T) {
 	}
 }
 
+// TestLitDawn: the first day of a camera whose nights are as bright, and show
+// other windows, comes within 39 minutes and is there before an hour ends: that
+// is no move. Another picture at once is one.
+func TestLitDawn(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(3) {
+		day, night, away := newScene(41+3*seed), newScene(42+3*seed), newScene(43+3*seed)
+		for _, begin := range []float64{6.65, 6.7, 6.75} {
+			var c camera
+			for i := range 40 {
+				c.at = time.Date(2026, 3, 1, 0, 15*i-1, 0, 0, time.UTC)
+				share := min(1, max(0, (float64(i)/4-begin)/0.65))
+				p, q := night.draw(view{gain: 0.75, noise: 2}), day.draw(light(false))
+				for k := range p.Pix {
+					p.Pix[k] = uint8(float64(p.Pix[k])*(1-share) + float64(q.Pix[k])*share)
+				}
+				if share == 0 && i > 20 && i%4 > 1 {
+					k := c
+					if v := k.judge(away.draw(light(false))); v.Kind != quality.Moved {
+						t.Errorf("scene %d, another picture at %s: %+v", seed, c.at.Format("15:04"), v)
+					}
+				}
+				if v := c.judge(p); v.Kind != quality.Ok {
+					t.Errorf("scene %d, dawn from %.2f h, at %s: %+v", seed, begin, c.at.Format("15:04"), v)
+				}
+			}
+		}
+	}
+}
+
 // TestPlainView: a wall with a few pipes, in the light of the hour, is what a
 // camera was moved to; a hand that leaves as much of the scene at its rim is none.
 func TestPlainView(t *testing.T) {
@@ -186,4 +216,53 @@ func TestNightByDay(t *testing.T) {
 			t.Errorf("scene %d, darker than that: %+v", seed, v)
 		}
 	}
+}
+
+// TestDarkByLitNight: nights that are lit count as days, so that no ordinary
+// frame was ever as dark as what covers such a camera by night, and it is told
+// all the same; so it is where they are nights since the first day has come, of
+// which there were few yet. In an hour after which none is known it may be the
+// first night.
+func TestDarkByLitNight(t *testing.T) {
+	t.Parallel()
+	folds := func(x, y int, _ float64) float64 { return 18 + 5*math.Sin(float64(x)/23+float64(y)/31) }
+	for _, lit := range []struct{ night, day float64 }{{57, 100}, {92, 180}} { // mean levels
+		for seed := range uint64(4) {
+			c := parked{t: t, scene: newScene(1000 + seed)}
+			unit := mean(c.scene.draw(view{}))
+			night, day := view{gain: lit.night / unit, noise: 2}, view{gain: lit.day / unit, noise: 2}
+			hidden := night
+			hidden.paint = folds
+			at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+			for range 96 {
+				o := night
+				if h := at.Hour(); h >= 7 && h < 23 {
+					o = day
+				}
+				if k := c; at.Hour() == 5 && lit.night < 65 && k.frame(at, hidden).Kind != quality.Ok {
+					t.Errorf("scene %d, nights of %.0f levels: dark for the first time, and after that hour none is known", seed, lit.night)
+				}
+				c.ordinary("an ordinary frame", at, o)
+				at = at.Add(15 * time.Minute)
+			}
+			at = at.Add(2 * time.Hour)
+			for n := range 3 {
+				k := c
+				if v := k.frame(at, hidden); v.Kind != quality.Covered {
+					t.Errorf("scene %d, nights of %.0f levels, after %d frames of the second: cloth is %+v", seed, lit.night, n, v)
+				}
+				c.ordinary("an ordinary frame", at, night)
+				at = at.Add(15 * time.Minute)
+			}
+		}
+	}
+}
+
+// mean is the mean luma of a picture, in levels.
+func mean(p codec.Plane) float64 {
+	sum := 0
+	for _, v := range p.Pix {
+		sum += int(v)
+	}
+	return float64(sum) / float64(len(p.Pix))
 }

@@ -255,6 +255,14 @@ func (s *State) atHour(m metric, hour int) (float64, bool) {
 	return math.Exp2(float64(sum)/float64(n)/256) - floors[m], true
 }
 
+// framesAround is how many frames are known of an hour and its neighbors.
+func (s *State) framesAround(hour int) (n int) {
+	for d := 23; d <= 25; d++ {
+		n += int(s.counts[(hour+d)%24])
+	}
+	return n
+}
+
 // darkestAt is how light it usually is in the darkest of an hour and its
 // neighbors, of which all are known: at dusk that is night, and their mean is
 // not.

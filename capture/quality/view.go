@@ -52,13 +52,16 @@ func (f *frame) lit() bool {
 // moved: another picture, with as much in it as before. At an hour of which no
 // ordinary frame is known it may be the first morning, and in an hour after which
 // none is known, by the light of a day that nobody has seen: then it is a move if
-// it is known to have been moved already, or is the same picture elsewhere.
+// it is known to have been moved already, or is the same picture elsewhere. So is
+// what came by degrees: where lamps make nights as bright as days, dawn brings no
+// light that nobody has seen.
 func (f *frame) moved() (Verdict, bool) {
 	if !f.sure || f.sight.alike >= shiftedAlike {
 		return Verdict{}, false
 	}
 	bin, _ := f.state.light()
 	unseen := f.state.counts[f.hour] == 0 || bin == dayBin && f.state.counts[bin] < learned && f.state.counts[(f.hour+1)%24] == 0
+	unseen = unseen || f.state.counts[(f.hour+1)%24] == 0 && f.gradual()
 	var then structure
 	then.fill(&f.state.background[f.best])
 	s := measureShift((*[cells]int16)(&then), (*[cells]int16)(&f.now))
@@ -73,6 +76,20 @@ func (f *frame) moved() (Verdict, bool) {
 		v.Shift = s
 	}
 	return v, ok
+}
+
+// gradual says that the frame shows much of what the one before did, which was
+// as it should be: daylight takes longer to come than a camera to be turned.
+func (f *frame) gradual() bool {
+	if !f.state.hasBefore || f.state.candidate != Ok {
+		return false
+	}
+	var before structure
+	before.fill(&f.state.before)
+	var met blocks
+	met.compare(&before, &f.now)
+	s := met.meet(nil)
+	return s.enough() && s.alike >= otherLook
 }
 
 // shiftAlike is the correlation of the structures that moving back has to bring
