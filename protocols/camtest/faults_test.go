@@ -2,6 +2,8 @@ package camtest_test
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"errors"
 	"image"
 	"image/jpeg"
@@ -198,6 +200,48 @@ func TestSilent(t *testing.T) {
 	set(t, town, c.Name, camtest.Silent, false)
 	if res, _ := get(t, i.Snapshot, ""); res.StatusCode != 200 {
 		t.Errorf("afterwards: %s", res.Status)
+	}
+}
+
+// TestSilentOverTLSEnds: a town ends, and a key changes, while a camera that has
+// fallen silent has a connection over TLS.
+func TestSilentOverTLSEnds(t *testing.T) {
+	c := camtest.Camera{Name: "gate", Scene: camtest.Gate, Protocols: []fleet.Protocol{fleet.Snapshot}, Open: true, HTTPS: true}
+	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // nobody has signed it
+	defer tr.CloseIdleConnections()
+	for _, f := range []camtest.Fault{"", camtest.ChangedKey} {
+		town, err := camtest.New(camtest.Options{Cameras: []camtest.Camera{c}, NoDiscovery: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error, 1) // Run's result
+		go func() { done <- town.Run(ctx) }()
+		<-town.Ready()
+		res, err := (&http.Client{Transport: tr}).Get(town.Cameras()[0].Snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close() // the connection is kept
+		set(t, town, c.Name, camtest.Silent, true)
+		go func() {
+			if f != "" {
+				_ = town.SetFault(c.Name, f, true)
+			}
+			cancel()
+		}()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%q: the town did not end in a minute", f)
+		}
 	}
 }
 

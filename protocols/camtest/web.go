@@ -102,6 +102,7 @@ func newWebServer(c *camera) (*webServer, error) {
 
 // stop ends all connections and waits until they have ended.
 func (w *webServer) stop() {
+	w.cut()
 	_ = w.server.Close()
 	w.active.Wait()
 }
@@ -119,9 +120,17 @@ func (w *webServer) url(path string) string { return w.scheme() + "://" + w.addr
 // connection ends, as when a device restarts. Those that wait for a request
 // are not the only ones: a client may have its answer before the server has
 // noticed that the connection waits.
-func (w *webServer) rekey() {
-	w.conns.Range(func(c, _ any) bool {
-		_ = c.(net.Conn).Close()
+func (w *webServer) rekey() { w.cut() }
+
+// cut ends every connection without a word: TLS would say goodbye, and wait
+// for as long as the camera is silent.
+func (w *webServer) cut() {
+	w.conns.Range(func(k, _ any) bool {
+		c := k.(net.Conn)
+		if t, ok := c.(*tls.Conn); ok {
+			c = t.NetConn()
+		}
+		_ = c.Close()
 		return true
 	})
 }

@@ -248,6 +248,28 @@ func TestGrabUDPDropped(t *testing.T) {
 	})
 }
 
+// A camera that refuses TCP is waited for, beyond the time after which TCP would
+// be tried.
+func TestGrabUDPLate(t *testing.T) {
+	s := &server{udp: true}
+	url := start(t, s, []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{
+		&format.H264{PayloadTyp: 96, SPS: sps264, PPS: pps264, PacketizationMode: 1},
+	}}}, func(n int) []*rtp.Packet {
+		if n < 800 { // 4 s
+			return nil
+		}
+		ps := packets([][]byte{idr264, more264})
+		for i, p := range ps {
+			p.SequenceNumber, p.Timestamp = uint16(2*n+i), uint32(3000*n)
+		}
+		return ps
+	})
+	f, err := rtsp.New(newGuard(t), rtsp.Options{}).Grab(within(t, time.Minute), target(url))
+	if err != nil || string(f.Data) != annexB(sps264, pps264, idr264, more264) {
+		t.Errorf("Grab = %x, %v", f.Data, err)
+	}
+}
+
 // What worked is told, and taken back by a new Grabber.
 func TestTransportIsRemembered(t *testing.T) {
 	s := &server{udp: true}

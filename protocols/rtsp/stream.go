@@ -68,7 +68,9 @@ func newStream(ctx context.Context, g *Grabber, t fleet.Target, u *base.URL) *st
 		// Beyond the deadline: the connection ends first, and its error says why.
 		ReadTimeout:  left + time.Second,
 		WriteTimeout: left + time.Second,
-		UserAgent:    "shutterfleet",
+		// Its own 3 s end the stream in the moment of udpSilence, which tries TCP.
+		InitialUDPReadTimeout: left + time.Second,
+		UserAgent:             "shutterfleet",
 		DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
 			return s.dial(ctx, network, address)
 		},
