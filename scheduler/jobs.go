@@ -317,6 +317,9 @@ func (s *Scheduler) Job(ctx context.Context, id string, after fleet.CameraID, li
 	if err := s.count(ctx, j); err != nil {
 		return Job{}, nil, err
 	}
+	s.mu.Lock()
+	view := j.view() // before the outcomes are looked up: a job that is done then has all of them
+	s.mu.Unlock()
 	_, cameras, err := s.store.Job(ctx, id)
 	if err != nil {
 		return Job{}, nil, err
@@ -339,7 +342,5 @@ func (s *Scheduler) Job(ctx context.Context, id string, after fleet.CameraID, li
 		}
 		page = append(page, JobCamera{Camera: c, Capture: got})
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return j.view(), page, nil
+	return view, page, nil
 }

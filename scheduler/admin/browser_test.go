@@ -136,7 +136,7 @@ func eval[T any](b *browser, script string) T {
 // until waits for a script to become true.
 func (b *browser) until(what, script string) {
 	b.t.Helper()
-	if err := chromedp.Do(b.ctx, chromedp.Poll[chromedp.Void](script, chromedp.WithPollingTimeout(15*time.Second))); err != nil {
+	if err := chromedp.Do(b.ctx, chromedp.Poll[chromedp.Void](script, chromedp.WithPollingTimeout(time.Minute))); err != nil {
 		html, _ := chromedp.Run(b.ctx, chromedp.OuterHTML("main"))
 		b.t.Fatalf("waiting for %s: %v\nconsole: %s\n%s", what, err, b.complaints(), html)
 	}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -509,24 +510,41 @@ func (w *tail) Write(p []byte) (int, error) {
 
 func (w *tail) String() string { return string(w.b) }
 
+// freePort returns a port that was free a moment ago, below those that the
+// kernel gives to connections (from 32768 on): none of a program's own takes it
+// before its server does. pair asks for an even one.
+func freePort(t *testing.T, pair bool, free func(port int) bool) int {
+	t.Helper()
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000)
+		if pair {
+			port &^= 1
+		}
+		if free(port) {
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
 // freeAddr returns a loopback address that was free a moment ago.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", freePort(t, false, func(port int) bool {
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)) // some listen on every address
+		if err == nil {
+			must(t, l.Close())
+		}
+		return err == nil
+	}))
 }
 
 // freePair returns an even port of UDP that was free a moment ago, as was the
 // next: RTP and RTCP want such a pair.
 func freePair(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		a, err := net.ListenPacket("udp4", "127.0.0.1:0")
-		must(t, err)
-		port := a.LocalAddr().(*net.UDPAddr).Port &^ 1
-		must(t, a.Close())
+	return freePort(t, true, func(port int) bool {
 		a, errA := net.ListenPacket("udp4", fmt.Sprintf(":%d", port))
 		b, errB := net.ListenPacket("udp4", fmt.Sprintf(":%d", port+1))
 		for _, c := range []net.PacketConn{a, b} {
@@ -534,12 +552,8 @@ func freePair(t *testing.T) int {
 				must(t, c.Close())
 			}
 		}
-		if errA == nil && errB == nil {
-			return port
-		}
-	}
-	t.Fatal("no pair of UDP ports is free")
-	return 0
+		return errA == nil && errB == nil
+	})
 }
 
 // listening waits until something accepts connections at addr.

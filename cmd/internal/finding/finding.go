@@ -99,8 +99,9 @@ func (s *search) first(in map[netip.Addr]time.Duration, a netip.Addr) {
 	}
 }
 
-// Own searches for the town's cameras until all of them have given a picture,
-// or d is over, on the loopback interface. The agent's own parts do it: finders,
+// Own searches for the town's cameras until all of them have given a picture
+// and were heard by each way that they know, or d is over, on the loopback
+// interface. The agent's own parts do it: finders,
 // inventory, and all protocols.
 func Own(ctx context.Context, town *camtest.Town, d time.Duration) (Figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
@@ -131,14 +132,13 @@ func Own(ctx context.Context, town *camtest.Town, d time.Duration) (Figures, err
 	tick := time.NewTicker(20 * time.Millisecond) // grabs end without a word to the inventory
 	defer tick.Stop()
 	var devices []fleet.Device
+	present := Present(town)
 	for done := false; !done; {
 		devices = inv.Devices()
 		for _, dev := range devices {
 			s.look(ctx, &work, mux, dev, cameras, login)
 		}
-		s.mu.Lock()
-		done = len(s.frames) >= len(cameras)
-		s.mu.Unlock()
+		done = s.complete(len(cameras), present)
 		select {
 		case <-inv.Changed():
 		case <-tick.C:
@@ -152,6 +152,21 @@ func Own(ctx context.Context, town *camtest.Town, d time.Duration) (Figures, err
 		return Figures{}, fmt.Errorf("search: %w", failed)
 	}
 	return s.figures(town, devices), nil
+}
+
+// complete reports whether all cameras have given a picture, and have been heard
+// by each way that they know: what found one first is not all that finds it.
+func (s *search) complete(cameras int, present map[string][]netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, via := range vias {
+		for _, a := range present[string(via)] {
+			if _, ok := s.heard[via][a]; !ok {
+				return false
+			}
+		}
+	}
+	return len(s.frames) >= cameras
 }
 
 // look notes a device's progress, and takes its first picture.
