@@ -39,7 +39,8 @@ type Hasher struct {
 
 // Sum returns the hash of a plane, first bit highest. A plane with a side below
 // 5 samples, and one that does not hold the samples it claims, has the hash 0,
-// which no picture has: the mean is above the median, and its bit comes first.
+// which of pictures a black one alone has: of all others the mean is above the
+// median, and its bit comes first.
 func (h *Hasher) Sum(p codec.Plane) fleet.PHash {
 	if !p.Valid() || p.Width < smallest || p.Height < smallest {
 		return 0
