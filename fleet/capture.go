@@ -214,7 +214,7 @@ type Reading struct {
 	Fingerprint   Fingerprint
 	Quality       Quality
 	Verdict       Verdict
-	Thumbnail     []byte // JPEG, at most 320 pixels wide; nil when none was asked for
+	Thumbnail     []byte // JPEG, at most 320 pixels wide and 640 high; nil when none was asked for
 }
 
 // Capture is the final outcome of one occurrence. For Captured all of Reading
