@@ -16,6 +16,9 @@ GOVULNCHECK   := v1.1.4
 # a bug to mend (CONTRIBUTING.md). A data race is never run again.
 GOTEST = PATH="$$($(GO) env GOROOT)/bin:$$PATH" $(TOOLS)/gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race
 
+# Whose tests speak to nobody but their own on the loopback interface: two at a time.
+ALONE := ./capture/... ./fleet/... ./scheduler/... ./agent/store
+
 # What the tests need beside Go, as program:Debian package.
 TEST_PROGRAMS := ffmpeg:ffmpeg lighttpd:lighttpd avahi-daemon:avahi-daemon ip:iproute2 unshare:util-linux mkfs.ext4:e2fsprogs chromium:chromium gcc:gcc
 
@@ -50,10 +53,11 @@ test: test-deps test-unit test-peers ## all tests but the long ones; installs wh
 test-unit: $(TOOLS)/gotestsum ## vet, then every package's tests under the race detector
 	$(GO) vet ./...
 	@$(GO) build -race ./... # with all processors
-	$(GOTEST) --packages ./... -- -vet=off -race -p 1 -timeout 12m # one package at a time: discovery shares the loopback interface
+	$(GOTEST) --packages "$(ALONE)" -- -vet=off -race -p 2 -timeout 12m
+	$(GOTEST) --packages "$$($(GO) list ./... | grep -vxF "$$($(GO) list $(ALONE))")" -- -vet=off -race -p 1 -timeout 12m # one after the other: discovery shares the loopback interface
 	$(GOTEST) --packages ./cmd/internal/e2e -- -vet=off -count=1 -timeout 10m # real agents held to moments: without the race detector
-	$(GOTEST) --packages "./cmd/internal/labelled ./capture/quality" -- -vet=off -count=1 -timeout 6m # so much drawing, likewise
-	$(GOTEST) --packages ./cmd/shutterfleet -- -vet=off -count=1 -timeout 6m -run 'BenchQuality|FingerprintParity'
+	$(GOTEST) --packages "./cmd/internal/labelled ./capture/quality" -- -vet=off -count=1 -timeout 6m # so much drawing and reading, likewise
+	$(GOTEST) --packages "./agent ./cmd/shutterfleet" -- -vet=off -count=1 -timeout 6m -run 'OfVirtualCameras|BenchQuality|FingerprintParity|EndlessNothing'
 	cd bench && $(GO) test ./...
 
 .PHONY: test-peers
