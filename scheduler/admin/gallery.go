@@ -57,6 +57,7 @@ func captureBadge(c fleet.Capture) badge {
 type tile struct {
 	ID, Name, Site string
 	Badge          badge
+	Looks          fleet.Fault   // what is wrong with the last frame; "" when nothing is
 	Frame          fleet.Instant // of the thumbnail; 0 = none
 	Last           moment
 	Stale          bool // the frame is not what the camera sees now
@@ -66,6 +67,9 @@ func tileOf(v scheduler.CameraView, now fleet.Instant) tile {
 	t := tile{ID: v.ID.String(), Name: nameOf(v), Site: string(v.Site), Badge: cameraBadge(v), Frame: v.LastFrame, Last: moment{Now: now}}
 	if v.Last != nil {
 		t.Last.At = v.Last.At
+		if f := v.Last.Reading.Verdict.Fault; v.Last.Outcome == fleet.Captured && remedy[f] != "" {
+			t.Looks = f
+		}
 	}
 	t.Stale = v.Status != scheduler.StatusOK && v.Status != scheduler.StatusLate && v.Status != scheduler.StatusIdle
 	return t

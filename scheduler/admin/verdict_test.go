@@ -91,6 +91,17 @@ func TestCameraPageTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestGalleryTellsWhatIsWrong: a picture that came is not all that is asked of it.
+func TestGalleryTellsWhatIsWrong(t *testing.T) {
+	const says = `<b class="looks">looks moved</b>`
+	if page := newDoor(t, turned(), Options{}).as("viewer", http.MethodGet, "/", "").Body.String(); strings.Count(page, says) != 1 {
+		t.Errorf("%d cameras look moved, want one", strings.Count(page, says))
+	}
+	if page := newDoor(t, admintest.New().Street(), Options{}).as("viewer", http.MethodGet, "/", "").Body.String(); strings.Contains(page, `class="looks"`) {
+		t.Error("something is wrong with cameras that are well")
+	}
+}
+
 // TestEachFaultHasARemedy: whoever is told what is wrong is told what to do.
 func TestEachFaultHasARemedy(t *testing.T) {
 	for _, f := range []fleet.Fault{
