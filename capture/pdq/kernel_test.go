@@ -31,14 +31,6 @@ func agree(t interface{ Fatalf(string, ...any) }, p codec.Plane) {
 	}
 }
 
-func plane(w, h, stride int, pix []byte) codec.Plane {
-	p := codec.Plane{Pix: make([]byte, (h-1)*stride+w), Width: w, Height: h, Stride: stride}
-	for i := range p.Pix {
-		p.Pix[i] = pix[i%len(pix)] + byte(i*i>>7)
-	}
-	return p
-}
-
 func TestKernelsAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		side := func(label string) int {
@@ -51,7 +43,7 @@ func TestKernelsAgree(t *testing.T) {
 		if w*h > 1<<20 {
 			h = 5 + h%200
 		}
-		agree(t, plane(w, h, w+rapid.IntRange(0, 40).Draw(t, "slack"), rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "pix")))
+		agree(t, codectest.Filled(w, h, w+rapid.IntRange(0, 40).Draw(t, "slack"), rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "pix")))
 	})
 }
 
@@ -59,7 +51,7 @@ func TestKernelsAgree(t *testing.T) {
 // tall and wide ones leave the narrow ways.
 func TestKernelsAtExtremes(t *testing.T) {
 	for _, size := range [][2]int{{64, 64}, {64, 65}, {31, 9}, {32, 32}, {33, 2048}, {100, 2049}, {40, 34000}, {20000, 40}, {1920, 1080}, {3840, 2160}, {2161, 3841}} {
-		agree(t, plane(size[0], size[1], size[0], []byte{255}))
+		agree(t, codectest.Filled(size[0], size[1], size[0], []byte{255}))
 		p := codec.Plane{Pix: make([]byte, size[0]*size[1]), Width: size[0], Height: size[1], Stride: size[0]}
 		for i := range p.Pix {
 			p.Pix[i] = 255
@@ -76,7 +68,7 @@ func FuzzKernelsAgree(f *testing.F) {
 		if w < 5 || w > 5000 || h < 5 || int(w)*int(h) > 1<<20 || len(pix) == 0 {
 			return
 		}
-		agree(t, plane(int(w), int(h), int(w)+int(slack), pix))
+		agree(t, codectest.Filled(int(w), int(h), int(w)+int(slack), pix))
 	})
 }
 

@@ -22,21 +22,13 @@ func agree(t interface{ Fatalf(string, ...any) }, p codec.Plane) {
 	}
 }
 
-func plane(w, h, stride int, pix []byte) codec.Plane {
-	p := codec.Plane{Pix: make([]byte, (h-1)*stride+w), Width: w, Height: h, Stride: stride}
-	for i := range p.Pix {
-		p.Pix[i] = pix[i%len(pix)] + byte(i*i>>7)
-	}
-	return p
-}
-
 func TestKernelsAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, h := rapid.IntRange(5, 400).Draw(t, "w"), rapid.IntRange(5, 90).Draw(t, "h")
 		if rapid.IntRange(0, 9).Draw(t, "wide") == 0 {
 			w = rapid.IntRange(1000, 4200).Draw(t, "w")
 		}
-		agree(t, plane(w, h, w+rapid.IntRange(0, 40).Draw(t, "slack"), rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "pix")))
+		agree(t, codectest.Filled(w, h, w+rapid.IntRange(0, 40).Draw(t, "slack"), rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "pix")))
 	})
 }
 
@@ -75,7 +67,7 @@ func FuzzKernelsAgree(f *testing.F) {
 		if w < 5 || w > 5000 || h < 5 || len(pix) == 0 {
 			return
 		}
-		agree(t, plane(int(w), int(h), int(w)+int(slack), pix))
+		agree(t, codectest.Filled(int(w), int(h), int(w)+int(slack), pix))
 	})
 }
 

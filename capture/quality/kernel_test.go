@@ -24,21 +24,13 @@ func agree(t interface{ Fatalf(string, ...any) }, p codec.Plane) {
 	}
 }
 
-func plane(w, h, stride int, pix []byte) codec.Plane {
-	p := codec.Plane{Pix: make([]byte, (h-1)*stride+w), Width: w, Height: h, Stride: stride}
-	for i := range p.Pix {
-		p.Pix[i] = pix[i%len(pix)] + byte(i*i>>7)
-	}
-	return p
-}
-
 func TestKernelsAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, h := rapid.IntRange(1, 300).Draw(t, "w"), rapid.IntRange(1, 60).Draw(t, "h")
 		if rapid.IntRange(0, 9).Draw(t, "far") == 0 {
 			w = rapid.IntRange(1000, 13000).Draw(t, "w")
 		}
-		agree(t, plane(w, h, w+rapid.IntRange(0, 40).Draw(t, "slack"), rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "pix")))
+		agree(t, codectest.Filled(w, h, w+rapid.IntRange(0, 40).Draw(t, "slack"), rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "pix")))
 	})
 }
 
@@ -61,7 +53,7 @@ func TestKernelsAtExtremes(t *testing.T) {
 				agree(t, p)
 			}
 		}
-		agree(t, plane(w, 3, w, []byte{255}))
+		agree(t, codectest.Filled(w, 3, w, []byte{255}))
 	}
 }
 
@@ -72,7 +64,7 @@ func FuzzKernelsAgree(f *testing.F) {
 		if w == 0 || w > 9000 || h == 0 || len(pix) == 0 {
 			return
 		}
-		agree(t, plane(int(w), int(h), int(w)+int(slack), pix))
+		agree(t, codectest.Filled(int(w), int(h), int(w)+int(slack), pix))
 	})
 }
 

@@ -29,6 +29,16 @@ func Plane(name string, w, h, stride int) codec.Plane {
 	return p
 }
 
+// Filled returns a plane of bytes that follow from pix and are not alike from row
+// to row. Behind its last sample there is none.
+func Filled(w, h, stride int, pix []byte) codec.Plane {
+	p := codec.Plane{Pix: make([]byte, (h-1)*stride+w), Width: w, Height: h, Stride: stride}
+	for i := range p.Pix {
+		p.Pix[i] = pix[i%len(pix)] + byte(i*i>>7)
+	}
+	return p
+}
+
 // Gen returns w*h gray bytes, row by row. All arithmetic is in integers but the
 // sine table, none of whose entries is near a rounding tie.
 func Gen(name string, w, h int) []byte {

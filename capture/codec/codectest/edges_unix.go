@@ -44,13 +44,22 @@ func (e Edges) First(n int) []byte { return e.b[:n:n] }
 // Last returns the last n bytes, which have nothing behind them.
 func (e Edges) Last(n int) []byte { return e.b[len(e.b)-n:] }
 
-// Planes calls f with p, whose rows end where its samples end, at either edge.
-func (e Edges) Planes(p codec.Plane, f func(codec.Plane)) {
-	n := (p.Height-1)*p.Stride + p.Width
-	for _, at := range [][]byte{e.First(n), e.Last(n)} {
-		copy(at, p.Pix)
-		q := p
-		q.Pix = at
-		f(q)
+// EachEdge calls f with planes of every width from least to 140 and some wider,
+// with and without room behind their rows: each with nothing before its first
+// sample, and with nothing behind its last.
+func EachEdge(t testing.TB, least int, f func(codec.Plane)) {
+	t.Helper()
+	const most, rows = 1000, 66 // more rows than the 64 of a small picture
+	e, noise := NewEdges(t, most*rows), Gen("noise", 64, 64)
+	check := func(w, h, slack int) {
+		p := Filled(w, h, w+slack, noise)
+		for _, at := range [][]byte{e.First(len(p.Pix)), e.Last(len(p.Pix))} {
+			copy(at, p.Pix)
+			f(codec.Plane{Pix: at, Width: w, Height: h, Stride: p.Stride})
+		}
+	}
+	for w := least; w <= 140; w++ {
+		check(w, least+w%9, w%3)
+		check(most-w, rows, 0)
 	}
 }
