@@ -276,6 +276,24 @@ func TestStartBeyond(t *testing.T) {
 	}
 }
 
+// TestTerminateAtEachRange: of the 255 ranges there are, two are to be doubled
+// after a terminate that is false, which drawn bins seldom meet.
+func TestTerminateAtEachRange(t *testing.T) {
+	data := padded([]byte{0xa5, 0x5a, 0xc3, 0x3c, 0x99})
+	for rng := 256; rng <= 510; rng++ {
+		for offset := range rng {
+			e := Engine{Range: uint64(rng) << UnitBit, Offset: uint64(offset) << UnitBit, data: data}
+			e.refill()
+			m := model{data: data, rng: rng, offset: offset}
+			if got, want := e.Terminate(), m.terminate(); got != want {
+				t.Fatalf("range %d, offset %d: %v, want %v", rng, offset, got, want)
+			} else if !want && (int(e.Range>>UnitBit) != m.rng || int(e.Offset>>UnitBit) != m.offset || e.Taken() != m.read) {
+				t.Fatalf("range %d, offset %d: becomes %d, %d after %d bits, want %d, %d after %d", rng, offset, e.Range>>UnitBit, e.Offset>>UnitBit, e.Taken(), m.rng, m.offset, m.read)
+			}
+		}
+	}
+}
+
 func FuzzEngine(f *testing.F) {
 	f.Add([]byte{}, []byte{0, 1, 130, 250, 2, 209})
 	f.Add(bytes.Repeat([]byte{0xA5, 0x3C}, 30), bytes.Repeat([]byte{3, 5, 200, 7, 230, 120, 255}, 40))
